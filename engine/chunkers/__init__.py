@@ -1,0 +1,1 @@
+"""The chunkers family: base.py and one file per component."""

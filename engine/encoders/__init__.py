@@ -1,0 +1,1 @@
+"""The encoders family: base.py and one file per component."""

@@ -1,0 +1,63 @@
+"""Errors that a user can act on. Every message names the input and the remedy."""
+
+from __future__ import annotations
+
+
+class TriptychError(Exception):
+    """Base of all errors that are the user's to resolve; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class BadInput(TriptychError):
+    """An argument, file, name, query or specification that cannot be used as it is."""
+
+    exit_code = 2
+
+
+class NotFound(TriptychError):
+    """A collection, document, pipeline, job or index that does not exist."""
+
+    exit_code = 3
+
+
+class WorkspaceInUse(TriptychError):
+    """Another process owns the workspace."""
+
+    exit_code = 4
+
+
+class WorkspaceDamaged(TriptychError):
+    """A stored file is missing, truncated, altered, or of a newer version than this program reads."""
+
+    exit_code = 5
+
+
+class ReadOnly(TriptychError):
+    """A write was asked of a workspace that was opened for reading only."""
+
+    exit_code = 6
+
+
+class MissingDependency(TriptychError):
+    """An optional package is not installed; the message carries the install command."""
+
+    exit_code = 7
+
+
+class StorageFull(TriptychError):
+    """The disk is full, or a quota was reached; nothing was changed."""
+
+    exit_code = 8
+
+
+class IndexNotReady(TriptychError):
+    """A pipeline needs an index that is not built, is being built, or was built with another encoder."""
+
+    exit_code = 9
+
+
+class Cancelled(TriptychError):
+    """The work was cancelled on request; what was committed before stays."""
+
+    exit_code = 130

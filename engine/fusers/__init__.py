@@ -1,0 +1,1 @@
+"""The fusers family: base.py and one file per component."""

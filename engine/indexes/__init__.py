@@ -1,0 +1,1 @@
+"""The indexes family: base.py and one file per component."""

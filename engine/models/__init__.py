@@ -1,0 +1,1 @@
+"""Model files: cards, resolution, export and quantisation."""

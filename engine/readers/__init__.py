@@ -1,0 +1,1 @@
+"""The readers family: base.py and one file per component."""

@@ -1,0 +1,1 @@
+"""The retrievers family: base.py and one file per component."""

@@ -1,0 +1,147 @@
+"""The tables and values that every part of the engine passes around; schemas live here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.errors import BadInput
+
+FloatRows: TypeAlias = NDArray[np.float32]  # [n, dim]
+Ints: TypeAlias = NDArray[np.int64]
+Mask: TypeAlias = NDArray[np.bool_]
+
+QUERIES = pl.Schema({"qid": pl.String, "text": pl.String})
+HITS = pl.Schema({"qid": pl.String, "doc_id": pl.String, "rank": pl.Int32, "score": pl.Float64})
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One document as a reader yields it, before it is stored. `place` names where it stood ("papers.bib line 120")."""
+
+    doc_id: str
+    title: str = ""
+    text: str = ""
+    authors: tuple[str, ...] = ()
+    year: int | None = None
+    venue: str = ""
+    url: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One input row that could not become a document, and why; counted and shown, never swallowed."""
+
+    place: str
+    reason: str
+    excerpt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question that came with a collection (BEIR `queries.jsonl`)."""
+
+    qid: str
+    text: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """One graded relevance judgment (qrel); rating 0 is "judged, not relevant"."""
+
+    qid: str
+    doc_id: str
+    rating: int
+    place: str = ""
+
+
+Item: TypeAlias = Record | Rejected | Query | Judgment
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """A collection's live rows at one revision. Arrays are aligned and ascending by number, so `searchsorted` maps numbers to positions.
+
+    doc_nos: int64 [n]; doc_ids: n strings; passage_nos: int64 [m]; passage_docs: int32 [m], the position in `doc_nos` of each passage's document.
+    A changed document gets a new number, so a number that is not here is deleted or replaced.
+    """
+
+    collection_id: str
+    revision: int
+    doc_nos: Ints
+    doc_ids: pl.Series
+    passage_nos: Ints
+    passage_docs: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.doc_nos)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TopK:
+    """What an index answers. rows: int64 [queries, k] row positions in the index, -1 where there were fewer hits; scores: float32 [queries, k], descending, -inf beside -1."""
+
+    rows: Ints
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """Rankings of one or many queries. `queries`: qid, text. `hits`: qid, doc_id, rank (from 1), score; one row per pair, score descending then doc_id."""
+
+    queries: pl.DataFrame
+    hits: pl.DataFrame
+
+    @classmethod
+    def of(cls, queries: Sequence[tuple[str, str]]) -> Ranking:
+        """A ranking without hits for (qid, text) pairs. Raises BadInput on duplicate qids."""
+        frame = pl.DataFrame(list(queries), schema=QUERIES, orient="row")
+        if frame["qid"].n_unique() != len(frame):
+            raise BadInput("Two queries share an id; query ids must be unique.")
+        return cls(frame, pl.DataFrame(schema=HITS))
+
+    def with_hits(self, hits: pl.DataFrame) -> Ranking:
+        """Replace the hits by (qid, doc_id, score) rows: pairs kept once (best score), NaN refused, ranks recomputed, schema kept when empty."""
+        scored = hits.select(pl.col("qid").cast(pl.String), pl.col("doc_id").cast(pl.String), pl.col("score").cast(pl.Float64))
+        if scored["score"].is_nan().any() or scored["score"].null_count():
+            raise ValueError("a score is NaN or missing")
+        ranked = (
+            scored.group_by("qid", "doc_id")
+            .agg(pl.col("score").max())
+            .join(self.queries.select("qid").with_row_index("order"), on="qid", how="inner")
+            .sort("order", "score", "doc_id", descending=[False, True, False])
+            .with_columns(pl.int_range(1, pl.len() + 1).over("order").cast(pl.Int32).alias("rank"))
+            .select(*HITS.names())
+        )
+        return replace(self, hits=ranked)
+
+    def top(self, k: int) -> Ranking:
+        """The first k hits of every query."""
+        return replace(self, hits=self.hits.filter(pl.col("rank") <= k))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A step of long work: `done` of `total` (None when unknown) `unit`s, within `phase`."""
+
+    phase: str
+    done: int
+    total: int | None = None
+    unit: str = "documents"
+
+
+ProgressSink: TypeAlias = Callable[[Progress], None]
+"""Called often; it may raise Cancelled, and blocks while the job is paused."""
+
+
+def ignore_progress(_: Progress) -> None:
+    """The sink for callers who watch nothing."""
