@@ -1,0 +1,318 @@
+"""What the verbs in `services.py` return: plain frozen values that the CLI prints as JSON and the UI draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of text; `marks` names who matched it: "lexical" (a query term) or "semantic" (a token that the dense model weighs), or nothing."""
+
+    text: str
+    mark: Literal["", "lexical", "semantic"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBy:
+    """One first-stage list in which a hit stood, with its rank and raw score there."""
+
+    label: str
+    rank: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One result as shown: facts, snippet, and how it was found."""
+
+    doc_id: str
+    title: str
+    authors: tuple[str, ...]
+    year: int | None
+    venue: str
+    url: str
+    source: str
+    snippet: tuple[Piece, ...]
+    rank: int
+    score: float
+    found_by: tuple[FoundBy, ...] = ()
+    shortlisted: bool = False
+    rating: int | None = None
+    """The judgment for this query, where the query is one of the collection's judged questions."""
+
+
+@dataclass(frozen=True, slots=True)
+class FacetValue:
+    value: str
+    count: int
+    selected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """`field` is "year", "venue", "source", "authors" or "metadata.<key>"."""
+
+    field: str
+    title: str
+    values: tuple[FacetValue, ...]
+    more: int = 0
+    """How many further values exist beyond those listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """One stage of the trace. `cached` says that another column had already run it in this request."""
+
+    path: str
+    label: str
+    ms: float
+    rows_in: int
+    rows_out: int
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineView:
+    """A pipeline by name. `slot` (0..3) is its accent family when shown beside others."""
+
+    name: str
+    slot: int
+    yaml: str
+    summary: str
+    """One line, e.g. "BM25 + all-MiniLM-L6-v2, fused by RRF (k=60)"."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    collection: str
+    query: str
+    pipeline: PipelineView
+    k: int
+    offset: int
+    total: int
+    """Hits in the ranking (bounded by the pipeline's cut-off), before paging."""
+    cards: tuple[Card, ...]
+    facets: tuple[Facet, ...]
+    stages: tuple[StageTime, ...]
+    took_ms: float
+    notices: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
+    """Questions that came with the collection; offered when there is no query."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnHit:
+    card: Card
+    movement: int | None
+    """Ranks gained (+) or lost (-) against the column to the left; None when it is not there, or this is the first column."""
+    new: bool
+    """Not among the hits shown in the column to the left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    pipeline: PipelineView
+    hits: tuple[ColumnHit, ...]
+    stages: tuple[StageTime, ...]
+    took_ms: float
+    total: int
+    error: str = ""
+    """A failed pipeline says why here and is never shown as zero results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How much two columns agree on their first k documents: Jaccard, RBO (p=0.9), shared count."""
+
+    left: int
+    right: int
+    jaccard: float
+    rbo: float
+    shared: int
+
+
+@dataclass(frozen=True, slots=True)
+class CompareResult:
+    collection: str
+    query: str
+    k: int
+    columns: tuple[Column, ...]
+    agreement: tuple[Agreement, ...]
+    took_ms: float
+    judged: bool
+    """The query is one of the collection's judged questions, so cards carry ratings."""
+    notices: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """What one input list gave to one fused hit; rank and raw are None where the list did not hold it."""
+
+    rank: int | None
+    raw: float | None
+    normalised: float | None
+    contribution: float
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    doc_id: str
+    title: str
+    rank: int
+    score: float
+    entries: tuple[LedgerEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The fusion ledger: per hit, each list's rank, raw score and contribution. `formula` in words and symbols."""
+
+    pipeline: str
+    method: str
+    formula: str
+    inputs: tuple[str, ...]
+    rows: tuple[LedgerRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """A term or token and what it adds to the score; `start`/`end` are offsets in the document's "title. text" form, -1 when not located."""
+
+    token: str
+    weight: float
+    start: int = -1
+    end: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why one first-stage retriever gave this score. The weights sum to the score when `exact`."""
+
+    label: str
+    family: str
+    exact: bool
+    score: float
+    rank: int | None
+    attributions: tuple[Attribution, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNot:
+    """Why a document is not among the hits of one pipeline. `verdict`: shown, below_cutoff, filtered, missed_by_ann, no_shared_term, not_in_collection, not_indexed, error."""
+
+    pipeline: str
+    slot: int
+    verdict: str
+    sentence: str
+    details: tuple[tuple[str, str], ...] = ()
+    """One (retriever, what happened there) pair per first-stage list."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentView:
+    """Everything the reader pane shows."""
+
+    doc_id: str
+    title: str
+    text: str
+    authors: tuple[str, ...]
+    year: int | None
+    venue: str
+    url: str
+    source: str
+    metadata: tuple[tuple[str, str], ...]
+    passages: tuple[tuple[int, int], ...]
+    shortlisted: bool
+    neighbours: tuple[Card, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IndexView:
+    generation_id: str
+    kind: str
+    label: str
+    """e.g. "BM25 · english" or "Dense · all-MiniLM-L6-v2 · exact"."""
+    rows: int
+    bytes: int
+    built_at: str
+    state: Literal["ready", "behind", "absent", "building"]
+    behind: int
+    """Live units that the index does not hold yet."""
+    recall: float | None
+    """Measured recall@10 against exact search; None for lexical indexes."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionView:
+    name: str
+    description: str
+    documents: int
+    passages: int
+    created_at: str
+    bytes: int
+    indexes: tuple[IndexView, ...]
+    judged_queries: int
+    state: Literal["empty", "ready", "behind", "indexing", "unindexed"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    job_id: str
+    kind: str
+    collection: str
+    label: str
+    status: Literal["queued", "running", "paused", "interrupted", "done", "failed", "cancelled"]
+    phase: str
+    done: int
+    total: int | None
+    unit: str
+    rate: float | None
+    eta_seconds: float | None
+    counts: dict[str, int]
+    """added, changed, unchanged, duplicate, rejected."""
+    error: str
+    started_at: str
+    finished_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectionView:
+    place: str
+    reason: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnGuess:
+    """Which input column feeds a field of the document; "" when none."""
+
+    field: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The first records of what is about to be added, with the guessed columns."""
+
+    format: str
+    source: str
+    guesses: tuple[ColumnGuess, ...]
+    available: tuple[str, ...]
+    records: tuple[dict[str, Any], ...]
+    rejected: tuple[RejectionView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceView:
+    folder: str
+    bytes: int
+    free_bytes: int
+    read_only: bool
+    collections: tuple[CollectionView, ...]
+    notices: tuple[str, ...] = field(default=())

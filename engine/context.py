@@ -1,0 +1,129 @@
+"""What a stage may reach while it runs: the collection's live rows, its open indexes, encoders, the filter, the cache and the trace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.trace import Span
+from engine.types import HITS, FloatRows, Mask, Ranking, Snapshot
+
+if TYPE_CHECKING:
+    from engine.encoders.base import Encoder
+    from engine.indexes.base import IndexSpec, OpenIndex
+    from engine.pipeline import Stage
+
+
+class Resources(Protocol):
+    """What outlives a request: a searcher over one collection hands these out."""
+
+    snapshot: Snapshot
+
+    def index(self, spec: IndexSpec) -> OpenIndex:
+        """The open index of this specification. Raises IndexNotReady."""
+
+    def row_docs(self, spec: IndexSpec) -> NDArray[np.int32]:
+        """int32 [rows of the index]: the position in the snapshot of each row's document, -1 where it is no longer live."""
+
+    def encoder(self, model: str) -> Encoder[FloatRows]:
+        """The encoder of a bundled or cached model. Raises NotFound."""
+
+    def unit_text(self, spec: IndexSpec, row: int) -> str:
+        """The indexed text ("title. text") behind one row of an index."""
+
+
+@dataclass(eq=False)
+class Context:
+    """One request: runs stages, remembers what has run, and writes the trace. Not shared between threads."""
+
+    resources: Resources
+    allowed_docs: Mask | None = None
+    """bool [documents in the snapshot]: what the filter lets through; None lets everything through."""
+    root: Span | None = None
+    _stack: list[Span] = field(default_factory=list)
+    _done: dict[Any, tuple[Ranking, Span]] = field(default_factory=dict)
+    _keys: dict[int, Any] = field(default_factory=dict)
+    _inputs: list[Ranking] = field(default_factory=list)
+    """Keeps the rankings that came from outside alive: their identity is part of the cache keys."""
+    _vectors: dict[Any, FloatRows] = field(default_factory=dict)
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self.resources.snapshot
+
+    def execute(self, stage: Stage, ranking: Ranking) -> tuple[Ranking, Span]:
+        """Run a whole pipeline and give its trace. Stages that already ran in this context on the same input are not run again."""
+        self._stack = []
+        self._inputs.append(ranking)
+        result = self.run(stage, ranking)
+        assert self.root is not None
+        return result, self.root
+
+    def run(self, stage: Stage, ranking: Ranking) -> Ranking:
+        """Run one stage inside the current span, or take its result from this context."""
+        key = (stage, self._keys.get(id(ranking), id(ranking)))
+        path = f"{self._stack[-1].path}/{len(self._stack[-1].children)}" if self._stack else "0"
+        span = Span(stage, path, received=len(ranking.hits))
+        known = self._done.get(key)
+        if known is None:
+            self._stack.append(span)
+            started = time.perf_counter()
+            try:
+                result = stage.run(ranking, self)
+            finally:
+                self._stack.pop()
+            span.ms = (time.perf_counter() - started) * 1000
+            self._done[key] = (result, span)
+            self._keys[id(result)] = key
+        else:
+            result, first = known
+            span.ms, span.cached, span.children, span.details = 0.0, True, first.children, first.details
+        span.output, span.returned = result, len(result.hits)
+        if self._stack:
+            self._stack[-1].children.append(span)
+        else:
+            self.root = span
+        return result
+
+    def note(self, key: str, value: Any) -> None:
+        """Leave something in the span of the stage that is running."""
+        if self._stack:
+            self._stack[-1].details[key] = value
+
+    def query_vectors(self, model: str, texts: Sequence[str]) -> FloatRows:
+        """float32 [queries, dim]; encoded once a request however many stages ask."""
+        key = (model, tuple(texts))
+        if key not in self._vectors:
+            self._vectors[key] = self.resources.encoder(model).encode_queries(list(texts))
+        return self._vectors[key]
+
+    def allowed_rows(self, spec: IndexSpec) -> Mask | None:
+        """bool [rows of the index]: rows whose document is live and passes the filter; None when that is all of them."""
+        docs = self.resources.row_docs(spec)
+        live = docs >= 0
+        if self.allowed_docs is not None:
+            live[live] = self.allowed_docs[docs[live]]
+        return None if bool(live.all()) else live
+
+    def documents(self, spec: IndexSpec, rows: NDArray[np.int64], scores: NDArray[np.float32], qid: str) -> pl.DataFrame:
+        """The hits of one query as (qid, doc_id, score): a document scores its best row (passage)."""
+        kept = rows >= 0
+        positions = self.resources.row_docs(spec)[rows[kept]]
+        best, first = np.unique(positions, return_index=True)
+        # An index answers best first, so the first row of a document is its best.
+        hits = pl.DataFrame(
+            {"doc_id": self.snapshot.doc_ids.gather(best), "score": scores[kept][first].astype(np.float64)},
+            schema={"doc_id": pl.String, "score": pl.Float64},
+        )
+        return hits.select(pl.lit(qid).alias("qid"), "doc_id", "score")
+
+
+def no_hits() -> pl.DataFrame:
+    """An empty (qid, doc_id, score) table."""
+    return pl.DataFrame(schema=HITS).drop("rank")

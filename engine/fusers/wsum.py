@@ -1,0 +1,27 @@
+"""Weighted sum of normalised scores (Fox and Shaw, TREC-2 1993; normalisations after Montague and Aslam, CIKM 2001)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+from pydantic import Field
+
+from engine.fusers.base import CONTRIBUTIONS, Fuser, Normalisation, normalise, stack, weight_of
+
+
+class WeightedSum(Fuser, name="wsum"):
+    """Add the lists' scores after bringing them to one scale, each with its weight."""
+
+    norm: Normalisation = Field("min-max", description="How each list's scores are brought to one scale, per query.")
+    weights: tuple[float, ...] = Field((), description="One weight per input; all equal when empty.")
+
+    def formula(self) -> str:
+        return f"Σ {'weight × ' if self.weights else ''}{'score' if self.norm == 'none' else self.norm + '(score)'}"
+
+    def contributions(self, lists: Sequence[pl.DataFrame]) -> pl.DataFrame:
+        return (
+            normalise(stack(lists), self.norm)
+            .with_columns(contribution=pl.col("normalised") * weight_of(self.weights, len(lists)))
+            .select(CONTRIBUTIONS.names())
+        )

@@ -1,0 +1,100 @@
+"""The contract of first-stage retrievers: search an index, score any document, and explain a score."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from engine.context import Context, no_hits
+from engine.pipeline import Stage
+from engine.types import Ranking, TopK
+
+if TYPE_CHECKING:
+    from engine.indexes.base import IndexSpec
+
+MAX_K = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TermWeight:
+    """One term or token and what it adds to a score. `start` and `end` are offsets in the unit's "title. text"; -1 when it has no place."""
+
+    term: str
+    weight: float
+    start: int = -1
+    end: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreExplanation:
+    """Why a retriever gave a document its score. When `exact`, the weights sum to `score`. `row` is the index row (best passage) explained."""
+
+    exact: bool
+    score: float
+    weights: tuple[TermWeight, ...]
+    note: str
+    row: int
+
+
+class Retriever(Stage, family="retrievers"):
+    """A first stage. Subclasses answer `top_rows`, `exact_scores` and `explain_row`; turning rows into documents is done here."""
+
+    k: int = Field(100, ge=1, le=MAX_K, description="How many documents to retrieve for a query.")
+
+    @abstractmethod
+    def index_spec(self) -> IndexSpec:
+        """The index that this retriever reads."""
+
+    @abstractmethod
+    def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
+        """The k best allowed index rows of every query (qid, text)."""
+
+    @abstractmethod
+    def exact_scores(self, query: str, ctx: Context) -> NDArray[np.float32]:
+        """float32 [rows]: the exact score of every index row for one query, whatever the index structure."""
+
+    @abstractmethod
+    def explain_row(self, query: str, row: int, ctx: Context) -> ScoreExplanation:
+        """Why this row scores as it does."""
+
+    @property
+    def needs_match(self) -> bool:
+        """A score of zero or less means "no match", as with term weights; false where every document has a score."""
+        return False
+
+    def run(self, ranking: Ranking, ctx: Context) -> Ranking:
+        spec = self.index_spec()
+        queries = ranking.queries
+        asked = queries.filter(pl.col("text").str.strip_chars() != "")
+        if asked.is_empty() or len(ctx.snapshot) == 0:
+            return ranking.with_hits(no_hits())
+        docs = ctx.resources.row_docs(spec)
+        rows_per_doc = max(1.0, len(docs) / len(ctx.snapshot))
+        wanted = min(self.k, len(ctx.snapshot))
+        fetch = min(len(docs), int(np.ceil(wanted * rows_per_doc * (1.0 if rows_per_doc == 1 else 1.5))))
+        while True:
+            top = self.top_rows(asked, fetch, ctx) if fetch else TopK(np.zeros((len(asked), 0), np.int64), np.zeros((len(asked), 0), np.float32))
+            hits = [ctx.documents(spec, top.rows[i], top.scores[i], qid) for i, qid in enumerate(asked["qid"])]
+            short = any(len(h) < wanted and top.rows[i].size and top.rows[i, -1] >= 0 for i, h in enumerate(hits))
+            if not short or fetch >= len(docs):
+                break
+            fetch = min(len(docs), fetch * 3)  # several passages of the same documents took the places
+        return ranking.with_hits(pl.concat(hits)).top(self.k)
+
+    def score_documents(self, query: str, ctx: Context) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Exact scores of all documents of the snapshot, float64 [documents] (-inf where not indexed), and the best row of each (-1 where none)."""
+        docs = ctx.resources.row_docs(self.index_spec())
+        scores = np.full(len(ctx.snapshot), -np.inf)
+        rows = np.full(len(ctx.snapshot), -1, dtype=np.int64)
+        live = np.flatnonzero(docs >= 0)
+        row_scores = self.exact_scores(query, ctx)[live].astype(np.float64)
+        order = np.lexsort((-live, row_scores))  # ascending, so that the best row of a document is written last
+        scores[docs[live[order]]] = row_scores[order]
+        rows[docs[live[order]]] = live[order]
+        return scores, rows

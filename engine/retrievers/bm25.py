@@ -1,0 +1,57 @@
+"""BM25 (Robertson et al., TREC-3 1994; variants after Kamphuis et al., ECIR 2020)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from engine.context import Context
+from engine.indexes.bm25 import Bm25Index, Bm25OpenIndex
+from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight
+from engine.types import TopK
+
+
+class Bm25(Retriever, name="bm25"):
+    """Exact words, weighted by rarity and saturated by repetition; the baseline that everything must beat."""
+
+    analyzer: Literal["english", "any"] = Field(
+        "english", description="english: stop words and Snowball stems; any: plain words of any language, with bigrams where no spaces are written."
+    )
+    k1: float = Field(1.2, ge=0, le=10, description="How slowly repeated words saturate.")
+    b: float = Field(0.75, ge=0, le=1, description="How strongly long documents are held back.")
+    variant: Literal["lucene", "robertson", "atire", "bm25+"] = Field("lucene", description="The formula's idf and saturation.")
+
+    def label(self) -> str:
+        return "BM25"
+
+    @property
+    def needs_match(self) -> bool:
+        return True
+
+    def index_spec(self) -> Bm25Index:
+        return Bm25Index(analyzer=self.analyzer, k1=self.k1, b=self.b, variant=self.variant)
+
+    def _index(self, ctx: Context) -> Bm25OpenIndex:
+        index = ctx.resources.index(self.index_spec())
+        assert isinstance(index, Bm25OpenIndex)
+        return index
+
+    def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
+        return self._index(ctx).search(queries["text"].to_list(), k, ctx.allowed_rows(self.index_spec()))
+
+    def exact_scores(self, query: str, ctx: Context) -> NDArray[np.float32]:
+        return self._index(ctx).scores(query)
+
+    def explain_row(self, query: str, row: int, ctx: Context) -> ScoreExplanation:
+        weights = sorted(self._index(ctx).contributions(query, row), key=lambda pair: -pair[1])
+        return ScoreExplanation(
+            exact=True,
+            score=float(sum(weight for _, weight in weights)),
+            weights=tuple(TermWeight(term, float(weight)) for term, weight in weights),
+            note="Each query term's exact BM25 weight in this document; they sum to the score.",
+            row=row,
+        )

@@ -1,0 +1,54 @@
+"""Dense retrieval: one vector a passage, compared by inner product (Karpukhin et al., EMNLP 2020)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from engine.context import Context
+from engine.indexes.dense import DenseIndex, DenseOpenIndex
+from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight
+from engine.types import TopK
+
+
+class Dense(Retriever, name="dense"):
+    """Meaning rather than words: the query's vector against every passage's vector."""
+
+    model: str = Field("all-MiniLM-L6-v2", min_length=1, max_length=200, description="The encoder.")
+    structure: Literal["auto", "exact", "hnsw"] = Field("auto", description="auto: exact while that is fast, HNSW beyond.")
+
+    def label(self) -> str:
+        return self.model
+
+    def index_spec(self) -> DenseIndex:
+        return DenseIndex(model=self.model, structure=self.structure)
+
+    def _index(self, ctx: Context) -> DenseOpenIndex:
+        index = ctx.resources.index(self.index_spec())
+        assert isinstance(index, DenseOpenIndex)
+        return index
+
+    def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
+        vectors = ctx.query_vectors(self.model, queries["text"].to_list())
+        return self._index(ctx).search(vectors, k, ctx.allowed_rows(self.index_spec()))
+
+    def exact_scores(self, query: str, ctx: Context) -> NDArray[np.float32]:
+        return self._index(ctx).scores(ctx.query_vectors(self.model, [query])[0])
+
+    def explain_row(self, query: str, row: int, ctx: Context) -> ScoreExplanation:
+        text = ctx.resources.unit_text(self.index_spec(), row)
+        score = float(self.exact_scores(query, ctx)[row])
+        shares = ctx.resources.encoder(self.model).token_attributions(query, text)
+        weights = tuple(TermWeight(share.token, share.weight, share.start, share.end) for share in shares)
+        return ScoreExplanation(
+            exact=True,
+            score=score,
+            weights=weights,
+            note="The vector is the mean of its token vectors, so the cosine splits exactly over the passage's tokens "
+            "(each token has already seen its context).",
+            row=row,
+        )

@@ -1,0 +1,75 @@
+"""One collection, open for searching: the live rows, the open indexes and the encoders that requests share."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.context import Context
+from engine.errors import IndexNotReady, WorkspaceDamaged
+from engine.types import FloatRows, Mask, Ranking, Snapshot
+
+if TYPE_CHECKING:
+    from engine.encoders.base import Encoder
+    from engine.indexes.base import IndexSpec, OpenIndex
+    from engine.pipeline import Stage
+    from engine.trace import Span
+    from engine.workspace import Workspace
+
+
+class Searcher:
+    """An immutable view of one collection at one revision and one set of index generations. Safe to share between threads."""
+
+    def __init__(self, workspace: Workspace, collection_id: str) -> None:
+        self._workspace = workspace
+        self._lock = threading.Lock()
+        self._row_docs: dict[IndexSpec, NDArray[np.int32]] = {}
+        self.collection_id = collection_id
+        self.snapshot: Snapshot = workspace.documents.snapshot(collection_id)
+
+    def index(self, spec: IndexSpec) -> OpenIndex:
+        """The open index of this specification. Raises IndexNotReady that names the remedy."""
+        return self._workspace.open_index(self.collection_id, spec)
+
+    def row_docs(self, spec: IndexSpec) -> NDArray[np.int32]:
+        """int32 [rows of the index]: position in the snapshot of each row's document, -1 where deleted or replaced."""
+        with self._lock:
+            known = self._row_docs.get(spec)
+        if known is not None:
+            return known
+        numbers = self.index(spec).numbers
+        if spec.unit == "document":
+            live, docs = self.snapshot.doc_nos, np.arange(len(self.snapshot), dtype=np.int32)
+        else:
+            live, docs = self.snapshot.passage_nos, self.snapshot.passage_docs
+        at = np.searchsorted(live, numbers)
+        at[at == len(live)] = 0
+        found = live[at] == numbers if len(live) else np.zeros(len(numbers), dtype=bool)
+        mapped = np.where(found, docs[at], -1).astype(np.int32) if len(live) else np.full(len(numbers), -1, np.int32)
+        with self._lock:
+            self._row_docs[spec] = mapped
+        return mapped
+
+    def encoder(self, model: str) -> Encoder[FloatRows]:
+        """The encoder of a bundled or cached model."""
+        return self._workspace.encoder(model)
+
+    def unit_text(self, spec: IndexSpec, row: int) -> str:
+        """The indexed text behind one row of an index."""
+        number = self.index(spec).numbers[row : row + 1]
+        return self._workspace.documents.unit_texts(self.collection_id, spec.unit, number)[0]
+
+    def allowed(self, filters: Mapping[str, Any] | None) -> Mask | None:
+        """bool [documents]: what the filters let through; None when there are none."""
+        if not filters:
+            return None
+        numbers = self._workspace.documents.filter(self.collection_id, dict(filters))
+        return np.isin(self.snapshot.doc_nos, numbers, assume_unique=True)
+
+    def context(self, filters: Mapping[str, Any] | None = None) -> Context:
+        """A context for one request."""
+        return Context(self, self.allowed(filters))
