@@ -1,0 +1,108 @@
+"""The model card: everything that identifies a model and says where it came from, stored as `card.json` beside its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engine.errors import WorkspaceDamaged
+
+CARD_FILE = "card.json"
+MODEL_FILE = "model.onnx"
+TOKENIZER_FILE = "tokenizer.json"
+
+
+class ModelFile(BaseModel):
+    """Size and content hash of one file of the model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(ge=1)
+
+
+class Prompts(BaseModel):
+    """Text put before every query and before every document, as the model was trained with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    query: str = ""
+    document: str = ""
+
+
+class ModelCard(BaseModel):
+    """Identity, provenance and use of a model. Two cards with the same `fingerprint` produce interchangeable vectors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="folder name and catalogue key")
+    title: str
+    family: Literal["dense"] = "dense"
+    source: str = Field(description="where the weights came from")
+    revision: str = Field(description="what pins the source: a version, commit or hash")
+    licence: str = Field(description="SPDX identifier of the weights' license")
+    dimensions: int = Field(ge=1)
+    max_tokens: int = Field(ge=3, description="longest input in tokens, special tokens included; the rest is cut off")
+    similarity: Literal["cosine", "dot"] = Field(description="cosine: vectors are L2-normalized")
+    pooling: Literal["mean", "cls", "last"]
+    prompts: Prompts = Prompts()
+    files: dict[str, ModelFile]
+    quantisation: Literal["none", "int8"] = Field(
+        "none", description="int8: weights per channel, activations per call; inputs are never batched, so a vector does not depend on its neighbors"
+    )
+    quantisation_notes: str = ""
+    measured: dict[str, float | str] = Field(default={}, description="what the export measured, by name")
+    training_data: str = ""
+    citation: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 (64 hex digits) over all that decides a vector: model, tokenizer, pooling, prompts, length limit, normalization."""
+        identity = [
+            self.files[MODEL_FILE].sha256,
+            self.files[TOKENIZER_FILE].sha256,
+            self.pooling,
+            self.prompts.query,
+            self.prompts.document,
+            self.max_tokens,
+            self.similarity == "cosine",
+        ]
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+    @property
+    def bytes(self) -> int:
+        """Total size of the model's files in bytes."""
+        return sum(file.bytes for file in self.files.values())
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of the model in `folder`. Raises WorkspaceDamaged where it is missing or not a card."""
+    path = folder / CARD_FILE
+    try:
+        card = ModelCard.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise WorkspaceDamaged(f"{path} is missing, so {folder.name!r} is not a usable model; install the model again.") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        raise WorkspaceDamaged(f"{path} is not a valid model card ({place}: {first['msg']}); install the model again.") from error
+    for name in (MODEL_FILE, TOKENIZER_FILE):
+        if name not in card.files:
+            raise WorkspaceDamaged(f"{path} does not list {name}; install the model again.")
+    return card
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Store the card as readable JSON."""
+    text = json.dumps(card.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+    (folder / CARD_FILE).write_text(text, encoding="utf-8")
+
+
+def describe_file(path: Path) -> ModelFile:
+    """Size and sha256 of a file."""
+    with path.open("rb") as stream:
+        return ModelFile(sha256=hashlib.file_digest(stream, "sha256").hexdigest(), bytes=path.stat().st_size)
