@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.context import Context
-from engine.errors import IndexNotReady, WorkspaceDamaged
-from engine.types import FloatRows, Mask, Ranking, Snapshot
+from engine.types import FloatRows, Mask, Snapshot
 
 if TYPE_CHECKING:
     from engine.encoders.base import Encoder
+    from engine.engine import Engine
     from engine.indexes.base import IndexSpec, OpenIndex
-    from engine.pipeline import Stage
-    from engine.trace import Span
-    from engine.workspace import Workspace
 
 
 class Searcher:
     """An immutable view of one collection at one revision and one set of index generations. Safe to share between threads."""
 
-    def __init__(self, workspace: Workspace, collection_id: str) -> None:
-        self._workspace = workspace
+    def __init__(self, engine: Engine, collection_id: str) -> None:
+        self._engine = engine
         self._lock = threading.Lock()
         self._row_docs: dict[IndexSpec, NDArray[np.int32]] = {}
         self.collection_id = collection_id
-        self.snapshot: Snapshot = workspace.documents.snapshot(collection_id)
+        self.snapshot: Snapshot = engine.workspace.documents.snapshot(collection_id)
 
     def index(self, spec: IndexSpec) -> OpenIndex:
         """The open index of this specification. Raises IndexNotReady that names the remedy."""
-        return self._workspace.open_index(self.collection_id, spec)
+        return self._engine.open_index(self.collection_id, spec)
 
     def row_docs(self, spec: IndexSpec) -> NDArray[np.int32]:
         """int32 [rows of the index]: position in the snapshot of each row's document, -1 where deleted or replaced."""
@@ -54,20 +51,27 @@ class Searcher:
             self._row_docs[spec] = mapped
         return mapped
 
+    def behind(self, spec: IndexSpec) -> int:
+        """How many live units the index does not hold yet; 0 where there is no such index."""
+        if self._engine.generation(self.collection_id, spec) is None:
+            return 0
+        live = len(self.snapshot) if spec.unit == "document" else len(self.snapshot.passage_nos)
+        return live - int((self.row_docs(spec) >= 0).sum())
+
     def encoder(self, model: str) -> Encoder[FloatRows]:
         """The encoder of a bundled or cached model."""
-        return self._workspace.encoder(model)
+        return self._engine.encoder(model)
 
     def unit_text(self, spec: IndexSpec, row: int) -> str:
         """The indexed text behind one row of an index."""
         number = self.index(spec).numbers[row : row + 1]
-        return self._workspace.documents.unit_texts(self.collection_id, spec.unit, number)[0]
+        return self._engine.workspace.documents.unit_texts(self.collection_id, spec.unit, number)[0]
 
     def allowed(self, filters: Mapping[str, Any] | None) -> Mask | None:
         """bool [documents]: what the filters let through; None when there are none."""
         if not filters:
             return None
-        numbers = self._workspace.documents.filter(self.collection_id, dict(filters))
+        numbers = self._engine.workspace.documents.filter(self.collection_id, dict(filters))
         return np.isin(self.snapshot.doc_nos, numbers, assume_unique=True)
 
     def context(self, filters: Mapping[str, Any] | None = None) -> Context:

@@ -1,0 +1,28 @@
+"""The verbs of the workbench. The command line and the interface both call these, and nothing deeper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.verbs.library import LibraryVerbs
+from app.verbs.reading import ReadingVerbs
+from engine.engine import Engine
+
+
+class Services(LibraryVerbs, ReadingVerbs):
+    """One workspace, open. Thread-safe; one per process. Every verb raises `engine.errors.TriptychError` for what a user can act on."""
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        self.engine = Engine(Path(folder).expanduser().resolve(), read_only=read_only)
+        self.folder = self.engine.workspace.folder
+        self.read_only = self.engine.workspace.read_only
+
+    def __enter__(self) -> Services:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop at the running job's next step and let go of the workspace."""
+        self.engine.close()

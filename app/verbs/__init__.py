@@ -1,0 +1,1 @@
+"""The verbs of the workbench by area; `app.services.Services` joins them."""

@@ -1,0 +1,124 @@
+"""Facets with counts, browsing without a query, and the small look-ups that every search needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from app.results import Facet, FacetValue, SearchResult
+from app.verbs.base import Verbs
+from engine.errors import ReadOnly
+from engine.pipeline import PipelineSpec
+
+FACET_VALUES = 8
+MOST_YEARS = 200
+SUGGESTIONS = 6
+
+
+class FacetVerbs(Verbs):
+    """What stands beside the hits."""
+
+    def _facets(self, collection_id: str, doc_ids: pl.Series | None, chosen: Mapping[str, Any]) -> tuple[Facet, ...]:
+        """Facets over these documents (all when None), most frequent values first, years in order; chosen values are always listed."""
+        documents = self.engine.workspace.documents
+        numbers = None if doc_ids is None else self._numbers(collection_id, doc_ids)
+        fields = ["year", "venue", "source", "authors", *(f"metadata.{key}" for key in documents.facet_keys(collection_id))]
+        counts = documents.facets(collection_id, fields, numbers)
+        facets = []
+        for field in fields:
+            mine = [(str(value), int(count)) for value, count in counts.filter(field=field).select("value", "count").iter_rows()]
+            if field == "year":
+                listed, more = sorted(mine, key=lambda pair: int(pair[0]))[-MOST_YEARS:], 0
+            else:
+                wanted = set(chosen.get(field, ()))
+                ordered = sorted(mine, key=lambda pair: (pair[0] not in wanted, -pair[1], pair[0]))
+                listed = ordered[: max(FACET_VALUES, len(wanted))]
+                more = len(ordered) - len(listed)
+            if len(mine) > 1 or chosen.get(field):
+                values = tuple(FacetValue(value, count, _selected(field, value, chosen)) for value, count in listed)
+                facets.append(Facet(field, field.removeprefix("metadata.").replace("_", " ").capitalize(), values, more))
+        return tuple(facets)
+
+    def _numbers(self, collection_id: str, doc_ids: pl.Series) -> Any:
+        snapshot = self.engine.searcher(collection_id).snapshot
+        wanted = snapshot.doc_ids.is_in(doc_ids.implode()).to_numpy() if len(doc_ids) else np.zeros(len(snapshot), dtype=bool)
+        return snapshot.doc_nos[wanted]
+
+    def _browse(
+        self,
+        name: str,
+        collection_id: str,
+        spec: PipelineSpec,
+        pipeline: str,
+        k: int,
+        offset: int,
+        limit: int,
+        chosen: Mapping[str, Any],
+        started: float,
+    ) -> SearchResult:
+        """The collection itself, newest year first, where there is no query."""
+        from app.verbs.pipelines import _view
+
+        documents = self.engine.workspace.documents
+        numbers = documents.filter(collection_id, dict(chosen)) if chosen else None
+        page = documents.list(collection_id, offset=offset, limit=limit, sort="-year", doc_nos=numbers)
+        total = len(self.engine.searcher(collection_id).snapshot) if numbers is None else len(numbers)
+        hits = [(doc_id, offset + i + 1, 0.0) for i, doc_id in enumerate(page["doc_id"])]
+        shown = None if numbers is None else self._ids(collection_id, numbers)
+        return SearchResult(
+            collection=name,
+            query="",
+            pipeline=_view(pipeline, spec, 0),
+            k=k,
+            offset=offset,
+            total=total,
+            cards=self._cards(collection_id, hits),
+            facets=self._facets(collection_id, shown, chosen),
+            stages=(),
+            took_ms=(time.perf_counter() - started) * 1000,
+            suggestions=self._suggestions(collection_id),
+        )
+
+    def _ids(self, collection_id: str, numbers: Any) -> pl.Series:
+        snapshot = self.engine.searcher(collection_id).snapshot
+        return snapshot.doc_ids.gather(np.searchsorted(snapshot.doc_nos, numbers))
+
+    def _suggestions(self, collection_id: str) -> tuple[str, ...]:
+        """A few of the collection's own questions, the same ones each time."""
+        questions = self.engine.workspace.documents.queries(collection_id)["text"].to_list()
+        step = max(1, len(questions) // SUGGESTIONS)
+        return tuple(questions[::step][:SUGGESTIONS])
+
+    def _ratings(self, collection_id: str, query: str) -> dict[str, int]:
+        """The judgments for this query where it is one of the collection's questions, word for word."""
+        documents = self.engine.workspace.documents
+        asked = documents.queries(collection_id).filter(pl.col("text").str.strip_chars().str.to_lowercase() == query.lower())
+        if asked.is_empty():
+            return {}
+        judged = documents.judgments(collection_id).filter(pl.col("qid").is_in(asked["qid"].implode()))
+        return dict(judged.select("doc_id", "rating").iter_rows())
+
+    def _titles(self, collection_id: str, doc_ids: Sequence[str]) -> dict[str, str]:
+        rows = self.engine.workspace.documents.fetch(collection_id, list(doc_ids))
+        return {doc_id: title or doc_id for doc_id, title in rows.select("doc_id", "title").iter_rows()}
+
+    def _log(self, collection_id: str, query: str, pipeline: str, k: int, hits: int, ms: float) -> None:
+        """Keep the query for the user's own history; a workspace that cannot be written keeps none."""
+        if self.read_only:
+            return
+        try:
+            self.engine.workspace.log_query(collection_id, query, pipeline, k, hits, ms)
+        except ReadOnly:
+            return
+
+
+def _selected(field: str, value: str, chosen: Mapping[str, Any]) -> bool:
+    wanted = chosen.get(field, ())
+    if field == "year" and len(wanted) == 2:
+        low, high = wanted
+        return (low is None or int(value) >= int(low)) and (high is None or int(value) <= int(high))
+    return value in wanted

@@ -1,0 +1,308 @@
+"""Collections, adding documents, indexes and jobs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.results import (
+    CollectionView,
+    ColumnGuess,
+    IndexView,
+    JobView,
+    Preview,
+    RejectionView,
+    WorkspaceView,
+)
+from app.verbs.pipelines import PipelineVerbs
+from engine.component import lookup
+from engine.errors import BadInput, NotFound
+
+if TYPE_CHECKING:
+    from engine.doctor import Finding
+    from engine.indexes.base import IndexSpec
+    from engine.jobs import Job
+    from engine.workspace import Collection
+
+DUPLICATE_POLICIES = ("replace", "keep", "error")
+ACTIVE = ("queued", "running", "paused", "interrupted")
+
+
+class LibraryVerbs(PipelineVerbs):
+    """What fills and keeps a workspace."""
+
+    def workspace(self) -> WorkspaceView:
+        """The workspace with all its collections and sizes."""
+        folder = self.engine.workspace.folder
+        return WorkspaceView(
+            folder=str(folder),
+            bytes=_size(folder),
+            free_bytes=shutil.disk_usage(folder).free,
+            read_only=self.read_only,
+            collections=self.collections(),
+            notices=tuple(self.engine.workspace.notices),
+        )
+
+    def collections(self) -> tuple[CollectionView, ...]:
+        """All collections by name."""
+        return tuple(self._collection_view(stored) for stored in self.engine.workspace.collections())
+
+    def collection(self, name: str) -> CollectionView:
+        """One collection with its indexes. Raises NotFound that lists the known names."""
+        return self._collection_view(self._collection(name))
+
+    def create_collection(self, name: str, description: str = "") -> CollectionView:
+        """A new, empty collection. Raises BadInput for a name that is taken, empty, longer than 200 characters or not printable."""
+        return self._collection_view(self.engine.workspace.create_collection(name, description))
+
+    def rename_collection(self, name: str, new: str) -> CollectionView:
+        """Give a collection another name; nothing else changes."""
+        self.engine.workspace.rename_collection(name, new)
+        return self.collection(new)
+
+    def delete_collection(self, name: str) -> None:
+        """Delete a collection with its documents, indexes and shortlist."""
+        stored = self._collection(name)
+        for job in self.engine.workspace.jobs.list(200):
+            if job.collection_id == stored.collection_id and job.status in ACTIVE:
+                self.engine.workspace.jobs.cancel(job.job_id)
+                self.engine.workspace.jobs.wait(job.job_id, 30)
+        self.engine.workspace.delete_collection(name)
+
+    def preview(self, paths: Sequence[str], columns: Mapping[str, str] | None = None) -> tuple[Preview, ...]:
+        """The first records of each source with the guessed columns, read in a sandboxed child; nothing is stored."""
+        from engine.readers.base import ReaderOptions
+        from engine.readers.sandbox import preview_in_child
+        from engine.types import Record, Rejected
+
+        previews = []
+        for shown in preview_in_child(_existing(paths), ReaderOptions(columns=dict(columns or {}))):
+            records = [item for item in shown.items if isinstance(item, Record)]
+            rejected = [item for item in shown.items if isinstance(item, Rejected)]
+            previews.append(
+                Preview(
+                    format=shown.format,
+                    source=shown.source,
+                    guesses=tuple(ColumnGuess(guess.field, guess.column) for guess in shown.guesses),
+                    available=tuple(shown.available),
+                    records=tuple(
+                        {
+                            "doc_id": r.doc_id,
+                            "title": r.title,
+                            "text": r.text[:400],
+                            "authors": list(r.authors),
+                            "year": r.year,
+                            "venue": r.venue,
+                            "url": r.url,
+                        }
+                        for r in records
+                    ),
+                    rejected=tuple(RejectionView(r.place, r.reason, r.excerpt) for r in rejected),
+                )
+            )
+        return tuple(previews)
+
+    def add(
+        self,
+        paths: Sequence[str],
+        collection: str,
+        *,
+        columns: Mapping[str, str] | None = None,
+        duplicates: str = "replace",
+        index: bool = True,
+    ) -> str:
+        """Queue the reading of files, folders or zips into a collection (made if absent), then the update of its indexes. Gives the job's id."""
+        if duplicates not in DUPLICATE_POLICIES:
+            raise BadInput(f"The policy for duplicate ids is one of {', '.join(DUPLICATE_POLICIES)}; got {duplicates!r}.")
+        found = _existing(paths)
+        try:
+            stored = self._collection(collection)
+        except NotFound:
+            stored = self.engine.workspace.create_collection(collection)
+        params = {
+            "paths": [str(path) for path in found],
+            "options": {"columns": dict(columns or {})},
+            "duplicates": duplicates,
+            "then_index": [_spec_data(spec) for spec in self.needed_indexes()] if index else [],
+        }
+        return str(self.engine.workspace.jobs.submit("add", stored.collection_id, params))
+
+    def index(self, collection: str, specs: Sequence[IndexSpec | Mapping[str, Any]] | None = None) -> str:
+        """Queue the building or updating of indexes: the given ones, or all that the known pipelines read. Gives the job's id."""
+        stored = self._collection(collection)
+        chosen = [_as_spec(spec) for spec in specs] if specs else list(self.needed_indexes())
+        return str(self.engine.workspace.jobs.submit("index", stored.collection_id, {"specs": [_spec_data(s) for s in chosen]}))
+
+    def needed_indexes(self, pipelines: Sequence[str] | None = None) -> tuple[IndexSpec, ...]:
+        """The distinct indexes that these pipelines (all known ones by default) read."""
+        names = self._specs() if pipelines is None else pipelines
+        return tuple(dict.fromkeys(spec for name in names for spec in self._spec(name).index_specs()))
+
+    def drop_index(self, collection: str, generation_id: str) -> None:
+        """Delete one index of a collection; the documents stay, and it can be built again."""
+        stored = self._collection(collection)
+        if generation_id not in {g.generation_id for g in self.engine.workspace.generations.live(stored.collection_id)}:
+            raise NotFound(f"{collection!r} has no index {generation_id!r}.")
+        self.engine.workspace.generations.drop(generation_id)
+
+    def jobs(self, limit: int = 50) -> tuple[JobView, ...]:
+        """The latest jobs, newest first."""
+        names = {c.collection_id: c.name for c in self.engine.workspace.collections()}
+        return tuple(_job_view(job, names) for job in self.engine.workspace.jobs.list(limit))
+
+    def job(self, job_id: str) -> JobView:
+        """One job as it stands. Raises NotFound."""
+        names = {c.collection_id: c.name for c in self.engine.workspace.collections()}
+        return _job_view(self.engine.workspace.jobs.get(job_id), names)
+
+    def pause(self, job_id: str) -> None:
+        """Hold a job at its next step; what it committed stays."""
+        self.engine.workspace.jobs.pause(job_id)
+
+    def resume(self, job_id: str) -> None:
+        """Let a paused, interrupted or failed job go on where it stopped."""
+        self.engine.workspace.jobs.resume(job_id)
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job at its next step; what it committed stays."""
+        self.engine.workspace.jobs.cancel(job_id)
+
+    def wait(self, job_id: str, timeout: float | None = None) -> JobView:
+        """Block until a job ends, or the timeout in seconds passes."""
+        self.engine.workspace.jobs.wait(job_id, timeout)
+        return self.job(job_id)
+
+    def rejections(self, job_id: str, offset: int = 0, limit: int = 100) -> tuple[RejectionView, ...]:
+        """The rows that a job skipped, with their places and reasons."""
+        rows = self.engine.workspace.jobs.rejections(job_id, offset=max(0, offset), limit=min(max(1, limit), 1000))
+        return tuple(RejectionView(*row) for row in rows.select("place", "reason", "excerpt").iter_rows())
+
+    def doctor(self) -> list[Finding]:
+        """Check the workspace and this installation."""
+        from engine.doctor import check_open
+
+        return check_open(self.engine.workspace)
+
+    def _collection_view(self, stored: Collection) -> CollectionView:
+        busy = [j for j in self.engine.workspace.jobs.list(50) if j.collection_id == stored.collection_id and j.status in ("queued", "running")]
+        indexes = self._indexes(stored, building=any(job.kind == "index" or job.phase == "index" for job in busy))
+        ready = [view for view in indexes if view.state in ("ready", "behind")]
+        state = (
+            "indexing" if busy
+            else "empty" if not stored.documents
+            else "unindexed" if not ready
+            else "behind" if any(view.state != "ready" for view in indexes)
+            else "ready"
+        )  # fmt: skip
+        judged = self.engine.workspace.documents.judgments(stored.collection_id)["qid"].n_unique()
+        return CollectionView(
+            name=stored.name,
+            description=stored.description,
+            documents=stored.documents,
+            passages=stored.passages,
+            created_at=str(stored.created_at),
+            bytes=sum(view.bytes for view in indexes),
+            indexes=indexes,
+            judged_queries=judged,
+            state=state,  # type: ignore[arg-type]
+        )
+
+    def _indexes(self, stored: Collection, *, building: bool) -> tuple[IndexView, ...]:
+        """Published indexes, and those that a known pipeline reads but nobody built."""
+        views = []
+        searcher = self.engine.searcher(stored.collection_id)
+        needed = {spec: None for spec in self.needed_indexes()}
+        for generation in self.engine.workspace.generations.live(stored.collection_id):
+            spec = lookup("indexes", generation.kind).model_validate(generation.params)
+            needed.pop(spec, None)  # type: ignore[call-overload]
+            live = len(searcher.snapshot) if spec.unit == "document" else len(searcher.snapshot.passage_nos)  # type: ignore[attr-defined]
+            behind = 0 if generation.revision == stored.revision else searcher.behind(spec)  # type: ignore[arg-type]
+            recall = generation.details.get("recall")
+            views.append(
+                IndexView(
+                    generation_id=generation.generation_id,
+                    kind=generation.kind,
+                    label=spec.label(),  # type: ignore[attr-defined]
+                    rows=generation.rows,
+                    bytes=generation.bytes,
+                    built_at=str(generation.created_at),
+                    state="behind" if behind else "ready",
+                    behind=behind,
+                    recall=None if recall is None else float(recall),
+                    note=_note(generation.details, live, generation.rows),
+                )
+            )
+        if stored.documents:
+            state = "building" if building else "absent"
+            views.extend(IndexView("", spec.kind, spec.label(), 0, 0, "", state, stored.documents, None) for spec in needed)  # type: ignore[arg-type]
+        return tuple(views)
+
+
+def _note(details: Mapping[str, Any], live: int, rows: int) -> str:
+    parts = [str(details["structure"])] if "structure" in details else []
+    parts += [str(details["note"])] if details.get("note") else []
+    dead = max(0, rows - live)
+    if dead:
+        parts.append(f"{dead:,} deleted rows, dropped at the next update")
+    return "; ".join(parts)
+
+
+def _existing(paths: Sequence[str]) -> list[Path]:
+    if not paths:
+        raise BadInput("No file or folder was given.")
+    found = [Path(str(path)).expanduser() for path in paths]
+    for path in found:
+        if not path.exists():
+            raise BadInput(f"{path} does not exist. Check the spelling; relative paths start at {Path.cwd()}.")
+    return [path.resolve() for path in found]
+
+
+def _as_spec(spec: IndexSpec | Mapping[str, Any]) -> IndexSpec:
+    from engine.indexes.base import IndexSpec as Spec
+
+    if isinstance(spec, Spec):
+        return spec
+    if len(spec) != 1:
+        raise BadInput("An index is written as `{name: {parameters}}`.")
+    ((name, parameters),) = spec.items()
+    return lookup("indexes", name).model_validate(parameters or {})  # type: ignore[return-value]
+
+
+def _spec_data(spec: IndexSpec) -> dict[str, Any]:
+    return {spec.name: spec.model_dump(mode="json")}
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files below; one that vanishes meanwhile counts nothing."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except OSError:
+            continue
+    return total
+
+
+def _job_view(job: Job, names: Mapping[str, str]) -> JobView:
+    collection = names.get(job.collection_id or "", "(deleted)")
+    sources = [Path(path).name for path in job.params.get("paths", ())]
+    what = ", ".join(sources[:3]) + (f" and {len(sources) - 3} more" if len(sources) > 3 else "")
+    return JobView(
+        job_id=job.job_id,
+        kind=job.kind,
+        collection=collection,
+        label=f"Add {what}" if job.kind == "add" else "Update indexes",
+        status=job.status,
+        phase=job.phase,
+        done=job.done,
+        total=job.total,
+        unit=job.unit,
+        rate=job.rate,
+        eta_seconds=job.eta_s,
+        counts=dict(job.counts),
+        error=job.error,
+        started_at=str(job.started_at or ""),
+        finished_at=str(job.finished_at or ""),
+    )

@@ -1,0 +1,112 @@
+"""Pipelines by name: the built-in ones and those the user saved."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from app.results import PipelineView
+from app.verbs.base import Verbs
+from engine.errors import BadInput, NotFound
+from engine.pipeline import Cutoff, Fuse, PipelineSpec, Stage, Then, json_schema
+
+BUILT_IN = {
+    "BM25": """
+description: Exact words, weighted by rarity. The baseline.
+pipeline:
+- bm25: {k: 1000}
+""",
+    "Dense": """
+description: Meaning rather than words, by the bundled encoder.
+pipeline:
+- dense: {k: 1000}
+""",
+    "Hybrid": """
+description: Words and meaning, merged by rank.
+pipeline:
+- fuse:
+    inputs:
+    - bm25: {k: 1000}
+    - dense: {k: 1000}
+    method: {rrf: {k: 60}}
+- cutoff: {k: 1000}
+""",
+    "Hybrid, by score": """
+description: Words and meaning, merged by normalised scores.
+pipeline:
+- fuse:
+    inputs:
+    - bm25: {k: 1000}
+    - dense: {k: 1000}
+    method: {wsum: {norm: min-max, weights: [0.4, 0.6]}}
+- cutoff: {k: 1000}
+""",
+}
+
+
+class PipelineVerbs(Verbs):
+    """Look up, check, save and delete pipelines."""
+
+    @cached_property
+    def _built_in(self) -> dict[str, PipelineSpec]:
+        return {name: PipelineSpec.from_yaml(f"name: {name!r}\n{text}") for name, text in BUILT_IN.items()}
+
+    def pipelines(self) -> tuple[PipelineView, ...]:
+        """The built-in pipelines, then the saved ones by name."""
+        return tuple(_view(name, spec, i) for i, (name, spec) in enumerate(self._specs().items()))
+
+    def pipeline(self, name: str) -> PipelineView:
+        """One pipeline. Raises NotFound that lists the known names."""
+        return _view(name, self._spec(name), 0)
+
+    def check_pipeline(self, yaml: str) -> PipelineView:
+        """Parse a pipeline without saving it. Raises BadInput that names the line or parameter."""
+        spec = PipelineSpec.from_yaml(yaml)
+        return _view(spec.name_, spec, 0)
+
+    def save_pipeline(self, name: str, yaml: str) -> PipelineView:
+        """Save under a name, replacing what was saved under it. Built-in names are refused."""
+        name = " ".join(name.split())
+        if not name or len(name) > 120 or any(ord(c) < 32 for c in name):
+            raise BadInput("A pipeline needs a name of 1 to 120 printable characters.")
+        if name in self._built_in:
+            raise BadInput(f"{name!r} is a built-in pipeline; save your version under another name.")
+        spec = PipelineSpec.from_yaml(yaml)
+        spec = spec.model_copy(update={"name_": name})
+        self.engine.workspace.save_pipeline(name, spec.to_yaml())
+        return _view(name, spec, 0)
+
+    def delete_pipeline(self, name: str) -> None:
+        """Forget a saved pipeline. Raises NotFound, and BadInput for built-in ones."""
+        if name in self._built_in:
+            raise BadInput(f"{name!r} is built in and cannot be deleted.")
+        self._spec(name)
+        self.engine.workspace.delete_pipeline(name)
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of a pipeline file, from which forms are built."""
+        return json_schema()
+
+    def _specs(self) -> dict[str, PipelineSpec]:
+        saved = self.engine.workspace.pipelines()
+        return self._built_in | {name: PipelineSpec.from_yaml(yaml) for name, yaml in sorted(saved.items())}
+
+    def _spec(self, name: str) -> PipelineSpec:
+        specs = self._specs()
+        if name not in specs:
+            raise NotFound(f"There is no pipeline called {name!r}. Known: {', '.join(specs)}.")
+        return specs[name]
+
+
+def _view(name: str, spec: PipelineSpec, slot: int) -> PipelineView:
+    return PipelineView(name=name, slot=slot % 4, yaml=spec.to_yaml(), summary=summary(spec.pipeline))
+
+
+def summary(stage: Stage) -> str:
+    """A pipeline in one line: "BM25 + all-MiniLM-L6-v2, fused by rrf → top 100"."""
+    if isinstance(stage, Fuse):
+        return " + ".join(summary(part) for part in stage.inputs) + f", fused by {stage.method.name}"
+    if isinstance(stage, Then):
+        shown = [part for part in stage.stages if not isinstance(part, Cutoff)] or list(stage.stages)
+        return " → ".join(summary(part) for part in shown)
+    return stage.label()

@@ -1,0 +1,296 @@
+"""Search one pipeline, compare several, and ask why."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from app.results import (
+    Agreement,
+    Card,
+    Column,
+    ColumnHit,
+    CompareResult,
+    Explanation,
+    FoundBy,
+    Ledger,
+    LedgerEntry,
+    LedgerRow,
+    SearchResult,
+    StageTime,
+    WhyNot,
+)
+from app.verbs.base import checked_filters, checked_k, checked_query
+from app.verbs.facets import FacetVerbs
+from app.verbs.pipelines import PipelineVerbs, _view
+from engine import explain as why
+from engine.agreement import jaccard, rbo
+from engine.context import Context
+from engine.errors import BadInput, TriptychError
+from engine.pipeline import PipelineSpec, Stage
+from engine.retrievers.base import Retriever
+from engine.trace import Span
+from engine.types import Ranking
+
+QID = why.QID
+COMPARE_MOST = 4
+
+
+class SearchVerbs(PipelineVerbs, FacetVerbs):
+    """Everything that runs a pipeline."""
+
+    def search(
+        self,
+        collection: str,
+        query: str,
+        pipeline: str,
+        *,
+        k: int = 100,
+        offset: int = 0,
+        limit: int = 20,
+        filters: Mapping[str, Any] | None = None,
+    ) -> SearchResult:
+        """The first k hits of one pipeline, a page of them as cards, with facets over all k. An empty query browses the collection."""
+        started = time.perf_counter()
+        stored = self._collection(collection)
+        text, notices = checked_query(query)
+        k, limit = checked_k(k), checked_k(limit, 100)
+        offset = max(0, int(offset))
+        chosen = checked_filters(filters)
+        spec = self._spec(pipeline)
+        if not text:
+            return self._browse(stored.name, stored.collection_id, spec, pipeline, k, offset, limit, chosen, started)
+        context = self._context(stored.collection_id, chosen)
+        ranking, root = context.execute(spec.pipeline, Ranking.of([(QID, text)]))
+        ranking = ranking.top(k)
+        page = ranking.hits.slice(offset, limit)
+        cards = self._cards(
+            stored.collection_id,
+            list(page.select("doc_id", "rank", "score").iter_rows()),
+            text,
+            _analyzer(spec.pipeline),
+            _found_by(root, page["doc_id"].to_list()),
+            self._ratings(stored.collection_id, text),
+        )
+        facets = self._facets(stored.collection_id, ranking.hits["doc_id"], chosen)
+        took = (time.perf_counter() - started) * 1000
+        self._log(stored.collection_id, text, pipeline, k, len(ranking.hits), took)
+        return SearchResult(
+            collection=stored.name,
+            query=text,
+            pipeline=_view(pipeline, spec, 0),
+            k=k,
+            offset=offset,
+            total=len(ranking.hits),
+            cards=cards,
+            facets=facets,
+            stages=stage_times(root),
+            took_ms=took,
+            notices=notices + self._behind(stored.collection_id, [spec]),
+        )
+
+    def compare(
+        self,
+        collection: str,
+        query: str,
+        pipelines: Sequence[str],
+        *,
+        k: int = 10,
+        filters: Mapping[str, Any] | None = None,
+    ) -> CompareResult:
+        """One query through two to four pipelines side by side; what they share runs once, and one that fails says so in its column."""
+        started = time.perf_counter()
+        stored = self._collection(collection)
+        text, notices = checked_query(query)
+        k = checked_k(k, 100)
+        if not 2 <= len(pipelines) <= COMPARE_MOST:
+            raise BadInput(f"Compare takes 2 to {COMPARE_MOST} pipelines; got {len(pipelines)}.")
+        specs = [(name, self._spec(name)) for name in pipelines]
+        context = self._context(stored.collection_id, checked_filters(filters))
+        ratings = self._ratings(stored.collection_id, text)
+        asked = Ranking.of([(QID, text)])
+        columns: list[Column] = []
+        for slot, (name, spec) in enumerate(specs):
+            left = [hit.card.doc_id for hit in columns[-1].hits] if columns else None
+            columns.append(self._column(context, stored.collection_id, name, slot, spec, asked, k, left, ratings))
+        took = (time.perf_counter() - started) * 1000
+        self._log(stored.collection_id, text, " | ".join(pipelines), k, sum(c.total for c in columns), took)
+        return CompareResult(
+            collection=stored.name,
+            query=text,
+            k=k,
+            columns=tuple(columns),
+            agreement=agreements(columns, k),
+            took_ms=took,
+            judged=bool(ratings),
+            notices=notices + self._behind(stored.collection_id, [spec for _, spec in specs]),
+            suggestions=self._suggestions(stored.collection_id) if not text else (),
+        )
+
+    def ledger(
+        self, collection: str, query: str, pipeline: str, *, k: int = 10, filters: Mapping[str, Any] | None = None
+    ) -> Ledger | None:
+        """What each list gave to each fused hit; None for a pipeline that fuses nothing."""
+        stored = self._collection(collection)
+        text, _ = checked_query(query)
+        k = checked_k(k, 100)
+        context = self._context(stored.collection_id, checked_filters(filters))
+        spec = self._spec(pipeline)
+        ranking, root = context.execute(spec.pipeline, Ranking.of([(QID, text)]))
+        found = why.ledger(root)
+        if found is None:
+            return None
+        fuse, contributions = found
+        hits = list(ranking.top(k).hits.select("doc_id", "rank", "score").iter_rows())
+        by_document = contributions.sort("input").partition_by("doc_id", as_dict=True)
+        titles = self._titles(stored.collection_id, [hit[0] for hit in hits])
+        rows = tuple(
+            LedgerRow(
+                doc_id,
+                titles.get(doc_id, doc_id),
+                rank,
+                score,
+                tuple(
+                    LedgerEntry(*entry)
+                    for entry in by_document[(doc_id,)].select("rank", "raw", "normalised", "contribution").iter_rows()
+                ),
+            )
+            for doc_id, rank, score in hits
+        )
+        return Ledger(pipeline, fuse.method.name, fuse.method.formula(), tuple(s.label() for s in fuse.inputs), rows)
+
+    def why_not(
+        self,
+        collection: str,
+        query: str,
+        pipelines: Sequence[str],
+        doc_id: str,
+        *,
+        k: int = 10,
+        filters: Mapping[str, Any] | None = None,
+    ) -> tuple[WhyNot, ...]:
+        """For every pipeline: where this document is, or where it was lost."""
+        stored = self._collection(collection)
+        text, _ = checked_query(query)
+        k = checked_k(k, 100)
+        answers = []
+        for slot, name in enumerate(pipelines):
+            spec = self._spec(name)
+            try:
+                context = self._context(stored.collection_id, checked_filters(filters))
+                missing = why.why_not(spec.pipeline, text, str(doc_id), k, context)
+            except TriptychError as error:
+                missing = why.Missing("error", str(error))
+            answers.append(WhyNot(name, slot, missing.verdict, missing.sentence, missing.lists))
+        return tuple(answers)
+
+    def explanations(self, collection_id: str, query: str, pipeline: str, doc_id: str) -> tuple[Explanation, ...]:
+        """The explanation of every first stage of a pipeline for one document."""
+        from app.verbs.attributions import located
+
+        context = self._context(collection_id, {})
+        spec = self._spec(pipeline)
+        ranks = {
+            span.stage: dict(span.output.hits.select("doc_id", "rank").iter_rows())
+            for span in context.execute(spec.pipeline, Ranking.of([(QID, query)]))[1].walk()
+            if span.output is not None and isinstance(span.stage, Retriever)
+        }
+        return tuple(
+            Explanation(
+                label=retriever.label(),
+                family=retriever.name,
+                exact=told.exact,
+                score=told.score,
+                rank=ranks.get(retriever, {}).get(doc_id),
+                attributions=located(retriever, query, told, context),
+                note=told.note,
+            )
+            for retriever, told in why.explain(spec.pipeline, query, doc_id, context)
+        )
+
+    def _column(
+        self,
+        context: Context,
+        collection_id: str,
+        name: str,
+        slot: int,
+        spec: PipelineSpec,
+        asked: Ranking,
+        k: int,
+        left: list[str] | None,
+        ratings: Mapping[str, int],
+    ) -> Column:
+        started = time.perf_counter()
+        view = _view(name, spec, slot)
+        try:
+            ranking, root = context.execute(spec.pipeline, asked)
+        except TriptychError as error:
+            return Column(view, (), (), (time.perf_counter() - started) * 1000, 0, str(error))
+        took = (time.perf_counter() - started) * 1000
+        top = list(ranking.top(k).hits.select("doc_id", "rank", "score").iter_rows())
+        found = _found_by(root, [doc_id for doc_id, _, _ in top])
+        cards = self._cards(collection_id, top, asked.queries["text"][0], _analyzer(spec.pipeline), found, ratings)
+        hits = tuple(_moved(card, left) for card in cards)
+        return Column(view, hits, stage_times(root), took, len(ranking.hits))
+
+    def _context(self, collection_id: str, filters: Mapping[str, Any]) -> Context:
+        return self.engine.searcher(collection_id).context(filters)
+
+    def _behind(self, collection_id: str, specs: Sequence[PipelineSpec]) -> tuple[str, ...]:
+        """Say so when an index that was used does not hold every document yet."""
+        searcher = self.engine.searcher(collection_id)
+        notices = []
+        for index in dict.fromkeys(index for spec in specs for index in spec.index_specs()):
+            missing = searcher.behind(index)
+            if missing:
+                notices.append(f"{missing:,} new {index.unit}s are not in the index {index.label()!r} yet; update it in the Library.")
+        return tuple(notices)
+
+
+def _moved(card: Card, left: list[str] | None) -> ColumnHit:
+    if left is None:
+        return ColumnHit(card, None, False)
+    if card.doc_id not in left:
+        return ColumnHit(card, None, True)
+    return ColumnHit(card, left.index(card.doc_id) + 1 - card.rank, False)
+
+
+def agreements(columns: Sequence[Column], k: int) -> tuple[Agreement, ...]:
+    """Every pair of columns that ran."""
+    lists = [[hit.card.doc_id for hit in column.hits] for column in columns]
+    return tuple(
+        Agreement(i, j, jaccard(lists[i], lists[j], k), rbo(lists[i], lists[j]), len(set(lists[i]) & set(lists[j])))
+        for i in range(len(columns))
+        for j in range(i + 1, len(columns))
+        if not columns[i].error and not columns[j].error
+    )
+
+
+def stage_times(root: Span) -> tuple[StageTime, ...]:
+    """The leaves and joints of the trace in the order in which they ran, each with its own time."""
+    return tuple(
+        StageTime(s.path, s.stage.label(), s.own_ms if not s.cached else 0.0, s.received, s.returned, s.cached)
+        for s in root.walk()
+        if s.stage.name != "then"
+    )
+
+
+def _found_by(root: Span, doc_ids: Sequence[str]) -> dict[str, tuple[FoundBy, ...]]:
+    """In which first-stage lists the documents stood."""
+    found: dict[str, list[FoundBy]] = {}
+    for span in root.walk():
+        if isinstance(span.stage, Retriever) and span.output is not None:
+            hits = span.output.hits.filter(pl.col("doc_id").is_in(list(doc_ids)))
+            for doc_id, rank, score in hits.select("doc_id", "rank", "score").iter_rows():
+                entry = FoundBy(span.stage.label(), rank, score)
+                if entry not in found.setdefault(doc_id, []):
+                    found[doc_id].append(entry)
+    return {doc_id: tuple(entries) for doc_id, entries in found.items()}
+
+
+def _analyzer(stage: Stage) -> str:
+    """The analyzer whose terms are marked in snippets: that of the pipeline's lexical stage, else English."""
+    return next((s.analyzer for s in stage.walk() if s.name == "bm25"), "english")  # type: ignore[attr-defined]

@@ -1,0 +1,94 @@
+"""The engine: one workspace, the indexes and encoders that are open on it, and a searcher per collection."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.errors import IndexNotReady, WorkspaceDamaged
+from engine.models.catalogue import load_encoder
+from engine.searcher import Searcher
+from engine.workspace import Workspace
+
+if TYPE_CHECKING:
+    from engine.encoders.base import Encoder
+    from engine.generations import Generation
+    from engine.indexes.base import IndexSpec, OpenIndex
+    from engine.types import FloatRows
+
+MAX_OPEN_INDEXES = 32
+
+
+class Engine:
+    """Owns a workspace for as long as it lives. Thread-safe."""
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        self.workspace = Workspace.open(folder, read_only=read_only)
+        self._lock = threading.RLock()
+        self._open: OrderedDict[str, OpenIndex] = OrderedDict()
+        self._searchers: dict[str, tuple[object, Searcher]] = {}
+
+    def close(self) -> None:
+        """Let go of every index and of the workspace; running jobs stop at their next step and can be resumed."""
+        with self._lock:
+            self._open.clear()
+            self._searchers.clear()
+        self.workspace.close()
+
+    def encoder(self, model: str) -> Encoder[FloatRows]:
+        """The encoder of a bundled or cached model. Raises NotFound."""
+        return load_encoder(model)
+
+    def searcher(self, collection_id: str) -> Searcher:
+        """The searcher of a collection as it is now; kept until its documents or indexes change."""
+        state = (
+            self.workspace.revision(collection_id),
+            tuple(g.generation_id for g in self.workspace.generations.live(collection_id)),
+        )
+        with self._lock:
+            known = self._searchers.get(collection_id)
+            if known is not None and known[0] == state:
+                return known[1]
+        searcher = Searcher(self, collection_id)
+        with self._lock:
+            self._searchers[collection_id] = (state, searcher)
+        return searcher
+
+    def generation(self, collection_id: str, spec: IndexSpec) -> Generation | None:
+        """The newest published generation of this specification."""
+        wanted = spec.model_dump(mode="json")
+        return next((g for g in self.workspace.generations.live(collection_id, spec.kind) if g.params == wanted), None)
+
+    def open_index(self, collection_id: str, spec: IndexSpec) -> OpenIndex:
+        """The open index of a specification. Raises IndexNotReady when it is absent, of another encoder, or damaged;
+        a damaged one is dropped and its rebuild is queued."""
+        generation = self.generation(collection_id, spec)
+        if generation is None:
+            raise IndexNotReady(f"The index {spec.label()!r} is not built yet. Build it in the Library, or with `triptych index`.")
+        with self._lock:
+            known = self._open.get(generation.generation_id)
+            if known is not None:
+                self._open.move_to_end(generation.generation_id)
+                return known
+            expected = spec.fingerprint(self.encoder)
+            if generation.fingerprint != expected:
+                raise IndexNotReady(
+                    f"The index {spec.label()!r} was built with another version of its encoder or analyzer. Rebuild it with `triptych index`."
+                )
+            try:
+                index = spec.open(self.workspace.generations.open_folder(generation))
+            except WorkspaceDamaged as error:
+                self._rebuild(generation, spec, error)
+            self._open[generation.generation_id] = index
+            while len(self._open) > MAX_OPEN_INDEXES:
+                self._open.popitem(last=False)
+            return index
+
+    def _rebuild(self, generation: Generation, spec: IndexSpec, error: WorkspaceDamaged) -> None:
+        if self.workspace.read_only:
+            raise IndexNotReady(f"{error} The workspace is read-only, so it cannot be rebuilt here.") from error
+        self.workspace.generations.drop(generation.generation_id)
+        self.workspace.jobs.submit("index", generation.collection_id, {"specs": [{spec.name: spec.model_dump(mode="json")}]})
+        raise IndexNotReady(f"{error} It is being rebuilt from the documents; search again in a moment.") from error
