@@ -1,0 +1,108 @@
+"""The index contract: a specification builds a folder from units (documents or passages) and opens it for search."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from engine.component import Component
+from engine.encoders.base import Encoder
+from engine.errors import BadInput
+from engine.indexes.files import ascending
+from engine.types import FloatRows, Ints, Mask, ProgressSink, TopK, ignore_progress
+
+
+class UnitSource(Protocol):
+    """The live units that an index is built from."""
+
+    @property
+    def numbers(self) -> Ints:
+        """Unit numbers, int64, strictly ascending. A changed unit has a new number."""
+        ...
+
+    def texts(self, numbers: Ints) -> list[str]:
+        """The texts of these units, in this order."""
+        ...
+
+    def encoder(self, model: str) -> Encoder[FloatRows]:
+        """The dense encoder called `model`."""
+        ...
+
+
+class OpenIndex(Protocol):
+    """An index that is open for search from any thread. Row i stands for the unit `numbers[i]`."""
+
+    @property
+    def numbers(self) -> Ints:
+        """The unit number of each row, int64 [rows], strictly ascending."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """What turned text into rows; rows of equal fingerprints are interchangeable."""
+        ...
+
+    def search(self, queries: Any, k: int, allowed: Mask | None = None) -> TopK:
+        """The best min(k, rows) rows for each query among `allowed` (bool [rows]). Raises BadInput."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BuildInfo:
+    """What a build produced. `dim` is None for indexes without vectors; `details` is shown to the user as it is."""
+
+    rows: int
+    dim: int | None
+    fingerprint: str
+    details: dict[str, str | int | float] = field(default_factory=dict)
+
+
+class IndexSpec(Component, family="indexes"):
+    """The parameters of an index; a subclass is one kind of index in one file."""
+
+    kind: ClassVar[str]
+    unit: Literal["document", "passage"] = Field(
+        "document", description="what a row stands for: whole documents, or the passages of long ones"
+    )
+
+    @abstractmethod
+    def build(
+        self, source: UnitSource, previous: OpenIndex | None, folder: Path, progress: ProgressSink = ignore_progress
+    ) -> BuildInfo:
+        """Write an index of exactly the source's units into the empty `folder`, reusing the rows of `previous` where it can.
+
+        Raises BadInput, StorageFull, MissingDependency, and what `progress` raises.
+        """
+
+    @abstractmethod
+    def open(self, folder: Path) -> OpenIndex:
+        """Open what `build` wrote, after checking every file. Raises WorkspaceDamaged, IndexNotReady when it was built otherwise."""
+
+
+def checked_numbers(source: UnitSource) -> Ints:
+    """The source's unit numbers. Raises BadInput when they are not ascending int64."""
+    numbers = np.asarray(source.numbers)
+    if numbers.dtype != np.int64 or numbers.ndim != 1 or not ascending(numbers) or (len(numbers) and numbers[0] < 0):
+        raise BadInput("Unit numbers must be one ascending row of non-negative int64 without repetition.")
+    return numbers
+
+
+def checked_width(k: int, rows: int) -> int:
+    """How many hits a query can have at most. Raises BadInput on a negative k."""
+    if k < 0:
+        raise BadInput(f"k is {k}; ask for 0 or more hits.")
+    return min(int(k), rows)
+
+
+def checked_mask(allowed: Mask | None, rows: int) -> Mask | None:
+    """The filter, or None when it lets every row pass. Raises BadInput when it does not fit the index."""
+    if allowed is None:
+        return None
+    if not isinstance(allowed, np.ndarray) or allowed.dtype != np.bool_ or allowed.shape != (rows,):
+        raise BadInput(f"A filter for this index must be {rows} booleans, one a row.")
+    return None if allowed.all() else allowed
