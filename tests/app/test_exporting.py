@@ -1,0 +1,57 @@
+"""Exports read back by the formats' own parsers."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from app.verbs.exporting import bibtex, csv_text, ris
+
+ROW = {
+    "doc_id": "d1",
+    "title": "Ranking & 100% of {braces}",
+    "authors": ["Ada Lovelace", "José Ñandú"],
+    "year": 1999,
+    "venue": "SIGIR",
+    "url": "https://example.org/a_b",
+    "text": "First line.\nSecond line.",
+}
+BARE = {"doc_id": "=1+1", "title": "", "authors": [], "year": None, "venue": "", "url": "", "text": "@SUM(A1)"}
+
+
+def test_bibtex_escapes_and_keys_are_unique():
+    text = bibtex([ROW, ROW, BARE])
+    assert text.startswith("@inproceedings{lovelace1999ranking,\n  title = {{Ranking \\& 100\\% of \\{braces\\}}},")
+    assert "author = {Ada Lovelace and José Ñandú}" in text
+    assert "@inproceedings{lovelace1999ranking-2," in text
+    assert "url = {https://example.org/a_b}" in text
+    assert "@misc{anon," in text
+
+
+def test_bibtex_is_read_back():
+    import bibtexparser
+
+    library = bibtexparser.parse_string(bibtex([ROW, BARE]))
+    assert not library.failed_blocks
+    first = library.entries[0]
+    assert first["author"] == "Ada Lovelace and José Ñandú"
+    assert first["year"] == "1999"
+
+
+def test_ris_is_read_back():
+    import rispy
+
+    record = rispy.loads(ris([ROW]))[0]
+    assert record["type_of_reference"] == "CONF"
+    assert record["authors"] == ["Ada Lovelace", "José Ñandú"]
+    assert record["title"] == ROW["title"]
+    assert record["year"] == "1999"
+    assert record["abstract"] == "First line. Second line."
+
+
+def test_csv_disarms_formulas():
+    rows = list(csv.DictReader(io.StringIO(csv_text([ROW, BARE]))))
+    assert rows[0]["authors"] == "Ada Lovelace; José Ñandú"
+    assert rows[0]["text"] == ROW["text"]
+    assert rows[1]["doc_id"] == "'=1+1"
+    assert rows[1]["text"] == "'@SUM(A1)"
