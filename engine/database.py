@@ -1,0 +1,209 @@
+"""The one DuckDB connection of a workspace: a cursor per thread, one writer at a time, commits that say whether they held."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from engine import arrow, recovery
+from engine.errors import ReadOnly, TriptychError
+from engine.writelog import Entry, WriteLog
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+class _Slot:
+    """A thread's cursor; dies with the thread, and closes with the database."""
+
+    __slots__ = ("__weakref__", "cursor", "epoch")
+
+    def __init__(self, cursor: DuckDBPyConnection, epoch: int) -> None:
+        self.cursor = cursor
+        self.epoch = epoch
+
+
+class Database:
+    """Queries from any thread, writes one after the other. Every write is a transaction with a running number."""
+
+    def __init__(self, folder: Path, *, read_only: bool) -> None:
+        self.folder = folder
+        self.read_only = read_only
+        self._log = WriteLog(folder)
+        self._guard = threading.Lock()
+        self._writer = threading.RLock()
+        self._local = threading.local()
+        self._slots: weakref.WeakSet[_Slot] = weakref.WeakSet()
+        self._epoch = 0
+        self._depth = 0
+        self._writing_thread: int | None = None
+        self._after: list[Callable[[], None]] = []
+        self.notices: list[str] = []
+        self.ended_clean = True
+        self._connection: DuckDBPyConnection | None
+        if read_only:
+            self._connection = recovery.open_read_only(folder)
+        else:
+            self._connection, self.notices, self.ended_clean = recovery.open_writable(folder, self._log)
+
+    # reading
+
+    def cursor(self) -> DuckDBPyConnection:
+        """This thread's cursor. A connection shared between threads mixes up their results."""
+        slot: _Slot | None = getattr(self._local, "slot", None)
+        if slot is None or slot.epoch != self._epoch:
+            with self._guard:
+                if self._connection is None:
+                    raise TriptychError(f"The workspace {self.folder} is closed.")
+                slot = _Slot(self._connection.cursor(), self._epoch)
+                self._slots.add(slot)
+            self._local.slot = slot
+        return slot.cursor
+
+    def query(self, sql: str, params: Sequence[Any] = (), **frames: pl.DataFrame) -> pl.DataFrame:
+        """Rows as a polars frame. Values go through `?` parameters or `frames` (tables by name), never into the text."""
+        cursor = self.cursor()
+        with self.translated("the query"), arrow.lent(cursor, **frames):
+            return arrow.read(cursor, sql, params)
+
+    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """A few rows as tuples; quicker than `query` for one."""
+        with self.translated("the query"):
+            return list(self.cursor().execute(sql, list(params)).fetchall())
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Several queries of this thread that must see one state of the database."""
+        if self._writing_thread == threading.get_ident():
+            yield
+            return
+        cursor = self.cursor()
+        cursor.begin()
+        try:
+            yield
+        finally:
+            cursor.rollback()
+
+    # writing
+
+    @contextmanager
+    def write(self, what: str) -> Iterator[DuckDBPyConnection]:
+        """One transaction: commits at the end of the `with`, rolls back on an error. Inside another one it joins it.
+
+        `what` says in a few words what is written. Raises ReadOnly, StorageFull.
+        """
+        if self.read_only:
+            raise ReadOnly(
+                f"The workspace {self.folder} is open for reading only, so {what} is refused. Open it for writing."
+            )
+        with self._writer:
+            cursor = self.cursor()
+            if self._depth:
+                self._depth += 1
+                try:
+                    yield cursor
+                finally:
+                    self._depth -= 1
+                return
+            with self.translated(what):
+                cursor.begin()
+                self._depth, self._writing_thread = 1, threading.get_ident()
+                try:
+                    yield cursor
+                    seq = int(
+                        cursor.execute("UPDATE counters SET write_seq = write_seq + 1 RETURNING write_seq").fetchall()[
+                            0
+                        ][0]
+                    )
+                except BaseException:
+                    self._roll_back(cursor)
+                    raise
+                finally:
+                    self._depth, self._writing_thread = 0, None
+                self._commit(cursor, seq)
+            self._log.append(Entry(seq, what))
+            hooks, self._after = self._after, []
+            for hook in hooks:
+                hook()
+
+    def after_commit(self, hook: Callable[[], None]) -> None:
+        """Call `hook` once the running transaction has committed; forget it when it rolls back."""
+        self._after.append(hook)
+
+    def execute(self, what: str, sql: str, params: Sequence[Any] = ()) -> int:
+        """One writing statement in its own transaction (or the running one); returns the number of rows it touched."""
+        with self.write(what) as cursor:
+            rows = cursor.execute(sql, list(params)).fetchall()
+            return int(rows[0][0]) if rows and rows[0] and isinstance(rows[0][0], int) else 0
+
+    def _commit(self, cursor: DuckDBPyConnection, seq: int) -> None:
+        import duckdb
+
+        try:
+            cursor.commit()
+        except duckdb.Error:
+            # On a full disk a commit can report an error and be durable all the same, so the file is asked.
+            self._reconnect()
+            if self.rows("SELECT write_seq FROM counters")[0][0] != seq:
+                self._after = []
+                raise
+
+    def _roll_back(self, cursor: DuckDBPyConnection) -> None:
+        import duckdb
+
+        self._after = []
+        try:
+            cursor.rollback()
+        except duckdb.Error:
+            self._reconnect()  # a fatal error invalidates the whole instance
+
+    def _reconnect(self) -> None:
+        """Close the instance with all its cursors and open the file again. Raises duckdb.Error."""
+        with self._guard:
+            self._close_cursors()
+            self._connection = recovery.connect(self.folder / recovery.DATABASE_NAME, read_only=False)
+
+    def _close_cursors(self) -> None:
+        self._epoch += 1
+        for slot in list(self._slots):
+            slot.cursor.close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def translated(self, doing: str) -> Iterator[None]:
+        """Turn a full disk or memory limit met inside the `with` into an error that names `doing` and the remedy."""
+        import duckdb
+
+        try:
+            yield
+        except (duckdb.Error, OSError) as error:
+            known = recovery.translate(error, doing)
+            if known is None:
+                raise
+            raise known from error
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the database file."""
+        with self._writer, self.translated("the checkpoint"):
+            self.cursor().execute("CHECKPOINT").fetchall()
+
+    def close(self) -> None:
+        """Close every cursor and the connection, and note that the session ended in order. Idempotent."""
+        with self._writer, self._guard:
+            if self._connection is None:
+                return
+            seq = None
+            if not self.read_only:
+                with suppress(Exception):
+                    seq = int(self._connection.execute("SELECT write_seq FROM counters").fetchall()[0][0])
+            self._close_cursors()
+            if seq is not None and not (self.folder / recovery.WAL_NAME).exists():
+                self._log.rewrite([Entry(seq, "closed", clean=True)])

@@ -1,0 +1,155 @@
+"""Building an index of a collection as it stands, reusing what the previous generation already knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from engine.component import lookup
+from engine.documents import Unit
+from engine.errors import BadInput, IndexNotReady, StorageFull, WorkspaceDamaged
+from engine.generations import Build, Generation
+from engine.indexes.base import IndexSpec, OpenIndex
+from engine.types import FloatRows, Ints, Progress, ProgressSink, Snapshot, ignore_progress
+
+if TYPE_CHECKING:
+    from engine.documents import DocumentStore
+    from engine.encoders.base import Encoder
+    from engine.jobs import Running
+    from engine.workspace import Workspace
+
+
+class StoredUnits:
+    """The live units of a snapshot, as an index build asks for them."""
+
+    def __init__(self, documents: DocumentStore, snapshot: Snapshot, unit: Unit) -> None:
+        self._documents = documents
+        self._snapshot = snapshot
+        self._unit = unit
+
+    @property
+    def numbers(self) -> Ints:
+        """Ascending numbers of the live documents or passages, int64."""
+        return self._snapshot.doc_nos if self._unit == "document" else self._snapshot.passage_nos
+
+    def texts(self, numbers: Ints) -> list[str]:
+        """ "title. text" of each unit. Raises NotFound when one was deleted after the snapshot."""
+        return self._documents.unit_texts(self._snapshot.collection_id, self._unit, numbers)
+
+    def encoder(self, model: str) -> Encoder[FloatRows]:
+        """The encoder of a bundled or cached model. Raises NotFound."""
+        from engine.models.catalogue import load_encoder
+
+        return load_encoder(model)
+
+
+def parse_spec(raw: str | Mapping[str, Any] | IndexSpec) -> IndexSpec:
+    """An index specification from "bm25" or {"dense": {"model": …}}. Raises BadInput."""
+    if isinstance(raw, IndexSpec):
+        return raw
+    if isinstance(raw, str):
+        raw = {raw: {}}
+    if len(raw) != 1:
+        raise BadInput(f"An index is written as one name with its parameters, not {dict(raw)!r}.")
+    name, params = next(iter(raw.items()))
+    kind = lookup("indexes", name)
+    try:
+        spec = kind.model_validate(dict(params or {}))
+    except ValueError as error:
+        raise BadInput(f"The parameters of the index {name!r} cannot be used: {error}") from error
+    assert isinstance(spec, IndexSpec)
+    return spec
+
+
+def build_index(
+    workspace: Workspace,
+    collection_id: str,
+    spec: IndexSpec,
+    progress: ProgressSink = ignore_progress,
+    *,
+    job_id: str = "",
+) -> Generation:
+    """Build and publish the index of a collection's live rows; returns the one that stands when nothing has changed since.
+
+    The old generation serves until the new one is published. An interrupted build of the same job is taken up again.
+    Raises StorageFull, NotFound, MissingDependency, and what `progress` raises.
+    """
+    generations = workspace.generations
+    params = spec.model_dump(mode="json")
+    snapshot = workspace.documents.snapshot(collection_id)
+    source = StoredUnits(workspace.documents, snapshot, spec.unit)
+    previous = generations.find(collection_id, spec.kind, params)
+    opened = None if previous is None else _open_previous(workspace, spec, previous)
+    if opened is None and previous is not None:
+        generations.drop(previous.generation_id)
+        previous = None
+    if (
+        previous is not None
+        and previous.revision == snapshot.revision
+        and _fingerprint(spec, source) in (None, previous.fingerprint)
+    ):
+        return previous
+    build = generations.begin(collection_id, spec.kind, params, job_id)
+    try:
+        with workspace.database.translated(f"the {spec.kind} index"):
+            info = spec.build(source, opened, build.folder, progress)
+        progress(Progress("publish", 0, 1, "indexes"))
+        return build.publish(
+            params, info.fingerprint, snapshot.revision, info.rows, info.dim or 0, details=info.details
+        )
+    except BaseException as error:
+        _settle(workspace, build, error, job_id)
+        raise
+
+
+def _open_previous(workspace: Workspace, spec: IndexSpec, previous: Generation) -> OpenIndex | None:
+    """The generation to take rows from; None when it is damaged or of another make, so that everything is built anew."""
+    try:
+        return spec.open(workspace.generations.open_folder(previous))
+    except (WorkspaceDamaged, IndexNotReady):
+        return None
+
+
+def _fingerprint(spec: IndexSpec, source: StoredUnits) -> str | None:
+    """What the vectors would be made by now; None for indexes without vectors, which check their analyzer when they open."""
+    model = getattr(spec, "model", None)
+    return None if model is None else source.encoder(model).fingerprint
+
+
+def _settle(workspace: Workspace, build: Build, error: BaseException, job_id: str) -> None:
+    """After a failure: an interrupted job finds its encoded shards again, anything else leaves no files (and a full disk gets space back)."""
+    from engine.jobs import Halted
+
+    halted = isinstance(error, (Halted, KeyboardInterrupt)) and not (
+        isinstance(error, Halted) and error.wish == "cancel"
+    )
+    if job_id and halted:
+        workspace.generations.release(build)
+        return
+    try:
+        build.abandon()
+    except StorageFull:
+        workspace.generations.release(build)  # the row goes with the next sweep
+
+
+def run_index(workspace: Workspace, running: Running) -> dict[str, Any]:
+    """The work of a job of kind "index"; params {"specs": [...]}."""
+    return index_all(workspace, running, running.job.params.get("specs", []))
+
+
+def index_all(workspace: Workspace, running: Running, specs: Sequence[Any]) -> dict[str, Any]:
+    """Build several indexes one after the other; returns what each holds."""
+    built = []
+    for spec in [parse_spec(raw) for raw in specs]:
+        running.check()
+        generation = build_index(workspace, running.job.collection_id, spec, running, job_id=running.job.job_id)
+        built.append(
+            {
+                "index": spec.name,
+                "generation_id": generation.generation_id,
+                "rows": generation.rows,
+                "bytes": generation.bytes,
+                **generation.details,
+            }
+        )
+    return {"indexes": built}
