@@ -49,7 +49,9 @@ class Attribution:
 class DenseEncoder:
     """Vectors of texts; safe to use from many threads at once. Open one with `DenseEncoder.load`."""
 
-    def __init__(self, card: ModelCard, session: Any, tokenizer: TextTokenizer, provider: Provider, threads: int) -> None:
+    def __init__(
+        self, card: ModelCard, session: Any, tokenizer: TextTokenizer, provider: Provider, threads: int
+    ) -> None:
         self.card = card
         self.fingerprint = card.fingerprint
         self.provider = provider.name
@@ -57,7 +59,9 @@ class DenseEncoder:
         self.threads = threads if provider.name == "cpu" else 1
         self._session = session
         self._tokenizer = tokenizer
-        self._inputs = {item.name: np.dtype(np.int32 if "int32" in item.type else np.int64) for item in session.get_inputs()}
+        self._inputs = {
+            item.name: np.dtype(np.int32 if "int32" in item.type else np.int64) for item in session.get_inputs()
+        }
         self._states = _states_output(session, card)
         self._has_mask = "attention_mask" in self._inputs
         # Dynamic int8 scales activations over the whole call, so a batch-mate would change the vector; one text a call is as fast on a CPU.
@@ -99,7 +103,9 @@ class DenseEncoder:
         Raises BadInput unless the model pools by the mean, the only pooling under which the split is exact.
         """
         if self.card.pooling != "mean":
-            raise BadInput(f"Model {self.card.name!r} pools by {self.card.pooling!r}; scores split over tokens only under mean pooling.")
+            raise BadInput(
+                f"Model {self.card.name!r} pools by {self.card.pooling!r}; scores split over tokens only under mean pooling."
+            )
         prompt = self.card.prompts.document
         encoding = self._tokenizer.encode(text, prompt)
         if not encoding.ids:
@@ -109,7 +115,10 @@ class DenseEncoder:
         length = np.linalg.norm(states.mean(axis=0)) if self.card.similarity == "cosine" else 1.0
         shares = (states @ vector) / (len(states) * length) if length > 0 else np.zeros(len(states), dtype=np.float32)
         spans = [(max(0, start - len(prompt)), max(0, end - len(prompt))) for start, end in encoding.offsets]
-        tokens = tuple(TokenShare(token, *span, float(share)) for token, span, share in zip(encoding.tokens, spans, shares, strict=True))
+        tokens = tuple(
+            TokenShare(token, *span, float(share))
+            for token, span, share in zip(encoding.tokens, spans, shares, strict=True)
+        )
         return Attribution(float(shares.sum()), tokens)
 
     def _encode(self, texts: Sequence[str], prompt: str, progress: ProgressSink) -> FloatRows:
@@ -123,7 +132,9 @@ class DenseEncoder:
         progress(Progress("encode", len(texts), len(texts)))
         return rows
 
-    def _encode_window(self, ids: list[NDArray[np.int64]], rows: FloatRows, progress: ProgressSink, before: int, total: int) -> None:
+    def _encode_window(
+        self, ids: list[NDArray[np.int64]], rows: FloatRows, progress: ProgressSink, before: int, total: int
+    ) -> None:
         lengths = np.array([len(one) for one in ids], dtype=np.int64)
         same_length = not self._has_mask and not self._one_by_one
         units = list(plan_units(lengths, self._unit_tokens, same_length))
@@ -218,14 +229,18 @@ def _open_session(path: Path, provider: Provider) -> tuple[Any, Provider]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # parallel over texts in caller threads: deterministic, and faster than splitting one text
+    options.intra_op_num_threads = (
+        1  # parallel over texts in caller threads: deterministic, and faster than splitting one text
+    )
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=provider.execution_providers)
     except Exception as error:  # the library raises many types, none of them documented
         if provider.name == "cpu":
-            raise WorkspaceDamaged(f"{path} cannot be read as an ONNX model ({error}); install the model again.") from error
+            raise WorkspaceDamaged(
+                f"{path} cannot be read as an ONNX model ({error}); install the model again."
+            ) from error
         fallback = Provider("cpu", f"Provider {provider.name!r} did not start ({error}); running on the CPU instead.")
         return _open_session(path, fallback)
     if session.get_providers()[0] != provider.execution_providers[0]:
@@ -237,7 +252,9 @@ def _states_output(session: Any, card: ModelCard) -> str:
     """Name of the output with token states [batch, tokens, dimensions]. Raises WorkspaceDamaged where there is none or an input is unknown."""
     unknown = {item.name for item in session.get_inputs()} - {"input_ids", "attention_mask", "token_type_ids"}
     if unknown:
-        raise WorkspaceDamaged(f"Model {card.name!r} asks for inputs that text encoders do not have: {', '.join(sorted(unknown))}.")
+        raise WorkspaceDamaged(
+            f"Model {card.name!r} asks for inputs that text encoders do not have: {', '.join(sorted(unknown))}."
+        )
     outputs = {item.name: item.shape for item in session.get_outputs()}
     name = next((name for name in STATES if name in outputs), next(iter(outputs)))
     shape = outputs[name]

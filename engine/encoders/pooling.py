@@ -20,8 +20,7 @@ def mean(states: States, lengths: Lengths) -> FloatRows:
         return plain
     real = np.arange(states.shape[1])[None, :] < lengths[:, None]
     total: FloatRows = np.einsum("btd,bt->bd", states, real.astype(np.float32))
-    averages: FloatRows = total / lengths[:, None].astype(np.float32)
-    return averages
+    return np.divide(total, lengths[:, None].astype(np.float32), out=total)
 
 
 def cls(states: States, lengths: Lengths) -> FloatRows:

@@ -53,7 +53,9 @@ def choose_provider(requested: str, available: Sequence[str], quantised: bool = 
     if wanted not in EXECUTION_PROVIDERS:
         raise BadInput(f"There is no provider {wanted!r}. Available here: auto, {', '.join(available)}.")
     if wanted not in available:
-        return Provider("cpu", f"Provider {wanted!r} is not part of the installed onnxruntime; running on the CPU instead.")
+        return Provider(
+            "cpu", f"Provider {wanted!r} is not part of the installed onnxruntime; running on the CPU instead."
+        )
     if quantised and wanted != "cpu":
         return Provider(wanted, f"An int8 model gains nothing on {wanted!r}: its integer operators run on the CPU.")
     return Provider(wanted)

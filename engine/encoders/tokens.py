@@ -31,7 +31,9 @@ class TextTokenizer:
         try:
             tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except Exception as error:  # the library raises bare Exception
-            raise WorkspaceDamaged(f"{path} cannot be read as a tokenizer ({error}); install the model again.") from error
+            raise WorkspaceDamaged(
+                f"{path} cannot be read as a tokenizer ({error}); install the model again."
+            ) from error
         return cls(tokenizer, max_tokens)
 
     def ids(self, texts: Sequence[str], prompt: str = "") -> list[NDArray[np.int64]]:
@@ -41,7 +43,9 @@ class TextTokenizer:
     def dropped(self, texts: Sequence[str], prompt: str = "") -> Ints:
         """int64 [n]: tokens beyond the limit."""
         encodings = self._tokenizer.encode_batch_fast(prepared(texts, prompt))
-        return np.array([sum(len(rest) - self.special_tokens for rest in one.overflowing) for one in encodings], dtype=np.int64)
+        return np.array(
+            [sum(len(rest) - self.special_tokens for rest in one.overflowing) for one in encodings], dtype=np.int64
+        )
 
     def encode(self, text: str, prompt: str = "") -> Any:
         """The library's encoding of one text: ids, tokens, and offsets in characters of prompt + text."""

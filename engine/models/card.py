@@ -52,7 +52,8 @@ class ModelCard(BaseModel):
     prompts: Prompts = Prompts()
     files: dict[str, ModelFile]
     quantisation: Literal["none", "int8"] = Field(
-        "none", description="int8: weights per channel, activations per call; inputs are never batched, so a vector does not depend on its neighbors"
+        "none",
+        description="int8: weights per channel, activations per call; inputs are never batched, so a vector does not depend on its neighbors",
     )
     quantisation_notes: str = ""
     measured: dict[str, float | str] = Field(default={}, description="what the export measured, by name")
@@ -85,11 +86,15 @@ def read_card(folder: Path) -> ModelCard:
     try:
         card = ModelCard.model_validate_json(path.read_bytes())
     except FileNotFoundError:
-        raise WorkspaceDamaged(f"{path} is missing, so {folder.name!r} is not a usable model; install the model again.") from None
+        raise WorkspaceDamaged(
+            f"{path} is missing, so {folder.name!r} is not a usable model; install the model again."
+        ) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the file"
-        raise WorkspaceDamaged(f"{path} is not a valid model card ({place}: {first['msg']}); install the model again.") from error
+        raise WorkspaceDamaged(
+            f"{path} is not a valid model card ({place}: {first['msg']}); install the model again."
+        ) from error
     for name in (MODEL_FILE, TOKENIZER_FILE):
         if name not in card.files:
             raise WorkspaceDamaged(f"{path} does not list {name}; install the model again.")

@@ -20,4 +20,6 @@ def assets_folder() -> Path:
         installed = None
     if isinstance(installed, Path) and installed.is_dir():
         return installed
-    raise WorkspaceDamaged(f"The bundled assets are missing (looked beside {beside.parent / 'engine'} and for the package 'assets'); reinstall triptych.")
+    raise WorkspaceDamaged(
+        f"The bundled assets are missing (looked beside {beside.parent / 'engine'} and for the package 'assets'); reinstall triptych."
+    )
