@@ -17,6 +17,7 @@ from engine.indexes.base import IndexSpec, OpenIndex
 from engine.models.card import ModelCard
 from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TopK, ignore_progress
 
+RECALL_SAMPLE = 100  # texts that an approximate index may ask for, to measure what it misses
 SENTENCES = (
     "Neural retrieval of scientific papers",
     "Stemming and stop words in English retrieval",
@@ -127,7 +128,7 @@ def check_index(spec: IndexSpec, folder: Path, encoder: Any = None) -> None:
     }
     grown = MemorySource(changed, encoder)
     incremental = _built(spec, grown, index, folder / "incremental")
-    assert grown.asked <= 2 + 100, "texts of units that the previous index holds are not asked for again"
+    assert grown.asked <= 2 + RECALL_SAMPLE, "texts of units that the previous index holds are not asked for again"
     full = _built(spec, MemorySource(changed, encoder), None, folder / "again")
     np.testing.assert_array_equal(incremental.numbers, sorted(changed))
     np.testing.assert_array_equal(incremental.search(queries, 9).rows, full.search(queries, 9).rows)
@@ -139,7 +140,7 @@ def check_index(spec: IndexSpec, folder: Path, encoder: Any = None) -> None:
     refilled = _built(spec, source, empty, folder / "refilled")
     np.testing.assert_array_equal(refilled.search(queries, 5).rows, found.rows)
     alone = _built(spec, MemorySource({5: "scientific papers"}, encoder), None, folder / "alone")
-    assert alone.search(queries, 3).rows[0].tolist() == [0]
+    _check_hits(alone.search(queries, 3), 2, 1, np.ones(1, bool))
     assert type(spec).model_validate(spec.model_dump()) == spec
 
 

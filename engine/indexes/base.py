@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -69,6 +70,14 @@ class IndexSpec(Component, family="indexes"):
     unit: Literal["document", "passage"] = Field(
         "document", description="what a row stands for: whole documents, or the passages of long ones"
     )
+
+    @abstractmethod
+    def label(self) -> str:
+        """A few words for lists and messages, e.g. "BM25 · english"."""
+
+    @abstractmethod
+    def expected_fingerprint(self, encoder: Callable[[str], Encoder[FloatRows]]) -> str:
+        """What an index built now would be stamped with; one with another stamp must not be searched."""
 
     @abstractmethod
     def build(

@@ -7,7 +7,7 @@ postings: weights depend on the whole corpus, so each build computes them anew, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from engine.encoders.base import Encoder
 from engine.errors import BadInput, IndexNotReady
 from engine.indexes.analyzers import Analyzer, BulkAnalysis, analyzer
 from engine.indexes.base import (
@@ -68,6 +69,15 @@ class Bm25Index(IndexSpec, name="bm25"):
         0.75, ge=0, le=1, description="how much long texts are discounted, from not at all (0) to fully (1)"
     )
     variant: Variant = Field("lucene", description="which published formula weighs a term")
+
+    def label(self) -> str:
+        """See IndexSpec."""
+        plain = (self.k1, self.b, self.variant) == (1.2, 0.75, "lucene")
+        return f"BM25 · {self.analyzer}" + ("" if plain else f" · {self.variant} k1={self.k1:g} b={self.b:g}")
+
+    def expected_fingerprint(self, encoder: Callable[[str], Encoder[FloatRows]]) -> str:
+        """See IndexSpec."""
+        return analyzer(self.analyzer).fingerprint
 
     def build(
         self, source: UnitSource, previous: OpenIndex | None, folder: Path, progress: ProgressSink = ignore_progress

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,6 +41,8 @@ def save_blocks(
             start = file.tell()
             for block in blocks:
                 file.write(np.ascontiguousarray(block, dtype).data.cast("B") if block.size else b"")
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
         raise StorageFull(
             f"Writing {name} of an index failed ({error}). Free some space and build the index again."

@@ -1,0 +1,297 @@
+"""Dense search: one vector a unit, compared by inner product (cosine, for the unit vectors that most encoders give)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine.encoders.base import Encoder
+from engine.errors import BadInput, IndexNotReady
+from engine.indexes import hnsw
+from engine.indexes.base import (
+    BuildInfo,
+    IndexSpec,
+    OpenIndex,
+    UnitSource,
+    checked_mask,
+    checked_numbers,
+    checked_width,
+)
+from engine.indexes.files import (
+    NUMBERS,
+    damaged,
+    load_array,
+    load_info,
+    load_numbers,
+    positions,
+    save_array,
+    save_blocks,
+    save_info,
+)
+from engine.indexes.shards import Shards
+from engine.kernels.dense import exact_top_k, put_verified
+from engine.kernels.topk import empty_hits
+from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TopK, ignore_progress
+
+VECTORS = "vectors.npy"
+PARTIAL = "partial"  # encoded shards of a build in progress
+AUTO_EXACT_ROWS = 200_000  # exact search of 384 dimensions takes about 20 ms of one core there, and is never wrong
+EXACT_FILTERED_ROWS = 50_000  # with fewer passing rows than this, or than the share below, exact search beats the graph
+EXACT_FILTERED_SHARE = 0.2
+EFFORT = 128  # candidates that a graph search examines at least
+BLOCK = 1 << 14  # rows copied at a time
+SAMPLE = 100  # queries of each kind in the recall measurement
+QUERY_WORDS = 12
+
+
+class DenseInfo(BaseModel):
+    """The description stored with the index. `longest` is the largest norm of a row."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["dense/1"] = "dense/1"
+    spec: dict[str, str | int]
+    fingerprint: str
+    rows: int = Field(ge=0)
+    dim: int = Field(ge=1)
+    longest: float = Field(ge=0, allow_inf_nan=False)
+    recall: float = Field(1.0, ge=0, le=1)
+    graph: hnsw.GraphInfo | None = None
+
+
+class DenseIndex(IndexSpec, name="dense"):
+    """An index of one vector per unit, searched exactly or through an HNSW graph."""
+
+    kind: ClassVar[str] = "dense"
+    unit: Literal["document", "passage"] = Field(
+        "passage", description="what a row stands for: whole documents, or the passages of long ones"
+    )
+    model: str = Field("all-MiniLM-L6-v2", min_length=1, description="the encoder of units and queries")
+    structure: Literal["auto", "exact", "hnsw"] = Field(
+        "auto",
+        description=f"exact: compare with every row; hnsw: a graph, faster and approximate; auto: hnsw above {AUTO_EXACT_ROWS:,} rows",
+    )
+    M: int = Field(16, ge=4, le=64, description="hnsw: links of a row; more cost memory and raise recall")
+    ef_construction: int = Field(200, ge=8, le=2_000, description="hnsw: effort of placing a row; more raises recall")
+
+    def label(self) -> str:
+        """See IndexSpec."""
+        return f"Dense · {self.model}" + ("" if self.structure == "auto" else f" · {self.structure}")
+
+    def expected_fingerprint(self, encoder: Callable[[str], Encoder[FloatRows]]) -> str:
+        """See IndexSpec."""
+        return encoder(self.model).fingerprint
+
+    def build(
+        self, source: UnitSource, previous: OpenIndex | None, folder: Path, progress: ProgressSink = ignore_progress
+    ) -> BuildInfo:
+        """See IndexSpec. details: structure, encoded, reused, skipped, and for hnsw recall_documents and recall_queries at 10.
+
+        Encoded shards are kept in `folder`/partial until the end: a folder that still holds them resumes an interrupted build.
+        Units whose vector is zero (texts that the encoder knows nothing of) are skipped; they get no row.
+        """
+        if self.structure == "hnsw":
+            hnsw.require()
+        encoder = source.encoder(self.model)
+        wanted = checked_numbers(source)
+        old = self._reusable(previous, encoder)
+        shards = Shards(folder / PARTIAL, encoder)
+        new = wanted if old is None else wanted[positions(old.numbers, wanted) < 0]
+        shards.encode(source, new, progress)
+        numbers, longest = _write_vectors(folder, wanted, old, shards, progress)
+        base = DenseInfo(
+            spec=self.model_dump(),
+            fingerprint=encoder.fingerprint,
+            rows=len(numbers),
+            dim=encoder.card.dimensions,
+            longest=longest,
+        )
+        info, details = self._structured(base, source, old, folder, progress)
+        save_info(folder, info)
+        shutil.rmtree(folder / PARTIAL)
+        counts = {"encoded": len(new), "reused": len(wanted) - len(new), "skipped": len(wanted) - len(numbers)}
+        return BuildInfo(len(numbers), info.dim, info.fingerprint, details | counts)
+
+    def open(self, folder: Path) -> DenseOpenIndex:
+        """See IndexSpec."""
+        info = load_info(folder, DenseInfo)
+        if info.spec != self.model_dump():
+            raise IndexNotReady(f"The dense index was built with {info.spec}, not {self.model_dump()}. Build it again.")
+        return DenseOpenIndex(folder, info)
+
+    def _reusable(self, previous: OpenIndex | None, encoder: Encoder[FloatRows]) -> DenseOpenIndex | None:
+        """The previous index, when its vectors are those that the encoder would give."""
+        if not isinstance(previous, DenseOpenIndex) or previous.fingerprint != encoder.fingerprint:
+            return None
+        return previous if previous.info.dim == encoder.card.dimensions else None
+
+    def _structured(
+        self, info: DenseInfo, source: UnitSource, old: DenseOpenIndex | None, folder: Path, progress: ProgressSink
+    ) -> tuple[DenseInfo, dict[str, str | int | float]]:
+        """Add the graph, where there is to be one, and measure what it loses."""
+        large = self.structure == "hnsw" or (self.structure == "auto" and info.rows > AUTO_EXACT_ROWS)
+        if not large or not info.rows:
+            return info, {"structure": "exact"}
+        if not hnsw.installed():
+            note = "hnswlib is not installed, so search stays exact; pip install hnswlib and rebuild for a faster one"
+            return info, {"structure": "exact", "note": note}
+        flat = DenseOpenIndex(folder, info)
+        saved = self._extended(flat, old, folder, progress) or hnsw.build(
+            flat.vectors, flat.numbers, folder, self.M, self.ef_construction, progress
+        )
+        index = DenseOpenIndex(folder, info.model_copy(update={"graph": saved}))
+        progress(Progress("measure", 0, 2, "samples"))
+        rows = np.sort(np.random.default_rng(0).choice(info.rows, min(SAMPLE, info.rows), replace=False))
+        of_documents = measured_recall(index, np.array(index.vectors[rows]))
+        progress(Progress("measure", 1, 2, "samples"))
+        openings = [" ".join(text.split()[:QUERY_WORDS]) for text in source.texts(index.numbers[rows])]
+        of_queries = measured_recall(index, source.encoder(self.model).encode_queries(openings))
+        progress(Progress("measure", 2, 2, "samples"))
+        details: dict[str, str | int | float] = {
+            "structure": "hnsw",
+            "recall_documents": of_documents,
+            "recall_queries": of_queries,
+        }
+        return index.info.model_copy(update={"recall": min(of_documents, of_queries)}), details
+
+    def _extended(
+        self, flat: DenseOpenIndex, old: DenseOpenIndex | None, folder: Path, progress: ProgressSink
+    ) -> hnsw.GraphInfo | None:
+        """Continue the previous graph, when it was built alike and enough of it is alive."""
+        if old is None or old.info.graph is None:
+            return None
+        if any(old.info.spec[name] != self.model_dump()[name] for name in ("M", "ef_construction")):
+            return None
+        return hnsw.extend(flat.vectors, flat.numbers, folder, old.folder, old.info.graph, old.numbers, progress)
+
+
+class DenseOpenIndex:
+    """Vectors, memory-mapped, and perhaps a graph over them. Read-only, so any thread may search it."""
+
+    def __init__(self, folder: Path, info: DenseInfo) -> None:
+        self.folder = folder
+        self.info = info
+        self.fingerprint = info.fingerprint
+        self.recall = info.recall  # at 10, measured when it was built; 1.0 when exact
+        self.numbers = load_numbers(folder, info.rows)
+        self.vectors: FloatRows = load_array(folder, VECTORS, np.float32, (info.rows, info.dim), mapped=True).view(
+            np.ndarray
+        )
+        self._graph = None if info.graph is None else hnsw.Graph.open(folder, info.graph, info.dim)
+
+    @property
+    def structure(self) -> Literal["exact", "hnsw"]:
+        """How a search without a filter works."""
+        return "exact" if self._graph is None else "hnsw"
+
+    def search(self, queries: FloatRows, k: int, allowed: Mask | None = None, effort: int = EFFORT) -> TopK:
+        """See OpenIndex; `queries` is float32 [queries, dim], scores are inner products. A zero query has no hits.
+
+        With a graph, `effort` candidates at least are examined; a strict filter, or too few hits, turn the search exact.
+        """
+        queries = self._checked_queries(queries)
+        width = checked_width(k, len(self.numbers))
+        mask = checked_mask(allowed, len(self.numbers))
+        passing = len(self.numbers) if mask is None else int(mask.sum())
+        candidates = max(effort, int(1.25 * width * len(self.numbers) / max(passing, 1)))
+        strict = mask is not None and passing < max(EXACT_FILTERED_ROWS, EXACT_FILTERED_SHARE * len(self.numbers))
+        if self._graph is None or width == 0 or strict or candidates > max(effort, len(self.numbers) // 20):
+            return self.search_exact(queries, k, mask)
+        labels = self._graph.search(queries, candidates) if len(queries) else None
+        if labels is None:
+            return self.search_exact(queries, k, mask)
+        found = TopK(*empty_hits(len(queries), width))
+        rows = positions(self.numbers, labels.ravel()).reshape(labels.shape)
+        for i, (query, near) in enumerate(zip(queries, rows, strict=True)):
+            near = near[near >= 0] if mask is None else near[(near >= 0) & mask[near]]
+            if not query.any():
+                continue
+            if len(near) >= min(width, passing):
+                put_verified(found, i, self.vectors, query, near)
+            else:
+                exact = self.search_exact(queries[i : i + 1], k, mask)
+                found.rows[i], found.scores[i] = exact.rows[0], exact.scores[0]
+        return found
+
+    def search_exact(self, queries: FloatRows, k: int, allowed: Mask | None = None) -> TopK:
+        """As `search`, comparing with every allowed row."""
+        queries = self._checked_queries(queries)
+        mask = checked_mask(allowed, len(self.numbers))
+        try:
+            found = exact_top_k(self.vectors, queries, checked_width(k, len(self.numbers)), mask, self.info.longest)
+        except ValueError as error:
+            raise damaged(self.folder, f"{VECTORS} holds values that are not numbers") from error
+        void = ~queries.any(axis=1)
+        found.rows[void], found.scores[void] = -1, -np.inf
+        return found
+
+    def scores(self, vector: FloatRows) -> FloatRows:
+        """The inner product of `vector` (float32 [dim]) with every row, float32 [rows]; up to rounding the scores of `search`."""
+        query = self._checked_queries(np.atleast_2d(vector))
+        return np.asarray(self.vectors @ query[0])
+
+    def neighbours(self, row: int, k: int) -> TopK:
+        """The k rows most like `row`, itself left out; one line. Raises BadInput."""
+        if not 0 <= row < len(self.numbers):
+            raise BadInput(f"Row {row} is not in this index of {len(self.numbers)} rows.")
+        width = checked_width(k, len(self.numbers) - 1)
+        found = self.search(self.vectors[row : row + 1], width + 1)
+        others = found.rows[0] != row
+        return TopK(found.rows[:, others][:, :width], found.scores[:, others][:, :width])
+
+    def _checked_queries(self, queries: FloatRows) -> FloatRows:
+        """Whatever is not finite rows of the right width is refused before it reaches native code."""
+        rows = np.asarray(queries)
+        if rows.ndim != 2 or rows.shape[1] != self.info.dim or rows.dtype.kind != "f":
+            raise BadInput(
+                f"Query vectors are {rows.dtype} {rows.shape}; this index takes float32 [queries, {self.info.dim}]."
+            )
+        rows = np.ascontiguousarray(rows, np.float32)
+        if not np.isfinite(rows).all():
+            raise BadInput("A query vector holds values that are not numbers; the encoder that made it is broken.")
+        return rows
+
+
+def measured_recall(index: DenseOpenIndex, queries: FloatRows, k: int = 10) -> float:
+    """The share of the exact k best that `search` finds, mean over queries; a row as good as the k-th counts as found."""
+    exact, found = index.search_exact(queries, k), index.search(queries, k)
+    asked = exact.rows >= 0
+    if not asked.any():
+        return 1.0
+    worst = np.where(asked, exact.scores, np.inf).min(axis=1, keepdims=True)
+    return round(float(((found.scores >= worst) & asked).sum() / asked.sum()), 4)
+
+
+def _write_vectors(
+    folder: Path, wanted: Ints, old: DenseOpenIndex | None, shards: Shards, progress: ProgressSink
+) -> tuple[Ints, float]:
+    """Write the rows in order of their numbers, without those that are zero; also the largest norm."""
+    usable = np.zeros(len(wanted), np.bool_)
+    longest = 0.0
+    for start, rows in _rows(wanted, old, shards):
+        norms = np.linalg.norm(rows.astype(np.float64), axis=1)
+        usable[start : start + len(rows)] = norms > 0
+        longest = max(longest, float(norms.max(initial=0)))
+    numbers = wanted[usable]
+    progress(Progress("write", 0, len(numbers), "vectors"))
+    save_array(folder, NUMBERS, numbers)
+    blocks = (rows for _, rows in _rows(numbers, old, shards))
+    save_blocks(folder, VECTORS, np.dtype(np.float32), (len(numbers), shards.dim), blocks)
+    progress(Progress("write", len(numbers), len(numbers), "vectors"))
+    return numbers, longest
+
+
+def _rows(numbers: Ints, old: DenseOpenIndex | None, shards: Shards) -> Iterator[tuple[int, FloatRows]]:
+    """Blocks of vectors, from the previous index where it has them."""
+    for start in range(0, len(numbers), BLOCK):
+        block = numbers[start : start + BLOCK]
+        rows = shards.rows(block)
+        if old is not None:
+            at = positions(old.numbers, block)
+            rows[at >= 0] = old.vectors[at[at >= 0]]
+        yield start, rows
