@@ -128,6 +128,14 @@ class Browsing:
         found = self._db.query(f"SELECT doc_no FROM documents WHERE {' AND '.join(conditions)} ORDER BY doc_no", params)
         return found["doc_no"].to_numpy().astype(np.int64)
 
+    def find(self, collection_id: str, text: str, limit: int = 20) -> pl.DataFrame:
+        """doc_id, title of the documents whose id or title contains a text, whatever its case; exact ids first, then shorter titles."""
+        return self._db.query(
+            "SELECT doc_id, title FROM documents WHERE collection_id = ? AND (contains(lower(title), lower(?)) OR contains(lower(doc_id), lower(?))) "
+            "ORDER BY doc_id <> ?, length(title), doc_id LIMIT ?",
+            [collection_id, text, text, text, limit],
+        )
+
     def list(
         self, collection_id: str, offset: int = 0, limit: int = 50, sort: str = "added", doc_nos: Ints | None = None
     ) -> pl.DataFrame:

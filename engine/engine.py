@@ -58,8 +58,7 @@ class Engine:
 
     def generation(self, collection_id: str, spec: IndexSpec) -> Generation | None:
         """The newest published generation of this specification."""
-        wanted = spec.model_dump(mode="json")
-        return next((g for g in self.workspace.generations.live(collection_id, spec.kind) if g.params == wanted), None)
+        return self.workspace.generations.find(collection_id, spec.kind, spec.model_dump(mode="json"))
 
     def open_index(self, collection_id: str, spec: IndexSpec) -> OpenIndex:
         """The open index of a specification. Raises IndexNotReady when it is absent, of another encoder, or damaged;
@@ -72,7 +71,7 @@ class Engine:
             if known is not None:
                 self._open.move_to_end(generation.generation_id)
                 return known
-            expected = spec.fingerprint(self.encoder)
+            expected = spec.expected_fingerprint(self.encoder)
             if generation.fingerprint != expected:
                 raise IndexNotReady(
                     f"The index {spec.label()!r} was built with another version of its encoder or analyzer. Rebuild it with `triptych index`."

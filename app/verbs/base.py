@@ -42,7 +42,7 @@ class Verbs:
 
         documents = self.engine.workspace.documents
         rows = {row["doc_id"]: row for row in documents.fetch(collection_id, [hit[0] for hit in hits]).iter_rows(named=True)}
-        short = self.engine.workspace.shortlisted(collection_id)
+        short = set(self.engine.workspace.shortlist(collection_id)["doc_id"])
         words = named(analyzer)
         return tuple(
             Card(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,18 +17,26 @@ from engine.pipeline import PipelineSpec
 
 FACET_VALUES = 8
 MOST_YEARS = 200
+MOST_KEYS = 8
+"""Metadata keys that become facets."""
+MOST_DISTINCT = 200
+MOST_CHARS = 80
 SUGGESTIONS = 6
 
 
 class FacetVerbs(Verbs):
     """What stands beside the hits."""
 
+    @cached_property
+    def _known_fields(self) -> dict[str, tuple[int, tuple[str, ...]]]:
+        return {}
+
     def _facets(self, collection_id: str, doc_ids: pl.Series | None, chosen: Mapping[str, Any]) -> tuple[Facet, ...]:
         """Facets over these documents (all when None), most frequent values first, years in order; chosen values are always listed."""
         documents = self.engine.workspace.documents
         numbers = None if doc_ids is None else self._numbers(collection_id, doc_ids)
-        fields = ["year", "venue", "source", "authors", *(f"metadata.{key}" for key in documents.facet_keys(collection_id))]
-        counts = documents.facets(collection_id, fields, numbers)
+        fields = self._facet_fields(collection_id)
+        counts = documents.facets(collection_id, fields, numbers, limit=MOST_YEARS)
         facets = []
         for field in fields:
             mine = [(str(value), int(count)) for value, count in counts.filter(field=field).select("value", "count").iter_rows()]
@@ -42,6 +51,21 @@ class FacetVerbs(Verbs):
                 values = tuple(FacetValue(value, count, _selected(field, value, chosen)) for value, count in listed)
                 facets.append(Facet(field, field.removeprefix("metadata.").replace("_", " ").capitalize(), values, more))
         return tuple(facets)
+
+    def _facet_fields(self, collection_id: str) -> tuple[str, ...]:
+        """The columns, and the metadata keys with few and short values (an abstract or a DOI is no facet); found once a revision."""
+        documents = self.engine.workspace.documents
+        revision = documents.revision(collection_id)
+        known = self._known_fields.get(collection_id)
+        if known is None or known[0] != revision:
+            fields = documents.fields(collection_id, 4 * MOST_KEYS)
+            keys = [field for field in fields if field.startswith("metadata.")]
+            counts = documents.facets(collection_id, keys, limit=MOST_DISTINCT + 1)
+            told = counts.group_by("field").agg(n=pl.len(), longest=pl.col("value").str.len_chars().max())
+            few = set(told.filter((pl.col("n") > 1) & (pl.col("n") <= MOST_DISTINCT) & (pl.col("longest") <= MOST_CHARS))["field"])
+            known = (revision, tuple(f for f in fields if f not in keys or f in few)[: MOST_KEYS + 4])
+            self._known_fields[collection_id] = known
+        return known[1]
 
     def _numbers(self, collection_id: str, doc_ids: pl.Series) -> Any:
         snapshot = self.engine.searcher(collection_id).snapshot

@@ -19,6 +19,7 @@ from app.results import (
 from app.verbs.pipelines import PipelineVerbs
 from engine.component import lookup
 from engine.errors import BadInput, NotFound
+from engine.indexing import parse_spec
 
 if TYPE_CHECKING:
     from engine.doctor import Finding
@@ -129,10 +130,10 @@ class LibraryVerbs(PipelineVerbs):
         }
         return str(self.engine.workspace.jobs.submit("add", stored.collection_id, params))
 
-    def index(self, collection: str, specs: Sequence[IndexSpec | Mapping[str, Any]] | None = None) -> str:
+    def index(self, collection: str, specs: Sequence[IndexSpec | Mapping[str, Any] | str] | None = None) -> str:
         """Queue the building or updating of indexes: the given ones, or all that the known pipelines read. Gives the job's id."""
         stored = self._collection(collection)
-        chosen = [_as_spec(spec) for spec in specs] if specs else list(self.needed_indexes())
+        chosen = [parse_spec(spec) for spec in specs] if specs else list(self.needed_indexes())
         return str(self.engine.workspace.jobs.submit("index", stored.collection_id, {"specs": [_spec_data(s) for s in chosen]}))
 
     def needed_indexes(self, pipelines: Sequence[str] | None = None) -> tuple[IndexSpec, ...]:
@@ -259,17 +260,6 @@ def _existing(paths: Sequence[str]) -> list[Path]:
     return [path.resolve() for path in found]
 
 
-def _as_spec(spec: IndexSpec | Mapping[str, Any]) -> IndexSpec:
-    from engine.indexes.base import IndexSpec as Spec
-
-    if isinstance(spec, Spec):
-        return spec
-    if len(spec) != 1:
-        raise BadInput("An index is written as `{name: {parameters}}`.")
-    ((name, parameters),) = spec.items()
-    return lookup("indexes", name).model_validate(parameters or {})  # type: ignore[return-value]
-
-
 def _spec_data(spec: IndexSpec) -> dict[str, Any]:
     return {spec.name: spec.model_dump(mode="json")}
 
@@ -301,7 +291,7 @@ def _job_view(job: Job, names: Mapping[str, str]) -> JobView:
         unit=job.unit,
         rate=job.rate,
         eta_seconds=job.eta_s,
-        counts=dict(job.counts),
+        counts={name: count for name, count in job.counts.items() if isinstance(count, int)},
         error=job.error,
         started_at=str(job.started_at or ""),
         finished_at=str(job.finished_at or ""),

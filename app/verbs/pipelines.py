@@ -89,7 +89,7 @@ class PipelineVerbs(Verbs):
 
     def _specs(self) -> dict[str, PipelineSpec]:
         saved = self.engine.workspace.pipelines()
-        return self._built_in | {name: PipelineSpec.from_yaml(yaml) for name, yaml in sorted(saved.items())}
+        return self._built_in | {pipeline.name: PipelineSpec.from_yaml(pipeline.yaml) for pipeline in saved}
 
     def _spec(self, name: str) -> PipelineSpec:
         specs = self._specs()

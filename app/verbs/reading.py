@@ -40,7 +40,7 @@ class ReadingVerbs(SearchVerbs):
             source=row["source"],
             metadata=tuple((str(key), _shown(value)) for key, value in json.loads(row["metadata"]).items()),
             passages=tuple(passages.select("start_char", "end_char").iter_rows()),
-            shortlisted=row["doc_id"] in self.engine.workspace.shortlisted(stored.collection_id),
+            shortlisted=row["doc_id"] in self._kept(stored.collection_id),
             neighbours=self._neighbours(stored.collection_id, row["doc_id"], neighbours) if neighbours else (),
             explanations=explained,
         )
@@ -71,7 +71,7 @@ class ReadingVerbs(SearchVerbs):
     def shortlist(self, collection: str) -> tuple[Card, ...]:
         """The kept documents, in the order in which they were kept."""
         stored = self._collection(collection)
-        kept = self.engine.workspace.shortlisted(stored.collection_id)
+        kept = self._kept(stored.collection_id)
         return self._cards(stored.collection_id, [(doc_id, i + 1, 0.0) for i, doc_id in enumerate(kept)])
 
     def shortlist_add(self, collection: str, doc_id: str) -> None:
@@ -79,21 +79,24 @@ class ReadingVerbs(SearchVerbs):
         stored = self._collection(collection)
         if self.engine.workspace.documents.fetch(stored.collection_id, [doc_id]).is_empty():
             raise NotFound(f"There is no document {doc_id!r} in {collection!r}.")
-        self.engine.workspace.shortlist_add(stored.collection_id, doc_id)
+        self.engine.workspace.add_to_shortlist(stored.collection_id, doc_id)
 
     def shortlist_remove(self, collection: str, doc_id: str) -> None:
         """Let go of a kept document; nothing happens where it was not kept."""
-        self.engine.workspace.shortlist_remove(self._collection(collection).collection_id, doc_id)
+        self.engine.workspace.remove_from_shortlist(self._collection(collection).collection_id, [doc_id])
 
     def export_shortlist(self, collection: str, form: str) -> str:
         """The shortlist as "bibtex", "ris" or "csv" text."""
         stored = self._collection(collection)
-        kept = list(self.engine.workspace.shortlisted(stored.collection_id))
+        kept = self._kept(stored.collection_id)
         rows = self.engine.workspace.documents.fetch(stored.collection_id, kept)
         writer = bibliography().get(form)
         if writer is None:
             raise BadInput(f"A shortlist is exported as {', '.join(bibliography())}; got {form!r}.")
         return writer(list(rows.iter_rows(named=True)))
+
+    def _kept(self, collection_id: str) -> list[str]:
+        return self.engine.workspace.shortlist(collection_id)["doc_id"].to_list()
 
     def _neighbours(self, collection_id: str, doc_id: str, k: int) -> tuple[Card, ...]:
         try:

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from engine.context import Context
 from engine.indexes.bm25 import Bm25Index, Bm25OpenIndex
+from engine.kernels.bm25 import Variant
 from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight
 from engine.types import TopK
 
@@ -23,7 +24,7 @@ class Bm25(Retriever, name="bm25"):
     )
     k1: float = Field(1.2, ge=0, le=10, description="How slowly repeated words saturate.")
     b: float = Field(0.75, ge=0, le=1, description="How strongly long documents are held back.")
-    variant: Literal["lucene", "robertson", "atire", "bm25+"] = Field("lucene", description="The formula's idf and saturation.")
+    variant: Variant = Field("lucene", description="The formula's idf and saturation.")
 
     def label(self) -> str:
         return "BM25"

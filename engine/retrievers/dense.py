@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.context import Context
+from engine.encoders.dense import DenseEncoder
 from engine.indexes.dense import DenseIndex, DenseOpenIndex
 from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight
 from engine.types import TopK
@@ -42,13 +43,13 @@ class Dense(Retriever, name="dense"):
     def explain_row(self, query: str, row: int, ctx: Context) -> ScoreExplanation:
         text = ctx.resources.unit_text(self.index_spec(), row)
         score = float(self.exact_scores(query, ctx)[row])
-        shares = ctx.resources.encoder(self.model).token_attributions(query, text)
-        weights = tuple(TermWeight(share.token, share.weight, share.start, share.end) for share in shares)
-        return ScoreExplanation(
-            exact=True,
-            score=score,
-            weights=weights,
-            note="The vector is the mean of its token vectors, so the cosine splits exactly over the passage's tokens "
-            "(each token has already seen its context).",
-            row=row,
+        encoder = ctx.resources.encoder(self.model)
+        if not isinstance(encoder, DenseEncoder) or encoder.card.pooling != "mean":
+            return ScoreExplanation(True, score, (), "This model's score does not split over tokens.", row)
+        shares = encoder.token_attributions(query, text).tokens
+        weights = tuple(TermWeight(share.token, share.contribution, share.start, share.end) for share in shares)
+        note = (
+            "The vector is the mean of its token vectors, so the cosine splits exactly over the passage's tokens "
+            "(each token has already seen its context)."
         )
+        return ScoreExplanation(True, score, weights, note, row)
