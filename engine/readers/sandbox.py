@@ -1,0 +1,307 @@
+"""Reading in a child process: a file that crashes, hangs or unfolds costs itself and nothing else.
+
+One child per job reads file after file. The parent counts the clock, names the file that killed a child, and starts
+another child for the rest. The pipe gives back-pressure: a slow consumer slows the child down.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+import engine
+from engine.errors import BadInput, Cancelled, TriptychError
+from engine.readers.base import ColumnGuess, Preview, ReaderOptions
+from engine.readers.sources import Source, expand
+from engine.readers.wire import Batch, Event, FileFinished, FileStarted, decode_items
+from engine.types import Rejected
+
+MEMORY_BYTES = 2_000_000_000
+SECONDS_PER_FILE = 120.0
+_POLL_SECONDS = 0.2
+
+
+class _Overtime(Exception):
+    """The child has taken longer than its file may."""
+
+
+def read_in_child(
+    paths: Iterable[Path | str | Source],
+    options: ReaderOptions | None = None,
+    *,
+    memory_bytes: int = MEMORY_BYTES,
+    seconds_per_file: float = SECONDS_PER_FILE,
+    should_stop: Callable[[], bool] = lambda: False,
+    skip: Collection[str] = (),
+) -> Iterator[Event]:
+    """Yield FileStarted, Batch…, FileFinished for every source in `paths`, in order; files labelled in `skip` are left out.
+
+    A file may take `seconds_per_file` and one second more per megabyte, of which only the time spent waiting for the
+    child counts. A file that kills its child or takes too long ends with a Rejected that says so, and the next child
+    goes on after it. Raises BadInput for a missing path, Cancelled when `should_stop` says so.
+    """
+    options = options or ReaderOptions()
+    options.check_columns()
+    sources = _sources(paths)
+    finished, failed = set(skip), set[str]()
+    with tempfile.TemporaryDirectory(prefix="triptych-read-", ignore_cleanup_errors=True) as scratch:
+        idle_deaths = 0
+        while True:
+            request = _request(sources, options, memory_bytes, seconds_per_file, scratch, finished, failed)
+            run = _Run(request, seconds_per_file, should_stop)
+            progressed = False
+            for event in run.events():
+                progressed = True
+                if isinstance(event, FileFinished):
+                    finished.add(event.path)
+                yield event
+            if run.ended:
+                return
+            if run.current is not None:
+                failed.add(run.current.path)
+                finished.add(run.current.path)
+                yield Batch(run.current.path, (Rejected(run.current.path, run.cause(memory_bytes, seconds_per_file)),))
+                yield run.tally(rejected=1)
+            idle_deaths = 0 if progressed else idle_deaths + 1
+            if idle_deaths == 2:
+                raise TriptychError(f"The process that reads files does not start: {run.last_words() or run.death()}.")
+
+
+def preview_in_child(
+    path: Path, options: ReaderOptions | None = None, n: int = 5, *, memory_bytes: int = MEMORY_BYTES, seconds: float = 20.0
+) -> Preview:
+    """What a file or folder would become; parsed in a child. Raises BadInput when it is of no known format, hangs or crashes.
+
+    For a folder or archive of many files, the first readable one is shown.
+    """
+    options = options or ReaderOptions()
+    options.check_columns()
+    sources = expand([path])
+    source = next((one for one in sources if not one.problem), None)
+    if source is None:
+        raise BadInput(f"{path}: {sources[0].problem if sources else 'there is nothing to read in it'}.")
+    with tempfile.TemporaryDirectory(prefix="triptych-read-", ignore_cleanup_errors=True) as scratch:
+        request = _request([source], options, memory_bytes, seconds, scratch, (), ()) | {"preview": n}
+        run = _Run(request, seconds, lambda: False)
+        lines = list(run.lines())
+    if not run.ended:
+        raise BadInput(f"{source.label} {run.cause(memory_bytes, seconds)}.")
+    items = tuple(item for line in lines if line[0] == "items" for item in decode_items(line[1]))
+    for line in lines:
+        if line[0] == "problem":
+            raise BadInput(f"{source.label}: {line[1]}")
+        if line[0] == "preview":
+            return Preview(line[1], line[2], items, tuple(ColumnGuess(*guess) for guess in line[3]), tuple(line[4]))
+    raise TriptychError("The process that reads files gave no answer.")
+
+
+def _sources(paths: Iterable[Path | str | Source]) -> list[Source]:
+    given = list(paths)
+    ready = [one for one in given if isinstance(one, Source)]
+    return ready if len(ready) == len(given) else [*ready, *expand(one for one in given if not isinstance(one, Source))]
+
+
+def _request(
+    sources: Sequence[Source], options: ReaderOptions, memory: int, seconds: float, scratch: str, finished: Collection[str], failed: Collection[str]
+) -> dict[str, Any]:
+    return {
+        "sources": [asdict(source) | {"path": str(source.path.absolute())} for source in sources],
+        "numbers": {source.label: number for number, source in enumerate(sources)},
+        "options": options.model_dump(),
+        "memory_bytes": memory,
+        "seconds": seconds,
+        "scratch": scratch,
+        "finished": sorted(finished),
+        "failed": sorted(failed),
+    }
+
+
+class _Run:
+    """One child and what became of it."""
+
+    def __init__(self, request: dict[str, Any], seconds: float, should_stop: Callable[[], bool]) -> None:
+        self.current: FileStarted | None = None
+        self.ended = False
+        self._request, self._seconds, self._should_stop = request, seconds, should_stop
+        self._counts: Counter[str] = Counter()
+        self._overtime = False
+        self._words = ""
+        self._code: int | None = None
+        self._left = seconds
+
+    def events(self) -> Iterator[Event]:
+        """Events until the child ends, one way or the other."""
+        for line in self.lines():
+            kind = line[0]
+            if kind == "start":
+                self.current = FileStarted(line[1], line[2], line[3])
+                self._left = self._seconds + line[3] / 1e6
+                self._counts.clear()
+                yield self.current
+            elif kind == "items" and self.current is not None:
+                batch = Batch(self.current.path, decode_items(line[1]))
+                for item in batch.items:
+                    self._counts[type(item).__name__] += 1
+                yield batch
+            elif kind == "finish":
+                done = self.tally(cleaned=line[3])
+                self.current = None
+                self._left = self._seconds
+                yield done
+
+    def tally(self, *, rejected: int = 0, cleaned: dict[str, int] | None = None) -> FileFinished:
+        """The counts of the current file so far."""
+        counts = self._counts
+        path = self.current.path if self.current else ""
+        return FileFinished(
+            path, counts["Record"], counts["Rejected"] + rejected, counts["Query"], counts["Judgment"], cleaned or {}
+        )
+
+    def lines(self) -> Iterator[list[Any]]:
+        """Decoded lines from a new child. Its end, by itself or by force, is recorded; closing the iterator kills it."""
+        with tempfile.TemporaryFile() as errors:
+            child = _spawn(errors)
+            inbox: queue.Queue[bytes | None] = queue.Queue(maxsize=4)
+            closing = threading.Event()
+            pump = threading.Thread(target=_pump, args=(child.stdout, inbox, closing), daemon=True)
+            pump.start()
+            try:
+                _send_request(child, self._request)
+                while (line := self._next(inbox)) is not None:
+                    decoded = orjson.loads(line)
+                    if decoded[0] == "end":
+                        self.ended = True
+                        break
+                    yield decoded
+            except _Overtime:
+                self._overtime = True
+            finally:
+                closing.set()
+                if not self.ended and not self._overtime and child.stdout is not None:
+                    _wait_briefly(child)
+                child.kill()
+                self._code = child.wait()
+                pump.join(timeout=5)
+                for pipe in (child.stdin, child.stdout):
+                    if pipe is not None:
+                        _close(pipe)
+                size = errors.seek(0, os.SEEK_END)
+                errors.seek(max(0, size - 2000))
+                self._words = errors.read().decode("utf-8", "replace")
+
+    def _next(self, inbox: queue.Queue[bytes | None]) -> bytes | None:
+        """The next line, None at the end. Only waiting counts: time that the consumer takes is not the file's."""
+        while True:
+            if self._should_stop():
+                raise Cancelled("Reading was cancelled.")
+            began = time.monotonic()
+            try:
+                return inbox.get(timeout=max(0.01, min(_POLL_SECONDS, self._left)))
+            except queue.Empty:
+                if self._left <= 0:
+                    raise _Overtime from None
+            finally:
+                self._left -= time.monotonic() - began
+
+    def cause(self, memory_bytes: int, seconds: float) -> str:
+        """Why the current file has no good end."""
+        if self._overtime:
+            allowed = seconds + (self.current.bytes / 1e6 if self.current else 0)
+            return f"took more than {allowed:.0f} s"
+        memory_words = ("memory allocation", "bad_alloc", "MemoryError", "Cannot allocate", "out of memory", "OOM")
+        if any(word in self._words for word in memory_words):
+            return f"needed more than {memory_bytes / 1e9:g} GB of memory"
+        return f"failed: {self.death()}"
+
+    def death(self) -> str:
+        """How the child ended, in words."""
+        code = self._code or 0
+        if code == -signal.SIGABRT and not self._words:
+            return "signal 6"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def last_words(self) -> str:
+        """The last line that the child wrote to standard error."""
+        lines = self._words.strip().splitlines()
+        return lines[-1][:300] if lines else ""
+
+
+def _spawn(errors: IO[bytes]) -> subprocess.Popen[bytes]:
+    root = str(Path(engine.__file__).resolve().parent.parent)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part),
+        "PYTHONUTF8": "1",
+        # Threads cost address space, of which the child has little, and the machine has other work.
+        "POLARS_MAX_THREADS": "1",
+        "RAYON_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "engine.readers.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is for the parent, which then ends the child
+    )
+
+
+def _send_request(child: subprocess.Popen[bytes], request: dict[str, Any]) -> None:
+    # json and not orjson: a file name that is not UTF-8 survives as escaped surrogates.
+    if child.stdin is not None:
+        try:
+            child.stdin.write(json.dumps(request).encode() + b"\n")
+            child.stdin.flush()
+        except BrokenPipeError:
+            return  # it died at once; the end of its output says so
+
+
+def _pump(pipe: IO[bytes] | None, inbox: queue.Queue[bytes | None], closing: threading.Event) -> None:
+    """Move lines from the pipe to the queue, then None; gives up when the reader of the queue is gone."""
+    try:
+        for line in pipe or ():
+            if not _put(inbox, line, closing):
+                return
+    except (OSError, ValueError):
+        pass  # the pipe was closed under it: the same as its end
+    _put(inbox, None, closing)
+
+
+def _put(inbox: queue.Queue[bytes | None], line: bytes | None, closing: threading.Event) -> bool:
+    while not closing.is_set():
+        try:
+            inbox.put(line, timeout=_POLL_SECONDS)
+            return True
+        except queue.Full:
+            continue
+    return False
+
+
+def _wait_briefly(child: subprocess.Popen[bytes]) -> None:
+    """Let a child that is already dying leave its own exit code; one that is alive is killed next."""
+    try:
+        child.wait(timeout=0.5)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _close(pipe: IO[bytes]) -> None:
+    try:
+        pipe.close()
+    except OSError:
+        return  # unsent bytes to a dead child

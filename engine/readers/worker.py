@@ -1,0 +1,213 @@
+"""The reading child: takes one request from standard input, writes events to standard output, dies with its parent.
+
+Run as `python -m engine.readers.worker` by `engine.readers.sandbox` and by nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engine.errors import BadInput, TriptychError
+from engine.readers.archive import inner_sources, unpack
+from engine.readers.base import ReaderOptions, preview, readers
+from engine.readers.clean import one_line
+from engine.readers.sources import Source
+from engine.readers.wire import encode_items
+from engine.types import Item, Judgment, Query, Record, Rejected
+
+BATCH_ITEMS = 256
+BATCH_CHARS = 4_000_000
+
+
+def main() -> None:
+    """Serve one request and exit."""
+    send = _claim_output()
+    request = json.loads(_read_line())
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    options = ReaderOptions(**request["options"])
+    limit_memory(request["memory_bytes"])
+    if request.get("preview"):
+        send(_preview(Source(**_with_path(request["sources"][0])), options, request["preview"]))
+    else:
+        for source in request["sources"]:
+            _serve(Source(**_with_path(source)), options, request, send)
+    send(orjson.dumps(["end"]) + b"\n")
+    os._exit(0)  # a daemon thread blocked on standard input must not delay the end
+
+
+def _with_path(source: dict[str, Any]) -> dict[str, Any]:
+    return source | {"path": Path(source["path"])}
+
+
+def _claim_output() -> Callable[[bytes], None]:
+    """Keep the pipe for events alone: whatever a library prints goes to standard error."""
+    pipe = os.dup(1)
+    os.dup2(2, 1)
+
+    def send(line: bytes) -> None:
+        view = memoryview(line)
+        while view:
+            view = view[os.write(pipe, view) :]
+
+    return send
+
+
+def _read_line() -> bytes:
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        chunk = os.read(0, 65_536)
+        if not chunk:
+            os._exit(0)
+        line += chunk
+    return bytes(line)
+
+
+def _exit_with_parent() -> None:
+    """The parent holds the other end of standard input open for as long as it lives."""
+    while os.read(0, 1):
+        pass
+    os._exit(0)
+
+
+def limit_memory(memory_bytes: int) -> None:
+    """Cap the address space and lower the priority, where the platform can; the parent's clock works everywhere."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    os.nice(5)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (ValueError, OSError):
+        return  # macOS knows the limit but does not always accept it
+
+
+def _limit_cpu(seconds: float) -> None:
+    """A last resort against code that never returns to Python, should the parent be gone: counted from now."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = int(used.ru_utime + used.ru_stime + seconds) + 5
+    resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def _serve(source: Source, options: ReaderOptions, request: dict[str, Any], send: Callable[[bytes], None]) -> None:
+    """Read one source. An archive is unpacked first and its files are served one by one, so that each has its own limits."""
+    finished = frozenset(request["finished"])
+    if source.format != "zip" or source.problem:
+        if source.label not in finished:
+            _read_one(source, options, request["seconds"], send)
+        return
+    if source.label in request["failed"]:
+        return
+    folder = Path(request["scratch"]) / f"{request['numbers'][source.label]}"
+    done = folder.with_suffix(".unpacked")
+    if not done.exists():
+        # What a killed child left half unpacked is not trusted.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        quiet = source.label in finished
+        _run(source, lambda: _unpacking(source, folder, options), request["seconds"], (lambda _: None) if quiet else send)
+        done.touch()
+    for inner in inner_sources(folder, source.label):
+        if inner.label not in finished:
+            _read_one(inner, options, request["seconds"], send)
+
+
+def _unpacking(source: Source, folder: Path, options: ReaderOptions) -> Iterable[Item]:
+    try:
+        return unpack(source.path, folder, options, source.label)
+    except BadInput as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return [Rejected(source.label, one_line(str(error)))]
+
+
+def _read_one(source: Source, options: ReaderOptions, seconds: float, send: Callable[[bytes], None]) -> None:
+    counts: Counter[str] = Counter()
+
+    def items() -> Iterator[Item]:
+        if source.problem:
+            yield Rejected(source.label, source.problem)
+        else:
+            yield from readers()[source.format]().read(source.path, options, name=source.label, counts=counts)
+
+    _run(source, items, seconds, send, counts)
+
+
+def _run(
+    source: Source,
+    items: Callable[[], Iterable[Item]],
+    seconds: float,
+    send: Callable[[bytes], None],
+    counts: Counter[str] | None = None,
+) -> None:
+    """Send the items of one source between its two events. Whatever a parser raises costs this source and no other."""
+    send(orjson.dumps(["start", source.label, source.format, source.bytes]) + b"\n")
+    _limit_cpu(seconds + source.bytes / 1e6)
+    tally: Counter[str] = Counter()
+    outbox = _Outbox(send, tally)
+    try:
+        for item in items():
+            outbox.add(item)
+    except MemoryError:
+        outbox.add(Rejected(source.label, "needed more memory than one file may"))
+    except (KeyboardInterrupt, SystemExit, BrokenPipeError):
+        raise
+    except BaseException as error:  # a panic in a Rust extension derives from BaseException
+        outbox.add(Rejected(source.label, f"failed: {type(error).__name__}: {one_line(str(error))[:300]}"))
+    outbox.flush()
+    send(orjson.dumps(["finish", source.label, tally, counts or {}]) + b"\n")
+
+
+class _Outbox:
+    """Collects items into batches bounded in number and size."""
+
+    def __init__(self, send: Callable[[bytes], None], tally: Counter[str]) -> None:
+        self._send, self._tally = send, tally
+        self._items: list[Item] = []
+        self._chars = 0
+
+    def add(self, item: Item) -> None:
+        kind = {Record: "records", Rejected: "rejected", Query: "queries", Judgment: "judgments"}[type(item)]
+        self._tally[kind] += 1
+        self._items.append(item)
+        self._chars += len(item.text) if isinstance(item, Record) else 100
+        if len(self._items) >= BATCH_ITEMS or self._chars >= BATCH_CHARS:
+            self.flush()
+
+    def flush(self) -> None:
+        items, self._items, self._chars = self._items, [], 0
+        if items:
+            self._send(encode_items(items))
+
+
+def _preview(source: Source, options: ReaderOptions, n: int) -> bytes:
+    try:
+        seen = preview(source.path, options, n, reader=readers()[source.format])
+    except TriptychError as error:
+        return orjson.dumps(["problem", str(error)]) + b"\n"
+    except MemoryError:
+        return orjson.dumps(["problem", "It needs more memory than one file may."]) + b"\n"
+    guesses = [[guess.field, guess.column] for guess in seen.guesses]
+    return encode_items(list(seen.items)) + orjson.dumps(["preview", seen.format, seen.title, guesses, seen.available]) + b"\n"
+
+
+if __name__ == "__main__":
+    main()
