@@ -220,7 +220,6 @@ class LibraryVerbs(PipelineVerbs):
             needed.pop(spec, None)  # type: ignore[call-overload]
             live = len(searcher.snapshot) if spec.unit == "document" else len(searcher.snapshot.passage_nos)  # type: ignore[attr-defined]
             behind = 0 if generation.revision == stored.revision else searcher.behind(spec)  # type: ignore[arg-type]
-            recall = generation.details.get("recall")
             views.append(
                 IndexView(
                     generation_id=generation.generation_id,
@@ -231,7 +230,7 @@ class LibraryVerbs(PipelineVerbs):
                     built_at=str(generation.created_at),
                     state="behind" if behind else "ready",
                     behind=behind,
-                    recall=None if recall is None else float(recall),
+                    recall=_recall(generation.details),
                     note=_note(generation.details, live, generation.rows),
                 )
             )
@@ -239,6 +238,14 @@ class LibraryVerbs(PipelineVerbs):
             state = "building" if building else "absent"
             views.extend(IndexView("", spec.kind, spec.label(), 0, 0, "", state, stored.documents, None) for spec in needed)  # type: ignore[arg-type]
         return tuple(views)
+
+
+def _recall(details: Mapping[str, Any]) -> float | None:
+    """recall@10 against exact search, the worse of the measured ones; 1 where search is exact, None for lexical indexes."""
+    if details.get("structure") == "exact":
+        return 1.0
+    measured = [float(value) for name, value in details.items() if name.startswith("recall")]
+    return min(measured) if measured else None
 
 
 def _note(details: Mapping[str, Any], live: int, rows: int) -> str:
