@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-LIBRARIES = ("numpy", "polars", "duckdb", "bm25s", "hnswlib", "onnxruntime", "tokenizers", "pystemmer")
+LIBRARIES = ("numpy", "polars", "duckdb", "hnswlib", "onnxruntime", "tokenizers", "pystemmer")
 
 
 def library_versions() -> dict[str, str]:

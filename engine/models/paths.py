@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 import engine
 from engine.errors import WorkspaceDamaged
 
 
-def assets_folder() -> Path:
-    """The folder of bundled assets: `assets/` beside the engine package, else the installed package `assets`. Raises WorkspaceDamaged without one."""
-    beside = Path(engine.__file__).resolve().parent.parent / "assets"
-    if beside.is_dir():
-        return beside
-    try:
-        installed = files("assets")
-    except ModuleNotFoundError:
-        installed = None
-    if isinstance(installed, Path) and installed.is_dir():
-        return installed
+def bundled_folder(name: str) -> Path:
+    """The folder `name` of a checkout ("assets", "examples"); installed, it is the package `triptych_<name>`. Raises WorkspaceDamaged without one."""
+    home = Path(engine.__file__).resolve().parent.parent
+    for folder in (home / f"triptych_{name}", home / name):
+        if folder.is_dir():
+            return folder
     raise WorkspaceDamaged(
-        f"The bundled assets are missing (looked beside {beside.parent / 'engine'} and for the package 'assets'); reinstall triptych."
+        f"The bundled {name} are missing (looked for triptych_{name} and {name} in {home}); reinstall triptych."
     )
+
+
+def assets_folder() -> Path:
+    """The folder of bundled models, styles, scripts and icons."""
+    return bundled_folder("assets")

@@ -1,0 +1,63 @@
+"""The `triptych` command. Each group of commands is one module; heavy packages load only when a command runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from app import cli_library, cli_manage, cli_models, cli_search, cli_serve
+from app.cli_base import JsonOption, WorkspaceOption, fail
+
+app = typer.Typer(
+    name="triptych",
+    help="Search your literature locally, and see why pipelines rank it as they do.",
+    epilog="Start with `triptych demo`, or `triptych add PATH --collection NAME` and then `triptych ui`.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from engine import __version__
+
+        print(f"triptych {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _shared(
+    context: typer.Context,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    context.obj = {"workspace": workspace, "json": as_json}
+
+
+for module in (cli_serve, cli_library, cli_search, cli_manage, cli_models):
+    module.register(app)
+
+
+def main() -> None:
+    """The entry point of the installed command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    if "--json" not in sys.argv:
+        app()
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as error:  # wrong usage, told as JSON too
+        try:
+            fail(True, "Usage", error.format_message(), error.exit_code)
+        except typer.Exit as ending:
+            sys.exit(ending.exit_code)
+    except typer.Abort:
+        sys.exit(1)

@@ -1,0 +1,149 @@
+"""`triptych demo` and `ui`: the interface in the browser."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli_base import Run, command, printable
+from app.cli_progress import follow
+from engine.errors import BadInput, NotFound
+
+if TYPE_CHECKING:
+    from app.services import Services
+
+EXAMPLE = "Retrieval papers"
+EXAMPLE_FOLDER = "retrieval-papers"
+PASSWORD = "TRIPTYCH_PASSWORD"  # noqa: S105 - the name of a variable
+ACTIVE = ("queued", "running", "interrupted")
+
+PortOption = Annotated[int | None, typer.Option(min=1, max=65535, help="The port; else 7860 or the next free one.")]
+BrowserOption = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the address in the browser.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    command(app)(demo)
+    command(app)(ui)
+
+
+def demo(
+    run: Run,
+    port: PortOption = None,
+    browser: BrowserOption = True,
+    serve: Annotated[
+        bool, typer.Option("--serve/--no-serve", help="Without serving, only the example collection is made ready.")
+    ] = True,
+) -> None:
+    """Open the workbench with the example collection: added and indexed once, then found ready.
+
+    Example: triptych demo --port 8000
+    """
+    with run.writing() as services:
+        added = prepare(run, services)
+        ready = services.collection(EXAMPLE)
+        if not serve:
+            run.emit(ready, lambda out: _ready(out, ready.documents, added))
+            return
+        _serve(run, services, port=port, open_browser=browser)
+
+
+def ui(
+    run: Run,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on. Others than this computer's own need --lan.")
+    ] = "127.0.0.1",
+    port: PortOption = None,
+    browser: BrowserOption = True,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Open the workspace for reading only.")] = False,
+    lan: Annotated[
+        bool,
+        typer.Option(
+            "--lan",
+            help=f"Let other computers connect, with the password in {PASSWORD} or asked for; they may only read.",
+        ),
+    ] = False,
+    writable: Annotated[
+        bool, typer.Option("--writable", help="With --lan: let them change the workspace as well.")
+    ] = False,
+) -> None:
+    """Open the workbench in the browser. Ctrl-C stops it; jobs that run go on next time.
+
+    Example: triptych ui --workspace ~/papers --port 8000
+    """
+    if writable and not lan:
+        raise BadInput(
+            "--writable goes with --lan; on this computer the workspace is writable anyway, unless --read-only."
+        )
+    password = _password(run) if lan else ""
+    with run.reading() if read_only else run.writing() as services:
+        _serve(
+            run,
+            services,
+            host=host,
+            port=port,
+            open_browser=browser,
+            lan=lan,
+            password=password,
+            writable=writable if lan else None,
+        )
+
+
+def prepare(run: Run, services: Services) -> bool:
+    """Make the example collection and pipelines ready; true where documents had to be added."""
+    from engine.models.paths import bundled_folder
+
+    examples = bundled_folder("examples")
+    for job in services.jobs():
+        if job.collection == EXAMPLE and job.status in ACTIVE:  # an earlier start was cut off; it goes on by itself
+            follow(run, services, job.job_id)
+    _save_pipelines(services, examples / "pipelines")
+    try:
+        state, documents = services.collection(EXAMPLE).state, services.collection(EXAMPLE).documents
+    except NotFound:
+        state, documents = "empty", 0
+    if state == "empty":
+        run.notify(f"Adding the example collection {EXAMPLE!r} to {services.folder}")
+        follow(run, services, services.add([str(examples / EXAMPLE_FOLDER)], EXAMPLE))
+    elif state != "ready":
+        follow(run, services, services.index(EXAMPLE))
+    return not documents
+
+
+def _save_pipelines(services: Services, folder: Path) -> None:
+    """Save the example pipelines that are not there; one that the user changed stays as it is."""
+    known = {view.name for view in services.pipelines()}
+    for path in sorted(folder.glob("*.yaml")):
+        text = path.read_text(encoding="utf-8")
+        name = services.check_pipeline(text).name
+        if name not in known:
+            services.save_pipeline(name, text)
+
+
+def _serve(run: Run, services: Services, **options: Any) -> None:
+    from app.ui.server import serve
+
+    def ready(address: str) -> None:
+        run.notify(f"Workspace: {services.folder}", "Ctrl-C stops it.")
+        if run.as_json:
+            run.emit({"address": address, "workspace": services.folder, "pid": os.getpid()}, lambda out: None)
+            sys.stdout.flush()
+
+    serve(services, on_ready=ready, **options)
+
+
+def _password(run: Run) -> str:
+    given = os.environ.get(PASSWORD, "")
+    if given:
+        return given
+    if run.as_json or not sys.stdin.isatty():
+        raise BadInput(f"Serving other computers needs a password; set {PASSWORD}.")
+    return str(typer.prompt("Password for other computers", hide_input=True, confirmation_prompt=True))
+
+
+def _ready(out: Any, documents: int, added: bool) -> None:
+    out.print(printable(f"{EXAMPLE}: {documents:,} documents, {'added and indexed' if added else 'ready'}."))
