@@ -51,7 +51,15 @@ def inner_sources(folder: Path, name: str) -> list[Source]:
     for source in expand([folder]):
         inner = source.label[top:]
         label = f"{name}/{inner}" if inner else f"{name} (contents)"
-        nested = source.format == "zip" or source.path.suffix.lower() in (".gz", ".tar", ".7z", ".rar", ".tgz", ".xz", ".bz2")
+        nested = source.format == "zip" or source.path.suffix.lower() in (
+            ".gz",
+            ".tar",
+            ".7z",
+            ".rar",
+            ".tgz",
+            ".xz",
+            ".bz2",
+        )
         problem = "is an archive inside an archive; unpack it first" if nested else source.problem
         sources.append(Source(source.path, label, "" if problem else source.format, source.bytes, problem))
     return sources
@@ -86,7 +94,9 @@ def _check_claims(entries: list[zipfile.ZipInfo], path: Path, folder: Path, opti
     claimed, packed = sum(entry.file_size for entry in entries), path.stat().st_size
     limit = options.expansion_limit(packed)
     if claimed > limit:
-        raise BadInput(f"would unpack to {claimed:,} bytes from {packed:,}; the limit is {limit:,}. It was not unpacked.")
+        raise BadInput(
+            f"would unpack to {claimed:,} bytes from {packed:,}; the limit is {limit:,}. It was not unpacked."
+        )
     free = shutil.disk_usage(folder).free
     if claimed > free // 2:
         raise BadInput(f"needs {claimed:,} bytes to unpack; only {free:,} are free for temporary files.")

@@ -31,15 +31,21 @@ class ReaderOptions(BaseModel):
     max_text_chars: int = Field(default=10_000_000, ge=1, description="longest text of one document or cell")
     max_rows: int | None = Field(default=None, ge=1, description="stop after so many items; None: all")
     max_pages: int = Field(default=5_000, ge=1, description="most pages of one PDF")
-    max_expanded_bytes: int = Field(default=8_000_000_000, ge=1, description="most bytes one compressed file may unfold to")
-    max_expansion: int = Field(default=100, ge=1, description="most times its size a compressed file over 100 MB may unfold to")
+    max_expanded_bytes: int = Field(
+        default=8_000_000_000, ge=1, description="most bytes one compressed file may unfold to"
+    )
+    max_expansion: int = Field(
+        default=100, ge=1, description="most times its size a compressed file over 100 MB may unfold to"
+    )
     max_entries: int = Field(default=200_000, ge=1, description="most entries of one zip archive")
 
     def check_columns(self) -> None:
         """Raises BadInput when `columns` names a field that does not exist."""
         unknown = sorted(set(self.columns) - set(FIELDS))
         if unknown:
-            raise BadInput(f"There is no field called {unknown[0]!r}. Fields that a column can be given to: {', '.join(FIELDS)}.")
+            raise BadInput(
+                f"There is no field called {unknown[0]!r}. Fields that a column can be given to: {', '.join(FIELDS)}."
+            )
 
     def expansion_limit(self, packed_bytes: int) -> int:
         """Bytes that a file of `packed_bytes` may unfold to; small files may always reach 100 MB."""
@@ -56,8 +62,9 @@ class ColumnGuess:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a file would become: format (reader name) and its title, the first items, which column feeds which field, all columns."""
+    """What a source would become: its label, format (reader name) and the format's title, the first items, which column feeds which field, all columns."""
 
+    source: str
     format: str
     title: str
     items: tuple[Item, ...]
@@ -87,7 +94,12 @@ class Reader(Component, family="readers"):
         return [], []
 
     def read(
-        self, path: Path, options: ReaderOptions | None = None, *, name: str | None = None, counts: Counter[str] | None = None
+        self,
+        path: Path,
+        options: ReaderOptions | None = None,
+        *,
+        name: str | None = None,
+        counts: Counter[str] | None = None,
     ) -> Iterator[Item]:
         """Yield the cleaned items of `path`; whatever cannot be read becomes a Rejected with its place. `counts` collects what cleaning removed."""
         options = options or ReaderOptions()
@@ -104,7 +116,10 @@ class Reader(Component, family="readers"):
         except BadInput as error:
             yield Rejected(name, one_line(str(error)))
         except UnicodeError as error:
-            yield Rejected(name, f"is not text in the expected encoding ({one_line(str(error))}); choose one with the option encoding")
+            yield Rejected(
+                name,
+                f"is not text in the expected encoding ({one_line(str(error))}); choose one with the option encoding",
+            )
         except OSError as error:
             yield Rejected(name, f"cannot be read: {one_line(error.strerror or str(error))}")
         except RecursionError:
@@ -133,7 +148,9 @@ def _finish_record(record: Record, options: ReaderOptions, counts: Counter[str])
     place = one_line(record.place)
     size = len(record.text) + len(record.title)
     if size > options.max_text_chars:
-        return Rejected(place, f"its text has {size:,} characters; the limit is {options.max_text_chars:,}", excerpt(record.text))
+        return Rejected(
+            place, f"its text has {size:,} characters; the limit is {options.max_text_chars:,}", excerpt(record.text)
+        )
     title, text = one_line(record.title, counts), paragraphs(record.text, counts)
     if not title and not text:
         return Rejected(place, "empty: it has neither a title nor a text", excerpt(record.doc_id))
@@ -192,14 +209,21 @@ def detect(path: Path) -> type[Reader]:
     return reader
 
 
-def preview(path: Path, options: ReaderOptions | None = None, n: int = 5, *, reader: type[Reader] | None = None) -> Preview:
+def preview(
+    path: Path,
+    options: ReaderOptions | None = None,
+    n: int = 5,
+    *,
+    reader: type[Reader] | None = None,
+    name: str | None = None,
+) -> Preview:
     """The first `n` items and the guessed columns. Parses in this process: call `sandbox.preview_in_child` for a user's file."""
     options = options or ReaderOptions()
     kind = reader or detect(path)
     instance = kind()
-    items = tuple(instance.read(path, options.model_copy(update={"max_rows": n})))
+    items = tuple(instance.read(path, options.model_copy(update={"max_rows": n}), name=name))
     try:
         guesses, available = instance.columns(path, options)
     except (BadInput, OSError, UnicodeError):
         guesses, available = [], []  # the items already say what is wrong
-    return Preview(kind.name, kind.title, items, tuple(guesses), tuple(available))
+    return Preview(name or path.name, kind.name, kind.title, items, tuple(guesses), tuple(available))

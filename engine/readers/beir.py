@@ -29,7 +29,10 @@ class BeirFolder(Reader, name="beir"):
         if path.is_dir():
             has_qrels = (path / "qrels").is_dir() and (path / "queries.jsonl").is_file()
             return 1.0 if (path / "corpus.jsonl").is_file() or has_qrels else 0.0
-        if head[:200].replace(b"\xef\xbb\xbf", b"").split(b"\n")[0].strip().split(b"\t")[:2] == [b"query-id", b"corpus-id"]:
+        if head[:200].replace(b"\xef\xbb\xbf", b"").split(b"\n")[0].strip().split(b"\t")[:2] == [
+            b"query-id",
+            b"corpus-id",
+        ]:
             return 1.0
         if path.name == "queries.jsonl":
             return 0.95 if _looks_like_query(head) else 0.0
@@ -107,7 +110,9 @@ def _judgments(path: Path, name: str) -> Iterator[Judgment | Rejected]:
 
 def _judgment(cells: list[str], place: str) -> Judgment | Rejected:
     if len(cells) != 3:
-        return Rejected(place, f"has {len(cells)} cells; query id, document id and score are expected", excerpt("\t".join(cells)))
+        return Rejected(
+            place, f"has {len(cells)} cells; query id, document id and score are expected", excerpt("\t".join(cells))
+        )
     try:
         rating = float(cells[2])
         if not rating.is_integer():

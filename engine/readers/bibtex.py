@@ -20,8 +20,10 @@ _BLOCK_START = re.compile(r"@\w*[ \t]*[{(]")
 # Standard three-letter month macros of every BibTeX style.
 _MONTHS = {
     name[:3].lower(): name
-    for name in "January February March April May June July August September October November December".split()
-}
+    for name in (
+        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+    )
+}  # fmt: skip
 _VENUES = ("journal", "journaltitle", "booktitle", "school", "institution", "howpublished", "publisher")
 _OWN_FIELDS = {"title", "abstract", "author", "editor", "year", "date", "url", *_VENUES[:3]}
 
@@ -65,10 +67,20 @@ def _chunks(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
 
 
 def _parse_chunk(chunk: str, first_line: int, name: str, strings: dict[str, str], decoder: _Latex) -> Iterator[Item]:
-    from bibtexparser import parse_string
-    from bibtexparser.model import DuplicateBlockKeyBlock, DuplicateFieldKeyBlock, Entry, ParsingFailedBlock, String
+    from bibtexparser.entrypoint import parse_string
+    from bibtexparser.model import (
+        Block,
+        DuplicateBlockKeyBlock,
+        DuplicateFieldKeyBlock,
+        Entry,
+        ParsingFailedBlock,
+        String,
+    )
 
-    for block in parse_string(chunk, parse_stack=[]).blocks:
+    blocks: list[Block | None] = [*parse_string(chunk, parse_stack=[]).blocks]
+    for block in blocks:
+        if block is None:
+            continue
         place = f"{name} line {first_line + (block.start_line or 0)}"
         if isinstance(block, (DuplicateBlockKeyBlock, DuplicateFieldKeyBlock)):
             # Two entries with one key are both documents here: what happens to equal ids is decided where they are stored.

@@ -26,6 +26,10 @@ _REMOVED = {
 }
 _CLASSES = {name: re.compile(f"[{ranges}]") for name, ranges in _REMOVED.items()}
 _ANY_REMOVED = re.compile(f"[{''.join(_REMOVED.values())}]")
+# Quotes and dashes of Windows-1252 that were taken for Latin-1: in that range they are control characters, which no text means.
+_PUNCTUATION = str.maketrans(
+    dict(zip("\x91\x92\x93\x94\x95\x96\x97", "\u2018\u2019\u201c\u201d\u2022\u2013\u2014", strict=True))
+)
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _YEAR = re.compile(r"(?<!\d)(1\d{3}|20\d{2}|2100)(?!\d)")
@@ -34,7 +38,10 @@ _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(10\.\d{4,9}/\S+)", 
 
 
 def strip_controls(text: str, counts: Counter[str] | None = None) -> str:
-    """`text` in Unicode NFC without NUL, lone surrogates, C0/C1 controls and bidi overrides; what is removed is added to `counts`."""
+    """`text` in Unicode NFC without NUL, lone surrogates, C0/C1 controls and bidi overrides; what is removed is added to `counts`.
+
+    C1 controls that are misread quotes and dashes are restored instead, and counted too.
+    """
     if text.isascii():
         if text.isprintable():
             return text
@@ -42,6 +49,10 @@ def strip_controls(text: str, counts: Counter[str] | None = None) -> str:
         text = unicodedata.normalize("NFC", text)
     if _ANY_REMOVED.search(text) is None:
         return text
+    restored = text.translate(_PUNCTUATION)
+    if counts is not None and restored != text:
+        counts["misread punctuation"] += sum(map(str.__ne__, text, restored))
+    text = restored
     for name, characters in _CLASSES.items():
         text, removed = characters.subn("", text)
         if removed and counts is not None:
@@ -181,7 +192,9 @@ def _clean_value(value: Any, counts: Counter[str] | None, budget: list[int], dep
     if isinstance(value, bytes):
         return None
     if isinstance(value, Mapping):
-        pairs = ((one_line(str(key), counts), _clean_value(one, counts, budget, depth + 1)) for key, one in value.items())
+        pairs = (
+            (one_line(str(key), counts), _clean_value(one, counts, budget, depth + 1)) for key, one in value.items()
+        )
         return {key: one for key, one in pairs if key and one not in (None, "", [], {})}
     if isinstance(value, (list, tuple, set, frozenset)):
         items = (_clean_value(one, counts, budget, depth + 1) for one in value)

@@ -15,7 +15,9 @@ from engine.readers.textfile import decode_head, is_text, read_text
 from engine.types import Item, Record, Rejected
 
 _BANNER = "AK and the research community"
-_DATE_LINE = re.compile(r"((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* \d{1,2})(?:, ((?:19|20)\d\d))?(?:\s+(\d+))?")
+_DATE_LINE = re.compile(
+    r"((?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* \d{1,2})(?:, ((?:19|20)\d\d))?(?:\s+(\d+))?"
+)
 _AUTHORS_LINE = re.compile(r"[\u2022*-]?\s*(\d+) authors?")
 _LONGEST_TITLE = 300
 
@@ -76,7 +78,9 @@ def page_records(text: str, name: str) -> list[Record]:
                 record, _ = papers[-1]
                 papers[-1] = replace(record, metadata=record.metadata | footer[0]), footer[1]
         elif _opens_paper(block, blocks, position):
-            papers.append((Record(title_id(block.lines[0]), title=block.lines[0], place=f"{name} line {block.line}"), None))
+            papers.append(
+                (Record(title_id(block.lines[0]), title=block.lines[0], place=f"{name} line {block.line}"), None)
+            )
         elif papers:
             record, date = papers[-1]
             body = " ".join(block.lines)
@@ -125,7 +129,12 @@ def _footer(block: _Block) -> tuple[dict[str, Any], re.Match[str]] | None:
 def _opens_paper(block: _Block, blocks: list[_Block], position: int) -> bool:
     """A title is one shortish line followed by a longer text; the second paragraph of an abstract is not."""
     following = blocks[position + 1] if position + 1 < len(blocks) else None
-    if len(block.lines) > 1 or len(block.lines[0]) > _LONGEST_TITLE or following is None or _footer(following) is not None:
+    if (
+        len(block.lines) > 1
+        or len(block.lines[0]) > _LONGEST_TITLE
+        or following is None
+        or _footer(following) is not None
+    ):
         return False
     return len(following.lines[0]) > len(block.lines[0])
 

@@ -54,7 +54,9 @@ class Delimited(Reader, name="csv"):
         rows = table_rows(path, options)
         names, first = _header(rows)
         sample = list(itertools.islice(itertools.chain(first, rows), _SAMPLE))
-        return guess_columns(names, [dict(zip(names, row, strict=False)) for _, row in sample if isinstance(row, list)]), names
+        return guess_columns(
+            names, [dict(zip(names, row, strict=False)) for _, row in sample if isinstance(row, list)]
+        ), names
 
 
 def _width_problem(row: list[str], width: int) -> str:

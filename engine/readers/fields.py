@@ -56,16 +56,22 @@ def guess_columns(names: Sequence[str], sample: Sequence[Mapping[str, Any]] = ()
 class RowMapper:
     """Turns rows (column name -> value) into Records. Columns that feed no field are kept as metadata."""
 
-    def __init__(self, names: Sequence[str], overrides: Mapping[str, str], sample: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self, names: Sequence[str], overrides: Mapping[str, str], sample: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         """Raises BadInput when an override names a missing column, or when nothing can be the title or the text."""
         self.columns = {guess.field: guess.column for guess in guess_columns(names, sample)}
         for field, column in overrides.items():
             if column and column not in names:
-                raise BadInput(f"There is no column {column!r} for {field}. Columns: {', '.join(map(str, names)) or 'none'}.")
+                raise BadInput(
+                    f"There is no column {column!r} for {field}. Columns: {', '.join(map(str, names)) or 'none'}."
+                )
             self.columns[field] = column
         self.columns = {field: column for field, column in self.columns.items() if column}
         if "title" not in self.columns and "text" not in self.columns:
-            raise BadInput(f"No column looks like a title or a text; say which one is. Columns: {', '.join(map(str, names)) or 'none'}.")
+            raise BadInput(
+                f"No column looks like a title or a text; say which one is. Columns: {', '.join(map(str, names)) or 'none'}."
+            )
         self._used = set(self.columns.values())
 
     def record(self, row: Mapping[str, Any], place: str) -> Record:
@@ -80,7 +86,11 @@ class RowMapper:
 
 
 def _fill_from(nested: Mapping[str, Any], get: dict[str, Any], rest: dict[str, Any]) -> None:
-    names = {guess.field: guess.column for guess in guess_columns(list(nested)) if guess.field not in ("doc_id", "title", "text")}
+    names = {
+        guess.field: guess.column
+        for guess in guess_columns(list(nested))
+        if guess.field not in ("doc_id", "title", "text")
+    }
     filled = {column for field, column in names.items() if not get.get(field) and nested[column]}
     for field, column in names.items():
         if column in filled:

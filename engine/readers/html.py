@@ -14,11 +14,18 @@ from engine.readers.text import title_from_name
 from engine.readers.textfile import decode_head, encoding_from_head, is_text
 from engine.types import Item, Record
 
-_START = re.compile(r"\ufeff?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
-_INVISIBLE = frozenset("script style noscript template head iframe object embed svg math canvas select textarea button".split())
+_START = re.compile(
+    r"\ufeff?\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
+)
+_INVISIBLE = frozenset(
+    re.findall(r"\w+", "script style noscript template head iframe object embed svg math canvas select textarea button")
+)
 _BLOCKS = frozenset(
-    "address article aside blockquote br dd div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr li "
-    "main nav ol p pre section table td th tr ul".split()
+    re.findall(
+        r"\w+",
+        "address article aside blockquote br dd div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr li "
+        "main nav ol p pre section table td th tr ul",
+    )
 )
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}charset=[\"']?([A-Za-z0-9_-]{1,40})", re.IGNORECASE)
 _TITLES = ("citation_title", "dc.title", "og:title")
@@ -59,13 +66,17 @@ class HtmlPage(Reader, name="html"):
             year=parse_year(date),
             venue=_first(meta, _VENUES),
             url=_canonical(root) or web_address(_first(meta, ("og:url",))),
-            metadata={"date": date, "description": _first(meta, ("description", "og:description")), "keywords": _first(meta, ("keywords",))},
+            metadata={
+                "date": date,
+                "description": _first(meta, ("description", "og:description")),
+                "keywords": _first(meta, ("keywords",)),
+            },
             place=name,
         )
 
 
 def _root(path: Path, options: ReaderOptions) -> Element:
-    from lxml import etree  # type: ignore[import-untyped]
+    from lxml import etree
 
     data = path.read_bytes()
     if len(data) > 4 * options.max_text_chars:
@@ -118,7 +129,9 @@ def _title_element(root: Element) -> str:
 
 
 def _canonical(root: Element) -> str:
-    links = (element.get("href") or "" for element in root.iter("link") if (element.get("rel") or "").lower() == "canonical")
+    links = (
+        element.get("href") or "" for element in root.iter("link") if (element.get("rel") or "").lower() == "canonical"
+    )
     return next((address for link in links if (address := web_address(link))), "")
 
 

@@ -44,21 +44,26 @@ class Markdown(Reader, name="markdown"):
         get["title"] = get.get("title") or heading or (title_from_name(path) if text else "")
         get["text"] = text
         get["doc_id"] = name
-        rest = {key: value for key, value in front.items() if key not in guesses.values() or key == guesses.get("doc_id")}
+        rest = {
+            key: value for key, value in front.items() if key not in guesses.values() or key == guesses.get("doc_id")
+        }
         yield build_record(get, rest, name)
 
 
 def _front_matter(text: str) -> dict[str, Any]:
     """The mapping in the front matter. Raises BadInput; aliases are refused because they multiply values without end."""
-    import yaml
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.events import AliasEvent
 
     if len(text) > _MAX_FRONT_MATTER:
         raise BadInput("the front matter is longer than 32 KB and was left out")
+    yaml = YAML(typ="safe", pure=True)
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+        if any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
             raise BadInput("the front matter uses YAML aliases and was left out")
-        front = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        front = yaml.load(text)
+    except (YAMLError, ValueError, RecursionError) as error:
         raise BadInput(f"the front matter is not valid YAML and was left out: {' '.join(str(error).split())}") from None
     return {str(key): value for key, value in front.items()} if isinstance(front, dict) else {}
 
@@ -88,5 +93,6 @@ def plain_text(source: str) -> tuple[str, str]:
 def _inline(tokens: list[Any]) -> str:
     texts = {"softbreak": " ", "hardbreak": "\n"}
     return "".join(
-        token.content if token.type in ("text", "code_inline", "image") else texts.get(token.type, "") for token in tokens
+        token.content if token.type in ("text", "code_inline", "image") else texts.get(token.type, "")
+        for token in tokens
     )

@@ -46,10 +46,15 @@ class Parquet(Reader, name="parquet"):
                     place = f"{name} row {seen + position + 1}"
                     unfolded += sizes[position]
                     if unfolded > limit:
-                        yield Rejected(place, f"unfolds to more than {limit:,} bytes; this row and those after it were not read")
+                        yield Rejected(
+                            place, f"unfolds to more than {limit:,} bytes; this row and those after it were not read"
+                        )
                         return
                     if row is None:
-                        yield Rejected(place, f"has {sizes[position]:,} bytes of text; the limit is {options.max_text_chars:,} characters")
+                        yield Rejected(
+                            place,
+                            f"has {sizes[position]:,} bytes of text; the limit is {options.max_text_chars:,} characters",
+                        )
                     else:
                         yield mapper.record(row, place)
                 seen += len(frame)

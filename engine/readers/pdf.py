@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from pypdfium2 import PdfDocument
 
 _BREAK_HYPHEN = re.compile("[\ufffe\x02]\\s*")  # pdfium's mark for a word divided at the end of a line
-_JUNK_TITLE = re.compile(r"(?i)(untitled|microsoft word|powerpoint|slide 1|document\d*$|.*\.(docx?|tex|dvi|pdf|indd|qxd|rtf)$)")
+_JUNK_TITLE = re.compile(
+    r"(?i)(untitled|microsoft word|powerpoint|slide 1|document\d*$|.*\.(docx?|tex|dvi|pdf|indd|qxd|rtf)$)"
+)
 
 
 class Pdf(Reader, name="pdf"):

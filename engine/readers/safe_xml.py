@@ -17,7 +17,7 @@ def elements(path: Path, tags: tuple[str, ...]) -> Iterator[Element]:
     A document that declares entities is refused before its content is read: nested entities unfold without end
     ("billion laughs"), external ones read other files. libxml2's own limits on depth and size stay on.
     """
-    from lxml import etree  # type: ignore[import-untyped]
+    from lxml import etree
 
     context = etree.iterparse(
         str(path), events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,

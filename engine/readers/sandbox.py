@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,18 +23,29 @@ from typing import IO, Any
 import orjson
 
 import engine
-from engine.errors import BadInput, Cancelled, TriptychError
+from engine.errors import Cancelled, TriptychError
 from engine.readers.base import ColumnGuess, Preview, ReaderOptions
 from engine.readers.sources import Source, expand
 from engine.readers.wire import Batch, Event, FileFinished, FileStarted, decode_items
-from engine.types import Rejected
+from engine.types import Item, Rejected
+
+__all__ = [
+    "Batch",
+    "Event",
+    "FileFinished",
+    "FileStarted",
+    "Source",
+    "expand",
+    "preview_in_child",
+    "read_in_child",
+]
 
 MEMORY_BYTES = 2_000_000_000
 SECONDS_PER_FILE = 120.0
 _POLL_SECONDS = 0.2
 
 
-class _Overtime(Exception):
+class _OvertimeError(Exception):
     """The child has taken longer than its file may."""
 
 
@@ -61,7 +71,9 @@ def read_in_child(
     with tempfile.TemporaryDirectory(prefix="triptych-read-", ignore_cleanup_errors=True) as scratch:
         idle_deaths = 0
         while True:
-            request = _request(sources, options, memory_bytes, seconds_per_file, scratch, finished, failed)
+            request = _request(
+                sources, options, memory_bytes, seconds_per_file, scratch=scratch, finished=finished, failed=failed
+            )
             run = _Run(request, seconds_per_file, should_stop)
             progressed = False
             for event in run.events():
@@ -82,31 +94,39 @@ def read_in_child(
 
 
 def preview_in_child(
-    path: Path, options: ReaderOptions | None = None, n: int = 5, *, memory_bytes: int = MEMORY_BYTES, seconds: float = 20.0
-) -> Preview:
-    """What a file or folder would become; parsed in a child. Raises BadInput when it is of no known format, hangs or crashes.
+    paths: Iterable[Path | str | Source],
+    options: ReaderOptions | None = None,
+    n: int = 5,
+    *,
+    most: int = 10,
+    memory_bytes: int = MEMORY_BYTES,
+    seconds_per_file: float = 20.0,
+) -> tuple[Preview, ...]:
+    """What the first `most` sources in `paths` would become, `n` items each; parsed in a child.
 
-    For a folder or archive of many files, the first readable one is shown.
+    A source that cannot be read has one Rejected as its items. Raises BadInput for a path that does not exist.
     """
     options = options or ReaderOptions()
     options.check_columns()
-    sources = expand([path])
-    source = next((one for one in sources if not one.problem), None)
-    if source is None:
-        raise BadInput(f"{path}: {sources[0].problem if sources else 'there is nothing to read in it'}.")
-    with tempfile.TemporaryDirectory(prefix="triptych-read-", ignore_cleanup_errors=True) as scratch:
-        request = _request([source], options, memory_bytes, seconds, scratch, (), ()) | {"preview": n}
-        run = _Run(request, seconds, lambda: False)
-        lines = list(run.lines())
-    if not run.ended:
-        raise BadInput(f"{source.label} {run.cause(memory_bytes, seconds)}.")
-    items = tuple(item for line in lines if line[0] == "items" for item in decode_items(line[1]))
-    for line in lines:
-        if line[0] == "problem":
-            raise BadInput(f"{source.label}: {line[1]}")
-        if line[0] == "preview":
-            return Preview(line[1], line[2], items, tuple(ColumnGuess(*guess) for guess in line[3]), tuple(line[4]))
-    raise TriptychError("The process that reads files gave no answer.")
+    sources = _sources(paths)[:most]
+    previews: list[Preview] = []
+    while len(previews) < len(sources):
+        rest = sources[len(previews) :]
+        run = _Run(_request(rest, options, memory_bytes, seconds_per_file) | {"preview": n}, seconds_per_file)
+        items: list[Item] = []
+        for line in run.lines():
+            if line[0] == "items":
+                items = list(decode_items(line[1]))
+            elif line[0] == "preview":
+                now = sources[len(previews)]
+                guesses = tuple(ColumnGuess(*guess) for guess in line[2])
+                previews.append(Preview(now.label, now.format, line[1], tuple(items), guesses, tuple(line[3])))
+                run.next_file(0)
+        if not run.ended:
+            now = sources[len(previews)]
+            cause = Rejected(now.label, run.cause(memory_bytes, seconds_per_file))
+            previews.append(Preview(now.label, now.format, "", (cause,), (), ()))
+    return tuple(previews)
 
 
 def _sources(paths: Iterable[Path | str | Source]) -> list[Source]:
@@ -116,24 +136,34 @@ def _sources(paths: Iterable[Path | str | Source]) -> list[Source]:
 
 
 def _request(
-    sources: Sequence[Source], options: ReaderOptions, memory: int, seconds: float, scratch: str, finished: Collection[str], failed: Collection[str]
+    sources: Sequence[Source],
+    options: ReaderOptions,
+    memory_bytes: int,
+    seconds: float,
+    *,
+    scratch: str = "",
+    finished: Collection[str] = (),
+    failed: Collection[str] = (),
 ) -> dict[str, Any]:
     return {
         "sources": [asdict(source) | {"path": str(source.path.absolute())} for source in sources],
         "numbers": {source.label: number for number, source in enumerate(sources)},
         "options": options.model_dump(),
-        "memory_bytes": memory,
+        "memory_bytes": memory_bytes,
         "seconds": seconds,
         "scratch": scratch,
         "finished": sorted(finished),
         "failed": sorted(failed),
+        "preview": 0,
     }
 
 
 class _Run:
     """One child and what became of it."""
 
-    def __init__(self, request: dict[str, Any], seconds: float, should_stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, request: dict[str, Any], seconds: float, should_stop: Callable[[], bool] = lambda: False
+    ) -> None:
         self.current: FileStarted | None = None
         self.ended = False
         self._request, self._seconds, self._should_stop = request, seconds, should_stop
@@ -149,7 +179,7 @@ class _Run:
             kind = line[0]
             if kind == "start":
                 self.current = FileStarted(line[1], line[2], line[3])
-                self._left = self._seconds + line[3] / 1e6
+                self.next_file(line[3])
                 self._counts.clear()
                 yield self.current
             elif kind == "items" and self.current is not None:
@@ -160,8 +190,12 @@ class _Run:
             elif kind == "finish":
                 done = self.tally(cleaned=line[3])
                 self.current = None
-                self._left = self._seconds
+                self.next_file(0)
                 yield done
+
+    def next_file(self, size: int) -> None:
+        """Give the next file of `size` bytes its time."""
+        self._left = self._seconds + size / 1e6
 
     def tally(self, *, rejected: int = 0, cleaned: dict[str, int] | None = None) -> FileFinished:
         """The counts of the current file so far."""
@@ -187,7 +221,7 @@ class _Run:
                         self.ended = True
                         break
                     yield decoded
-            except _Overtime:
+            except _OvertimeError:
                 self._overtime = True
             finally:
                 closing.set()
@@ -213,7 +247,7 @@ class _Run:
                 return inbox.get(timeout=max(0.01, min(_POLL_SECONDS, self._left)))
             except queue.Empty:
                 if self._left <= 0:
-                    raise _Overtime from None
+                    raise _OvertimeError from None
             finally:
                 self._left -= time.monotonic() - began
 
@@ -230,8 +264,6 @@ class _Run:
     def death(self) -> str:
         """How the child ended, in words."""
         code = self._code or 0
-        if code == -signal.SIGABRT and not self._words:
-            return "signal 6"
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def last_words(self) -> str:

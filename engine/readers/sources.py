@@ -63,7 +63,9 @@ def _walk(folder: Path, label: str, known: Mapping[str, type[Reader]], root: Pat
         if is_junk(entry.name):
             continue
         if entry.is_symlink() and not _stays_inside(path, root):
-            yield Source(path, _show(inner), "", 0, "is a link that leads out of the folder, or nowhere, or back to where it is")
+            yield Source(
+                path, _show(inner), "", 0, "is a link that leads out of the folder, or nowhere, or back to where it is"
+            )
         elif entry.is_dir():
             yield from _walk(path, inner, known, root)
         else:

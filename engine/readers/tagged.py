@@ -32,7 +32,9 @@ class Stray:
     text: str
 
 
-def tagged_records(lines: Iterable[str], pattern: re.Pattern[str], first: str, last: str | None) -> Iterator[Tagged | Stray]:
+def tagged_records(
+    lines: Iterable[str], pattern: re.Pattern[str], first: str, last: str | None
+) -> Iterator[Tagged | Stray]:
     """Records that begin at tag `first` and end at tag `last`, or at the next `first`. `pattern` captures (tag, value); other lines continue the value before."""
     record: Tagged | None = None
     tag = ""

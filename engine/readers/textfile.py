@@ -80,7 +80,9 @@ def open_text(path: Path, options: ReaderOptions, *, newline: str | None = None)
         try:
             codecs.lookup(options.encoding)
         except LookupError:
-            raise BadInput(f"There is no text encoding called {options.encoding!r}; try utf-8, latin-1 or utf-16.") from None
+            raise BadInput(
+                f"There is no text encoding called {options.encoding!r}; try utf-8, latin-1 or utf-16."
+            ) from None
         return path.open(encoding=options.encoding, errors="replace", newline=newline)
     encoding, errors = detect_encoding(path)
     return path.open(encoding=encoding, errors=errors, newline=newline)

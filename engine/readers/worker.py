@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from engine.errors import BadInput, TriptychError
+from engine.errors import BadInput
 from engine.readers.archive import inner_sources, unpack
 from engine.readers.base import ReaderOptions, preview, readers
 from engine.readers.clean import one_line
@@ -36,17 +36,13 @@ def main() -> None:
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     options = ReaderOptions(**request["options"])
     limit_memory(request["memory_bytes"])
-    if request.get("preview"):
-        send(_preview(Source(**_with_path(request["sources"][0])), options, request["preview"]))
-    else:
-        for source in request["sources"]:
-            _serve(Source(**_with_path(source)), options, request, send)
+    for source in (Source(**one | {"path": Path(one["path"])}) for one in request["sources"]):
+        if request["preview"]:
+            _preview(source, options, request["preview"], send)
+        else:
+            _serve(source, options, request, send)
     send(orjson.dumps(["end"]) + b"\n")
     os._exit(0)  # a daemon thread blocked on standard input must not delay the end
-
-
-def _with_path(source: dict[str, Any]) -> dict[str, Any]:
-    return source | {"path": Path(source["path"])}
 
 
 def _claim_output() -> Callable[[bytes], None]:
@@ -123,7 +119,9 @@ def _serve(source: Source, options: ReaderOptions, request: dict[str, Any], send
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         quiet = source.label in finished
-        _run(source, lambda: _unpacking(source, folder, options), request["seconds"], (lambda _: None) if quiet else send)
+        _run(
+            source, lambda: _unpacking(source, folder, options), request["seconds"], (lambda _: None) if quiet else send
+        )
         done.touch()
     for inner in inner_sources(folder, source.label):
         if inner.label not in finished:
@@ -167,11 +165,11 @@ def _run(
         for item in items():
             outbox.add(item)
     except MemoryError:
-        outbox.add(Rejected(source.label, "needed more memory than one file may"))
+        outbox.add(_failure(source, "needed more memory than one file may"))
     except (KeyboardInterrupt, SystemExit, BrokenPipeError):
         raise
     except BaseException as error:  # a panic in a Rust extension derives from BaseException
-        outbox.add(Rejected(source.label, f"failed: {type(error).__name__}: {one_line(str(error))[:300]}"))
+        outbox.add(_failure(source, error))
     outbox.flush()
     send(orjson.dumps(["finish", source.label, tally, counts or {}]) + b"\n")
 
@@ -198,15 +196,31 @@ class _Outbox:
             self._send(encode_items(items))
 
 
-def _preview(source: Source, options: ReaderOptions, n: int) -> bytes:
+def _preview(source: Source, options: ReaderOptions, n: int, send: Callable[[bytes], None]) -> None:
+    """Send the first items of one source and what its columns would become."""
+    items: tuple[Item, ...]
+    title, guesses, available = "", list[list[str]](), list[str]()
     try:
-        seen = preview(source.path, options, n, reader=readers()[source.format])
-    except TriptychError as error:
-        return orjson.dumps(["problem", str(error)]) + b"\n"
+        if source.problem:
+            raise BadInput(source.problem)
+        seen = preview(source.path, options, n, reader=readers()[source.format], name=source.label)
+        items, title, available = seen.items, seen.title, list(seen.available)
+        guesses = [[guess.field, guess.column] for guess in seen.guesses]
     except MemoryError:
-        return orjson.dumps(["problem", "It needs more memory than one file may."]) + b"\n"
-    guesses = [[guess.field, guess.column] for guess in seen.guesses]
-    return encode_items(list(seen.items)) + orjson.dumps(["preview", seen.format, seen.title, guesses, seen.available]) + b"\n"
+        items = (_failure(source, "needed more memory than one file may"),)
+    except (KeyboardInterrupt, SystemExit, BrokenPipeError):
+        raise
+    except BaseException as error:  # as in _run
+        items = (_failure(source, error),)
+    send(encode_items(list(items)))
+    send(orjson.dumps(["preview", title, guesses, available]) + b"\n")
+
+
+def _failure(source: Source, error: BaseException | str) -> Rejected:
+    """A whole source that could not be read."""
+    if isinstance(error, (str, BadInput)):
+        return Rejected(source.label, one_line(str(error)))
+    return Rejected(source.label, f"failed: {type(error).__name__}: {one_line(str(error))[:300]}")
 
 
 if __name__ == "__main__":
