@@ -28,6 +28,7 @@ class Engine:
         self.workspace = Workspace.open(folder, read_only=read_only)
         self._lock = threading.RLock()
         self._open: OrderedDict[str, OpenIndex] = OrderedDict()
+        self._encoders: dict[str, Encoder[FloatRows]] = {}
         self._searchers: dict[str, tuple[object, Searcher]] = {}
 
     def close(self) -> None:
@@ -35,11 +36,15 @@ class Engine:
         with self._lock:
             self._open.clear()
             self._searchers.clear()
+            self._encoders.clear()
         self.workspace.close()
 
     def encoder(self, model: str) -> Encoder[FloatRows]:
         """The encoder of a bundled or cached model. Raises NotFound."""
-        return load_encoder(model)
+        with self._lock:
+            if model not in self._encoders:
+                self._encoders[model] = load_encoder(model)
+            return self._encoders[model]
 
     def searcher(self, collection_id: str) -> Searcher:
         """The searcher of a collection as it is now; kept until its documents or indexes change."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,22 +28,39 @@ class Verbs:
     def _collection(self, name: str) -> Collection:
         return self.engine.workspace.collection(name)
 
-    def _cards(
+    def _cards(self, collection_id: str, hits: Sequence[tuple[str, int, float]]) -> tuple[Card, ...]:
+        """Cards for (doc_id, rank, score) hits without a query, in their order."""
+        deck = Deck(self.engine, collection_id)
+        deck.fetch([hit[0] for hit in hits])
+        return deck.cards(hits)
+
+
+class Deck:
+    """The cards of one request: every document is fetched, and its snippet cut, once however many columns show it."""
+
+    def __init__(self, engine: Engine, collection_id: str, query: str = "", ratings: Mapping[str, int] | None = None) -> None:
+        self._engine = engine
+        self._collection_id = collection_id
+        self._query = query
+        self._ratings = ratings or {}
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._snippets: dict[tuple[str, str], tuple[Piece, ...]] = {}
+        self._short = frozenset(engine.workspace.shortlist(collection_id)["doc_id"])
+
+    def fetch(self, doc_ids: Iterable[str]) -> None:
+        """Read the documents that are not here yet, in one go."""
+        wanted = [doc_id for doc_id in dict.fromkeys(doc_ids) if doc_id not in self._rows]
+        if wanted:
+            rows = self._engine.workspace.documents.fetch(self._collection_id, wanted)
+            self._rows |= {row["doc_id"]: row for row in rows.iter_rows(named=True)}
+
+    def cards(
         self,
-        collection_id: str,
-        hits: Sequence[tuple[str, int, float]],
-        query: str = "",
+        hits: Iterable[tuple[str, int, float]],
         analyzer: str = "english",
         found_by: Mapping[str, tuple[FoundBy, ...]] | None = None,
-        ratings: Mapping[str, int] | None = None,
     ) -> tuple[Card, ...]:
         """Cards for (doc_id, rank, score) hits in their order; documents that went away meanwhile are left out."""
-        from engine.indexes.analyzers import analyzer as named
-
-        documents = self.engine.workspace.documents
-        rows = {row["doc_id"]: row for row in documents.fetch(collection_id, [hit[0] for hit in hits]).iter_rows(named=True)}
-        short = set(self.engine.workspace.shortlist(collection_id)["doc_id"])
-        words = named(analyzer)
         return tuple(
             Card(
                 doc_id=doc_id,
@@ -53,16 +70,25 @@ class Verbs:
                 venue=row["venue"],
                 url=row["url"],
                 source=row["source"],
-                snippet=tuple(Piece(text, "lexical" if hit else "") for text, hit in snippet(row["text"], query, words)),
+                snippet=self._snippet(doc_id, row["text"], analyzer),
                 rank=rank,
                 score=score,
                 found_by=(found_by or {}).get(doc_id, ()),
-                shortlisted=doc_id in short,
-                rating=(ratings or {}).get(doc_id),
+                shortlisted=doc_id in self._short,
+                rating=self._ratings.get(doc_id),
             )
             for doc_id, rank, score in hits
-            if (row := rows.get(doc_id)) is not None
+            if (row := self._rows.get(doc_id)) is not None
         )
+
+    def _snippet(self, doc_id: str, text: str, analyzer: str) -> tuple[Piece, ...]:
+        from engine.indexes.analyzers import analyzer as named
+
+        key = (doc_id, analyzer)
+        if key not in self._snippets:
+            pieces = snippet(text, self._query, named(analyzer))
+            self._snippets[key] = tuple(Piece(piece, "lexical" if hit else "") for piece, hit in pieces)
+        return self._snippets[key]
 
 
 def checked_query(query: str) -> tuple[str, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from app.results import PipelineView
@@ -89,7 +89,7 @@ class PipelineVerbs(Verbs):
 
     def _specs(self) -> dict[str, PipelineSpec]:
         saved = self.engine.workspace.pipelines()
-        return self._built_in | {pipeline.name: PipelineSpec.from_yaml(pipeline.yaml) for pipeline in saved}
+        return self._built_in | {pipeline.name: _parsed(pipeline.yaml) for pipeline in saved}
 
     def _spec(self, name: str) -> PipelineSpec:
         specs = self._specs()
@@ -98,8 +98,14 @@ class PipelineVerbs(Verbs):
         return specs[name]
 
 
+@lru_cache(maxsize=256)
 def _view(name: str, spec: PipelineSpec, slot: int) -> PipelineView:
     return PipelineView(name=name, slot=slot % 4, yaml=spec.to_yaml(), summary=summary(spec.pipeline))
+
+
+@lru_cache(maxsize=256)
+def _parsed(yaml: str) -> PipelineSpec:
+    return PipelineSpec.from_yaml(yaml)
 
 
 def summary(stage: Stage) -> str:

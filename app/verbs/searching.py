@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -19,11 +20,12 @@ from app.results import (
     Ledger,
     LedgerEntry,
     LedgerRow,
+    PipelineView,
     SearchResult,
     StageTime,
     WhyNot,
 )
-from app.verbs.base import checked_filters, checked_k, checked_query
+from app.verbs.base import Deck, checked_filters, checked_k, checked_query
 from app.verbs.facets import FacetVerbs
 from app.verbs.pipelines import PipelineVerbs, _view
 from engine import explain as why
@@ -67,14 +69,10 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         ranking, root = context.execute(spec.pipeline, Ranking.of([(QID, text)]))
         ranking = ranking.top(k)
         page = ranking.hits.slice(offset, limit)
-        cards = self._cards(
-            stored.collection_id,
-            list(page.select("doc_id", "rank", "score").iter_rows()),
-            text,
-            _analyzer(spec.pipeline),
-            _found_by(root, page["doc_id"].to_list()),
-            self._ratings(stored.collection_id, text),
-        )
+        deck = Deck(self.engine, stored.collection_id, text, self._ratings(stored.collection_id, text))
+        deck.fetch(page["doc_id"])
+        found = _found_by(root, page["doc_id"].to_list())
+        cards = deck.cards(page.select("doc_id", "rank", "score").iter_rows(), _analyzer(spec.pipeline), found)
         facets = self._facets(stored.collection_id, ranking.hits["doc_id"], chosen)
         took = (time.perf_counter() - started) * 1000
         self._log(stored.collection_id, text, pipeline, k, len(ranking.hits), took)
@@ -112,10 +110,13 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         context = self._context(stored.collection_id, checked_filters(filters))
         ratings = self._ratings(stored.collection_id, text)
         asked = Ranking.of([(QID, text)])
+        ran = [_timed(context, spec, asked) for _, spec in specs]
+        deck = Deck(self.engine, stored.collection_id, text, ratings)
+        deck.fetch(doc_id for run in ran if not run.error for doc_id in run.ranking.top(k).hits["doc_id"])
         columns: list[Column] = []
-        for slot, (name, spec) in enumerate(specs):
+        for slot, ((name, spec), run) in enumerate(zip(specs, ran, strict=True)):
             left = [hit.card.doc_id for hit in columns[-1].hits] if columns else None
-            columns.append(self._column(context, stored.collection_id, name, slot, spec, asked, k, left, ratings))
+            columns.append(_column(_view(name, spec, slot), spec, run, deck, k, left))
         took = (time.perf_counter() - started) * 1000
         self._log(stored.collection_id, text, " | ".join(pipelines), k, sum(c.total for c in columns), took)
         return CompareResult(
@@ -211,31 +212,6 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
             for retriever, told in why.explain(spec.pipeline, query, doc_id, context)
         )
 
-    def _column(
-        self,
-        context: Context,
-        collection_id: str,
-        name: str,
-        slot: int,
-        spec: PipelineSpec,
-        asked: Ranking,
-        k: int,
-        left: list[str] | None,
-        ratings: Mapping[str, int],
-    ) -> Column:
-        started = time.perf_counter()
-        view = _view(name, spec, slot)
-        try:
-            ranking, root = context.execute(spec.pipeline, asked)
-        except TriptychError as error:
-            return Column(view, (), (), (time.perf_counter() - started) * 1000, 0, str(error))
-        took = (time.perf_counter() - started) * 1000
-        top = list(ranking.top(k).hits.select("doc_id", "rank", "score").iter_rows())
-        found = _found_by(root, [doc_id for doc_id, _, _ in top])
-        cards = self._cards(collection_id, top, asked.queries["text"][0], _analyzer(spec.pipeline), found, ratings)
-        hits = tuple(_moved(card, left) for card in cards)
-        return Column(view, hits, stage_times(root), took, len(ranking.hits))
-
     def _context(self, collection_id: str, filters: Mapping[str, Any]) -> Context:
         return self.engine.searcher(collection_id).context(filters)
 
@@ -248,6 +224,35 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
             if missing:
                 notices.append(f"{missing:,} new {index.unit}s are not in the index {index.label()!r} yet; update it in the Library.")
         return tuple(notices)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One pipeline as it went: its ranking and trace, or why it failed."""
+
+    ranking: Ranking
+    root: Span | None
+    ms: float
+    error: str = ""
+
+
+def _timed(context: Context, spec: PipelineSpec, asked: Ranking) -> _Run:
+    started = time.perf_counter()
+    try:
+        ranking, root = context.execute(spec.pipeline, asked)
+    except TriptychError as error:
+        return _Run(asked, None, (time.perf_counter() - started) * 1000, str(error))
+    return _Run(ranking, root, (time.perf_counter() - started) * 1000)
+
+
+def _column(view: PipelineView, spec: PipelineSpec, run: _Run, deck: Deck, k: int, left: list[str] | None) -> Column:
+    if run.root is None:
+        return Column(view, (), (), run.ms, 0, run.error)
+    top = run.ranking.top(k).hits
+    cards = deck.cards(
+        top.select("doc_id", "rank", "score").iter_rows(), _analyzer(spec.pipeline), _found_by(run.root, top["doc_id"].to_list())
+    )
+    return Column(view, tuple(_moved(card, left) for card in cards), stage_times(run.root), run.ms, len(run.ranking.hits))
 
 
 def _moved(card: Card, left: list[str] | None) -> ColumnHit:
