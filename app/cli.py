@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -51,9 +52,10 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     if "--json" not in sys.argv:
-        app()
+        app(prog_name="triptych")
+    logging.disable()  # standard error is for one JSON document
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(prog_name="triptych", standalone_mode=False))
     except typer.TyperException as error:  # wrong usage, told as JSON too
         try:
             fail(True, "Usage", error.format_message(), error.exit_code)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 EXAMPLE = "Retrieval papers"
 EXAMPLE_FOLDER = "retrieval-papers"
 PASSWORD = "TRIPTYCH_PASSWORD"  # noqa: S105 - the name of a variable
-ACTIVE = ("queued", "running", "interrupted")
 
 PortOption = Annotated[int | None, typer.Option(min=1, max=65535, help="The port; else 7860 or the next free one.")]
 BrowserOption = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the address in the browser.")]
@@ -98,8 +97,10 @@ def prepare(run: Run, services: Services) -> bool:
     from engine.models.paths import bundled_folder
 
     examples = bundled_folder("examples")
-    for job in services.jobs():
-        if job.collection == EXAMPLE and job.status in ACTIVE:  # an earlier start was cut off; it goes on by itself
+    for job in [job for job in services.jobs() if job.collection == EXAMPLE][:1]:
+        if job.status in ("paused", "failed"):
+            services.resume(job.job_id)
+        if job.status not in ("done", "cancelled"):  # an earlier start was cut off
             follow(run, services, job.job_id)
     _save_pipelines(services, examples / "pipelines")
     try:
