@@ -84,7 +84,7 @@ class LibraryVerbs(PipelineVerbs):
             rejected = [item for item in shown.items if isinstance(item, Rejected)]
             previews.append(
                 Preview(
-                    format=shown.format,
+                    format=shown.title or shown.format,
                     source=shown.source,
                     guesses=tuple(ColumnGuess(guess.field, guess.column) for guess in shown.guesses),
                     available=tuple(shown.available),

@@ -1,6 +1,6 @@
 """Ranking quality of the default pipelines through the whole engine, on judged collections, beside the published baselines.
 
-    python tests/benchmarks/bench_pipelines.py [--collections cisi,cacm,npl,acl-litsearch]
+    python -m tests.benchmarks.bench_pipelines [--collections cisi,cacm,npl,acl-litsearch]
 
 Reads the collections as a user would (documents stored, passages cut, indexes built), runs BM25, Dense and their reciprocal rank
 fusion over all judged queries, and prints nDCG@10, AP and R@100 (R@20 where one paper answers a question).

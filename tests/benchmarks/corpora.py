@@ -18,11 +18,17 @@ class Corpus:
     """Documents (title + ". " + text), queries and judgments of one collection; judgments: qid -> doc_id -> grade."""
 
     name: str
-    doc_ids: list[str]
+    rows: list[tuple[str, str, str]]
+    """(id, title, text) of each document."""
     docs: list[str]
     qids: list[str]
     queries: list[str]
     qrels: dict[str, dict[str, int]]
+
+    @property
+    def doc_ids(self) -> list[str]:
+        """The documents' ids, in the order of `docs`."""
+        return [row[0] for row in self.rows]
 
     @property
     def digest(self) -> str:
@@ -52,7 +58,7 @@ def load(name: str) -> Corpus:
         qrels.setdefault(qid, {})[doc_id] = int(grade)
     judged = [query for query in queries if query["_id"] in qrels]
     texts = [f"{title}. {text}" if title else text for _, title, text in rows]
-    return Corpus(name, [row[0] for row in rows], texts, [q["_id"] for q in judged], [q["text"] for q in judged], qrels)
+    return Corpus(name, rows, texts, [q["_id"] for q in judged], [q["text"] for q in judged], qrels)
 
 
 def _beir(path: Path) -> list[tuple[str, str, str]]:
