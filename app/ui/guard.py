@@ -1,0 +1,182 @@
+"""What stands before every request: which host, from where, to which path, how large; and the headers of every answer.
+
+One pure ASGI layer, so that uploads and event streams pass through without being held in memory.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SAFE_METHODS = ("GET", "HEAD")
+MAX_CALL = 1_000_000
+UPLOAD = "/gradio_api/upload"
+CALL = "/gradio_api/component_server"
+PATHS = re.compile(
+    r"/(?:|ui/[\w.-]+|(?:assets|static)/[\w./+-]+|theme\.css|config/?|favicon\.ico|manifest\.json|login/?|logout/?"
+    r"|gradio_api/(?:upload|component_server/?|startup-events|heartbeat/\w+|login/?|logout/?))\Z"
+)
+POLICY = (
+    "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; media-src 'self'; object-src 'none'; frame-src 'none'; "
+    "frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
+)
+"""Scripts need the nonce of this very answer, so an injected handler or tag never runs. 'unsafe-eval' is what Gradio's HTML component needs for its template."""
+
+PROMOTION = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
+"""Gradio's own cards for social networks, with addresses elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """`hosts`: names under which this server may be asked for. `max_upload`: bytes of one upload request; 0 refuses them all."""
+
+    hosts: frozenset[str]
+    max_upload: int
+
+
+class TooLarge(Exception):
+    """More bytes came than were announced or are allowed."""
+
+
+class Guard:
+    """The layer itself."""
+
+    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+        self.app = app
+        self.rules = rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        nonce = secrets.token_urlsafe(18)
+        # Nothing is compressed on the way: on one computer it only costs time, and the page has to be readable for the nonce.
+        scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]}
+        if scope["path"] == "/":
+            # The address after `?` belongs to our script; Gradio would read a page and stored states out of it.
+            scope["query_string"] = b""
+        refused = refusal(scope, self.rules)
+        answer: ASGIApp = PlainTextResponse(refused[1], refused[0]) if refused else self.app
+        limit = self.rules.max_upload if scope["path"] == UPLOAD else MAX_CALL
+        sender = _Sender(send, nonce)
+        try:
+            await answer(scope, _counted(receive, limit), sender)
+        except TooLarge:
+            if not sender.started:
+                await PlainTextResponse("The request is too large.", 413)(scope, receive, sender)
+
+
+def refusal(scope: Scope, rules: Rules) -> tuple[int, str] | None:
+    """(status, reason) where a request is refused; None where it may pass."""
+    headers = Headers(scope=scope)
+    host = host_name(headers.get("host", ""))
+    if host not in rules.hosts:
+        return 400, "This server is not known under that name."
+    method = scope["method"]
+    if method not in (*SAFE_METHODS, "POST"):
+        return 405, "This method is not used here."
+    if not PATHS.match(scope["path"]):
+        return 404, "There is nothing here."
+    origin = headers.get("origin")
+    if origin is not None and not _same(origin, headers.get("host", ""), scope["scheme"]):
+        return 403, "Requests from other sites are refused."
+    site = headers.get("sec-fetch-site", "none")
+    opened = method == "GET" and headers.get("sec-fetch-mode") == "navigate" and scope["path"] == "/"
+    if site not in ("same-origin", "none") and not opened:
+        return 403, "Requests from other sites are refused."
+    return _size(scope, headers, rules) if method == "POST" else None
+
+
+def _size(scope: Scope, headers: Headers, rules: Rules) -> tuple[int, str] | None:
+    upload = scope["path"] == UPLOAD
+    if upload and not rules.max_upload:
+        return 403, "Files cannot be added here: the workspace is shown for reading only."
+    length = headers.get("content-length", "")
+    if not length.isdigit():
+        return 411, "A Content-Length is needed."
+    limit = rules.max_upload if upload else MAX_CALL
+    return (413, f"The request has {int(length):,} bytes; at most {limit:,} are taken.") if int(length) > limit else None
+
+
+def host_name(value: str) -> str:
+    """The host of a Host header without its port, in lower case."""
+    match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]/@\s]+)(?::\d{1,5})?", value)
+    return match.group(1).lower() if match else ""
+
+
+def _same(origin: str, host: str, scheme: str) -> bool:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
+    return parts.scheme in (scheme, "https") and parts.netloc.lower() == host.lower()
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    total = 0
+
+    async def counted() -> Message:
+        nonlocal total
+        message = await receive()
+        total += len(message.get("body", b""))
+        if total > limit > 0:
+            raise TooLarge
+        return message
+
+    return counted
+
+
+class _Sender:
+    """Sets the headers of an answer, and puts the nonce into the scripts of a page."""
+
+    def __init__(self, send: Send, nonce: str) -> None:
+        self._send = send
+        self._nonce = nonce
+        self._start: Message | None = None
+        self._body = b""
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            headers = MutableHeaders(scope=message)
+            self._dress(headers)
+            if headers.get("content-type", "").startswith("text/html"):
+                self._start = message
+                return
+        elif self._start is not None and message["type"] == "http.response.body":
+            self._body += message.get("body", b"")
+            if not message.get("more_body"):
+                await self._page()
+            return
+        await self._send(message)
+
+    def _dress(self, headers: MutableHeaders) -> None:
+        headers["Content-Security-Policy"] = POLICY.format(nonce=self._nonce)
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["Referrer-Policy"] = "same-origin"
+        headers["X-Frame-Options"] = "DENY"
+        headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        headers["Permissions-Policy"] = "camera=(), microphone=(), geolocation=(), payment=()"
+        del headers["server"]
+
+    async def _page(self) -> None:
+        """A page in one piece, its own script tags (they come from Gradio and from us, data in them is JSON with `<` escaped) marked with the nonce."""
+        start: Any = self._start
+        headers = MutableHeaders(scope=start)
+        body = re.sub(rb"<script(?=[\s>])", f'<script nonce="{self._nonce}"'.encode(), PROMOTION.sub(b"", self._body))
+        headers["Content-Length"] = str(len(body))
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": body})

@@ -1,0 +1,72 @@
+"""What the pages share: the frame around them, the side pane, and choosing sensible defaults for what an address leaves open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from markupsafe import Markup
+
+from app.results import CollectionView, PipelineView
+from app.ui.dispatch import Ui
+from app.ui.html import join
+from app.ui.session import UiState
+from app.ui.views import reader
+from app.ui.views.ledger import bar
+from app.ui.views.messages import error_box
+from engine.errors import NotFound, TriptychError
+
+PREFERRED = "Hybrid"
+JOBS_SHOWN = 30
+
+
+def settle(state: UiState, collections: tuple[CollectionView, ...], pipelines: tuple[PipelineView, ...]) -> UiState:
+    """The state with what was left open filled in: the first collection, a hybrid pipeline, three columns."""
+    names = [view.name for view in pipelines]
+    collection = state.collection
+    if not collection and collections:
+        collection = next((item.name for item in collections if item.documents), collections[0].name)
+    preferred = PREFERRED if PREFERRED in names else names[0] if names else ""
+    pipeline = state.pipeline if state.pipeline in names else preferred
+    columns = state.columns
+    if len(columns) < 2:
+        columns = tuple(dict.fromkeys([*columns, *names]))[:3]
+    return state.with_(collection=collection, pipeline=pipeline, columns=columns)
+
+
+def explained_by(state: UiState) -> str:
+    """The pipeline whose view of the open document is explained."""
+    if state.page == "compare":
+        return state.subject if state.subject in state.columns else state.columns[-1] if state.columns else state.pipeline
+    return state.pipeline
+
+
+def read(ui: Ui, state: UiState) -> Markup:
+    """The reader pane of the open document; where it cannot be explained (no index, say) it is shown without."""
+    services = ui.services
+    note = None
+    try:
+        try:
+            view = services.document(state.collection, state.document, query=state.query, pipeline=explained_by(state))
+        except NotFound:
+            raise
+        except TriptychError as error:
+            view = services.document(state.collection, state.document)
+            note = error_box(type(error).__name__, str(error))
+    except TriptychError as error:
+        return join(bar("Document"), error_box(type(error).__name__, str(error)))
+    return join(reader.pane(view), note)
+
+
+Panel = Callable[[Ui, UiState], Markup]
+
+
+def side(ui: Ui, state: UiState, panels: dict[str, Panel]) -> Markup | None:
+    """The side pane that the state asks for, if any. A pane that fails says so in its place."""
+    if not state.collection and state.panel != "editor":
+        return None
+    if state.panel in panels:
+        try:
+            return panels[state.panel](ui, state)
+        except TriptychError as error:
+            return join(bar(state.panel.capitalize()), error_box(type(error).__name__, str(error)))
+    return read(ui, state) if state.document else None

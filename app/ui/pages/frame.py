@@ -1,0 +1,125 @@
+"""The frame: opening an address, going from page to page, the sidebar, the side pane."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from markupsafe import Markup
+
+from app.ui.dispatch import Action, Ui
+from app.ui.pages import common, compare, editor, library, search
+from app.ui.protocol import Args, Reply
+from app.ui.session import MAX_QUERY, PAGES, PANELS, UiState
+from app.ui.views import shell
+from app.ui.views.messages import error_box
+
+MODULES: dict[str, ModuleType] = {"search": search, "compare": compare, "library": library}
+SIDE: dict[str, common.Panel] = {**compare.PANELS, "shortlist": search.shortlist_pane, "editor": editor.pane}
+TITLES = {"search": "Search", "compare": "Compare", "library": "Library"}
+
+
+def page_regions(ui: Ui, state: UiState) -> dict[str, Markup | None]:
+    """Head and main region of the state's page."""
+    module = MODULES[state.page]
+    return {"tp-head": module.head(ui, state), "tp-main": module.main(ui, state)}
+
+
+def show(ui: Ui, state: UiState, *, push: bool = False) -> Reply:
+    """The whole page for a state. A collection that is gone is said, and the page shows how to go on."""
+    services = ui.services
+    view = services.workspace()
+    alert = None
+    if state.collection and state.collection not in {item.name for item in view.collections}:
+        known = ", ".join(f"“{item.name}”" for item in view.collections[:8])
+        alert = error_box("NotFound", f"There is no collection “{state.collection}” in this workspace. {f'There is {known}.' if known else 'It has none yet.'}")
+        state = state.with_(collection="", document="", panel="", filters=(), offset=0)
+    else:
+        state = common.settle(state, view.collections, services.pipelines())
+    listed = services.jobs(common.JOBS_SHOWN)
+    regions = {
+        "tp-sidebar": shell.sidebar(view, state.page, state.collection, listed),
+        **page_regions(ui, state),
+        "tp-side": side(ui, state),
+        "tp-alert": alert,
+    }
+    return Reply(regions, state=state, push=push, poll=library.active(listed))
+
+
+def side(ui: Ui, state: UiState) -> Markup | None:
+    """The side pane of a state. The ledger and the verdicts belong to Compare."""
+    if state.panel in compare.PANELS and state.page != "compare":
+        state = state.with_(panel="", subject="")
+    return common.side(ui, state, SIDE)
+
+
+def open_address(ui: Ui, state: UiState, args: Args) -> Reply:
+    """The first request of a page, and every step back or forward."""
+    return show(ui, state)
+
+
+def go(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Another page; the query goes along."""
+    page = args.text("page")
+    query = args.text("query", MAX_QUERY, state.query)
+    state = state.with_(page=page if page in PAGES else "search", query=query, document="", panel="", subject="", offset=0)
+    return show(ui, state, push=True)
+
+
+def to_compare(ui: Ui, state: UiState, args: Args) -> Reply:
+    """The present query, on Compare."""
+    return show(ui, state.with_(page="compare", document="", panel="", subject="", offset=0), push=True)
+
+
+def choose(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Another collection; filters and the open document belong to the former one."""
+    return show(ui, state.with_(collection=args.text("name"), filters=(), document="", panel="", subject="", offset=0), push=True)
+
+
+def search_in(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Search one collection of the Library's table."""
+    return choose(ui, state.with_(page="search", query=""), args)
+
+
+def ask(ui: Ui, state: UiState, args: Args) -> Reply:
+    """One of the collection's own questions was clicked."""
+    return show(ui, state.with_(query=args.text("query", MAX_QUERY), offset=0, document=""), push=True)
+
+
+def read(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Open a document in the side pane."""
+    column = args.whole("column", 0, 3, -1)
+    subject = state.columns[column] if state.page == "compare" and 0 <= column < len(state.columns) else ""
+    state = state.with_(document=args.text("doc"), panel="", subject=subject)
+    return Reply({"tp-side": common.read(ui, state)}, state=state)
+
+
+def panel(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Open a side pane, or close it when it is open."""
+    name = args.text("panel")
+    state = state.with_(panel="" if name == state.panel or name not in PANELS else name, subject="", document="")
+    return Reply({"tp-side": side(ui, state)}, state=state)
+
+
+def shortlist(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Open or close the shortlist."""
+    return panel(ui, state, Args({"panel": "shortlist"}))
+
+
+def close(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Close the side pane."""
+    return Reply({"tp-side": None}, state=state.with_(document="", panel="", subject=""))
+
+
+ACTIONS = {
+    "open": Action(open_address),
+    "go": Action(go),
+    "to-compare": Action(to_compare),
+    "collection": Action(choose),
+    "search-collection": Action(search_in),
+    "ask": Action(ask),
+    "read": Action(read),
+    "panel": Action(panel),
+    "shortlist": Action(shortlist),
+    "close": Action(close),
+}
+ALL = {**ACTIONS, **search.ACTIONS, **compare.ACTIONS, **editor.ACTIONS, **library.ACTIONS}

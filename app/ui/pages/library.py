@@ -1,0 +1,232 @@
+"""The Library page: add documents, watch jobs, keep collections and indexes."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from app.results import CollectionView, JobView
+from app.ui import exports
+from app.ui.dispatch import Action, Ui
+from app.ui.pages import common
+from app.ui.protocol import Args, Download, Reply
+from app.ui.session import UiState
+from app.ui.views import jobs, library, shell
+from engine.errors import BadInput, NotFound
+
+ROWS = 50
+MOST_ROWS = 100_000
+ACTIVE = ("queued", "running")
+
+
+def head(ui: Ui, state: UiState) -> Markup:
+    """Title and the space on disk."""
+    return library.head(ui.services.workspace())
+
+
+def main(ui: Ui, state: UiState) -> Markup:
+    """The whole page."""
+    return library.page(ui.services.workspace(), _chosen(ui, state), _jobs(ui), paths=ui.access.server_paths)
+
+
+def _jobs(ui: Ui) -> tuple[JobView, ...]:
+    return ui.services.jobs(common.JOBS_SHOWN)
+
+
+def _chosen(ui: Ui, state: UiState) -> CollectionView | None:
+    try:
+        return ui.services.collection(state.collection) if state.collection else None
+    except NotFound:
+        return None
+
+
+def active(listed: tuple[JobView, ...]) -> bool:
+    """Whether anything is worth polling for."""
+    return any(job.status in ACTIVE for job in listed)
+
+
+def poll(ui: Ui, state: UiState, args: Args) -> Reply:
+    """How the jobs stand. When one that was running no longer is, everything that it may have changed is drawn again."""
+    listed = _jobs(ui)
+    regions: dict[str, Markup | None] = {"tp-jobline": shell.jobs_line(listed)}
+    running = {job.job_id for job in listed if job.status in ACTIVE}
+    known = {job_id for job_id in args.text("running", 4000).split(",") if job_id}
+    say = ""
+    if state.page == "library":
+        regions["tp-jobs"] = jobs.table(listed, read_only=not ui.access.write)
+    if known - running:
+        ui.uploads.sweep(ui.services)
+        regions |= _around(ui, state)
+        ended = next((job for job in listed if job.job_id in known - running), None)
+        say = f"{ended.label}: {jobs.WORDS.get(ended.status, ended.status)}" if ended else ""
+    return Reply(regions, poll=bool(running), say=say)
+
+
+def _around(ui: Ui, state: UiState) -> dict[str, Markup | None]:
+    """Sidebar, and on this page the tables that changes to documents and indexes touch."""
+    view = ui.services.workspace()
+    regions: dict[str, Markup | None] = {"tp-sidebar": shell.sidebar(view, state.page, state.collection, _jobs(ui))}
+    if state.page == "library":
+        chosen = _chosen(ui, state)
+        regions |= {
+            "tp-head": library.head(view),
+            "lib-collections": library.collections(view, chosen),
+            "tp-jobs": jobs.table(_jobs(ui), read_only=not ui.access.write),
+        }
+        if chosen is not None:
+            regions["lib-indexes"] = library.indexes(chosen, read_only=not ui.access.write)
+    return regions
+
+
+def preview(ui: Ui, state: UiState, args: Args) -> Reply:
+    """The first records of a path, of uploaded files, or again with other columns."""
+    paths = (args.text("path", 4096).strip(),) if "path" in args else args.paths("paths")
+    if not paths[0]:
+        raise BadInput("Type the path of a file or folder first.")
+    paths = ui.uploads.checked(paths, anywhere=ui.access.server_paths)
+    columns = args.named("column.")
+    shown = ui.services.preview(paths, columns or None)
+    target = args.text("target", default=state.collection)
+    return Reply({"lib-preview": library.preview(shown, paths, columns, target), "lib-add-alert": None}, focus="#lib-preview [data-field=target]")
+
+
+def discard(ui: Ui, state: UiState, args: Args) -> Reply:
+    """The preview is left; what was uploaded for it is deleted."""
+    ui.uploads.discard(args.paths("paths"))
+    return Reply({"lib-preview": None, "lib-add-alert": None})
+
+
+def add(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Queue what was previewed."""
+    paths = ui.uploads.checked(args.paths("paths"), anywhere=ui.access.server_paths)
+    target = args.text("target").strip()
+    if not target:
+        raise BadInput("Name the collection that the documents go into.")
+    job_id = ui.services.add(paths, target, columns=args.named("column.") or None, duplicates=args.text("duplicates", default="replace"), index=args.flag("index"))
+    ui.uploads.claim(paths, job_id)
+    state = state.with_(collection=target, document="", offset=0, filters=() if target != state.collection else state.filters)
+    return Reply({"lib-preview": None, "lib-add-alert": None, **_around(ui, state)}, state=state, poll=True, say="Queued")
+
+
+def _control(verb: str) -> Action:
+    def act(ui: Ui, state: UiState, args: Args) -> Reply:
+        getattr(ui.services, verb)(args.text("job"))
+        return Reply(_around(ui, state), poll=True)
+
+    return Action(act, writes=True)
+
+
+def show_rejections(ui: Ui, state: UiState, args: Args) -> Reply:
+    """The rows that a job skipped."""
+    job = ui.services.job(args.text("job"))
+    offset = args.whole("offset", 0, 10_000_000, 0)
+    rows = ui.services.rejections(job.job_id, offset, ROWS)
+    return Reply({f"tp-rejected-{job.job_id}": jobs.rejections(job.job_id, rows, offset, job.counts.get("rejected", len(rows)))})
+
+
+def export_rejections(ui: Ui, state: UiState, args: Args) -> Reply:
+    """All skipped rows of a job as CSV."""
+    job_id = ui.services.job(args.text("job")).job_id
+    rows = []
+    while len(rows) < MOST_ROWS:
+        some = ui.services.rejections(job_id, len(rows), 1000)
+        rows += some
+        if len(some) < 1000:
+            break
+    return Reply(download=Download("skipped.csv", "text/csv", exports.rejections(rows)))
+
+
+def index(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Build or update the indexes of a collection."""
+    ui.services.index(args.text("name", default=state.collection))
+    return Reply(_around(ui, state), poll=True, say="Building the indexes")
+
+
+def ask_drop(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Are you sure?"""
+    text = f"{args.text('label')} of “{args.text('name')}”. The documents stay, and it can be built again."
+    return Reply(dialog=shell.ask_dialog("Drop this index?", text, "drop-index", "Drop", danger=True, generation=args.text("generation"), name=args.text("name")))
+
+
+def drop(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Drop an index."""
+    ui.services.drop_index(args.text("name"), args.text("generation"))
+    return Reply(_around(ui, state), close_dialog=True)
+
+
+def ask_new(ui: Ui, state: UiState, args: Args) -> Reply:
+    """A name for a new collection."""
+    return Reply(dialog=shell.ask_dialog("New collection", "", "create-collection", "Create", field="name", label="Name"))
+
+
+def create(ui: Ui, state: UiState, args: Args) -> Reply:
+    """A new, empty collection, and the page on which to fill it."""
+    from app.ui.pages import frame
+
+    made = ui.services.create_collection(args.text("name").strip())
+    reply = frame.show(ui, UiState(page="library", collection=made.name, pipeline=state.pipeline, columns=state.columns), push=True)
+    reply.close_dialog = True
+    return reply
+
+
+def ask_rename(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Another name for a collection."""
+    name = args.text("name")
+    return Reply(dialog=shell.ask_dialog("Rename the collection", "", "rename-to", "Rename", field="new", value=name, label="Name", name=name))
+
+
+def rename(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Rename; the address follows."""
+    old = args.text("name")
+    view = ui.services.rename_collection(old, args.text("new").strip())
+    if state.collection == old:
+        state = state.with_(collection=view.name)
+    return Reply(_around(ui, state), state=state, close_dialog=True)
+
+
+def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
+    """The name has to be typed: documents are lost."""
+    view = ui.services.collection(args.text("name"))
+    text = f"“{view.name}” with {view.documents:,} documents, its indexes and its shortlist. This cannot be undone. Type its name to go on."
+    return Reply(dialog=shell.ask_dialog("Delete the collection?", text, "delete-collection", "Delete", field="typed", label="Name", danger=True, name=view.name))
+
+
+def delete(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Delete when the name was typed right."""
+    from app.ui.pages import frame
+
+    name = args.text("name")
+    if args.text("typed").strip() != name.strip():
+        raise BadInput(f"The name does not match. Type “{name}” to delete it.")
+    ui.services.delete_collection(name)
+    reply = frame.show(ui, state.with_(collection="", document="", panel="", filters=()) if state.collection == name else state)
+    reply.close_dialog = True
+    return reply
+
+
+def doctor(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Check the workspace and say what was found."""
+    found = [(str(item.level), str(item.what), str(item.remedy)) for item in ui.services.doctor()]
+    return Reply(dialog=library.findings(found))
+
+
+ACTIONS = {
+    "jobs": Action(poll),
+    "preview": Action(preview, writes=True, slow=True),
+    "preview-discard": Action(discard, writes=True),
+    "add": Action(add, writes=True),
+    "job-pause": _control("pause"),
+    "job-resume": _control("resume"),
+    "job-cancel": _control("cancel"),
+    "rejections": Action(show_rejections),
+    "export-rejections": Action(export_rejections),
+    "index": Action(index, writes=True),
+    "ask-drop-index": Action(ask_drop, writes=True),
+    "drop-index": Action(drop, writes=True),
+    "new-collection": Action(ask_new, writes=True),
+    "create-collection": Action(create, writes=True),
+    "rename-collection": Action(ask_rename, writes=True),
+    "rename-to": Action(rename, writes=True),
+    "ask-delete-collection": Action(ask_delete, writes=True),
+    "delete-collection": Action(delete, writes=True, slow=True),
+    "doctor": Action(doctor, slow=True),
+}

@@ -1,0 +1,82 @@
+"""Uploaded files: kept in a private folder of the workspace until the job that reads them is done, and never served."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.services import Services
+from engine.errors import BadInput, NotFound
+
+OVER = ("done", "cancelled")
+UNCLAIMED_SECONDS = 24 * 3600
+CLAIMED_SECONDS = 14 * 24 * 3600
+
+
+class Uploads:
+    """The folder `tmp/uploads` of a workspace: one folder per upload, and beside it the ids of the jobs that read it."""
+
+    def __init__(self, workspace: Path, *, create: bool = True) -> None:
+        self.root = workspace.resolve() / "tmp" / "uploads"
+        if create:
+            self.root.mkdir(parents=True, exist_ok=True)
+            os.chmod(self.root, 0o700)  # noqa: PTH101 - Path.chmod follows the same call
+
+    def owns(self, path: str) -> bool:
+        """Whether a path is a file that was uploaded here; links and ways out are not."""
+        given = Path(path)
+        try:
+            real = given.resolve(strict=True)
+        except OSError:
+            return False
+        inside = real.is_relative_to(self.root) and len(real.relative_to(self.root).parts) == 2
+        return inside and given.is_absolute() and real.is_file() and not given.is_symlink()
+
+    def checked(self, paths: Sequence[str], *, anywhere: bool) -> tuple[str, ...]:
+        """The paths, where each was uploaded, or `anywhere` on this computer is allowed. Raises BadInput."""
+        for path in paths:
+            if not anywhere and not self.owns(path):
+                raise BadInput(f"{Path(path).name!r} is not an uploaded file. Paths on the server are only read from this computer itself.")
+        return tuple(paths)
+
+    def claim(self, paths: Sequence[str], job_id: str) -> None:
+        """Remember which job reads these files, so that they stay until it is done."""
+        for folder in {Path(path).parent for path in paths if self.owns(path)}:
+            with (folder.parent / f"{folder.name}.jobs").open("a", encoding="utf-8") as claims:
+                claims.write(f"{job_id}\n")
+
+    def discard(self, paths: Sequence[str]) -> None:
+        """Delete uploads that were not added after all."""
+        for folder in {Path(path).parent for path in paths if self.owns(path)}:
+            if not (folder.parent / f"{folder.name}.jobs").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def sweep(self, services: Services) -> int:
+        """Delete what no job needs any more: files of finished jobs, and old files that were never added. Gives how many."""
+        if not self.root.is_dir():
+            return 0
+        swept = 0
+        for stray in [entry for entry in self.root.iterdir() if entry.is_file() and entry.suffix != ".jobs"]:
+            if time.time() - stray.stat().st_mtime > UNCLAIMED_SECONDS:
+                stray.unlink(missing_ok=True)
+                swept += 1
+        for folder in [entry for entry in self.root.iterdir() if entry.is_dir() and not entry.is_symlink()]:
+            claims = self.root / f"{folder.name}.jobs"
+            age = time.time() - folder.stat().st_mtime
+            jobs = claims.read_text(encoding="utf-8").split() if claims.exists() else []
+            over = all(_over(services, job) for job in jobs) if jobs else False
+            if over or age > (CLAIMED_SECONDS if jobs else UNCLAIMED_SECONDS):
+                shutil.rmtree(folder, ignore_errors=True)
+                claims.unlink(missing_ok=True)
+                swept += 1
+        return swept
+
+
+def _over(services: Services, job_id: str) -> bool:
+    try:
+        return services.job(job_id).status in OVER
+    except NotFound:
+        return True

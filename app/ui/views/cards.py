@@ -1,0 +1,109 @@
+"""Result cards: what the document is, why it is here, and how it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from app.results import Card, FoundBy
+from app.ui import format
+from app.ui.html import classes, el, join, pieces
+from app.ui.views.controls import chip, icon_button
+
+
+def byline(authors: tuple[str, ...], year: int | None, venue: str, most: int = 3) -> Markup | None:
+    """Authors, year and venue on one line; None when nothing is known."""
+    parts = [
+        el("span", format.names(authors, most), class_="by-authors", dir="auto", title=", ".join(authors)) if authors else None,
+        el("span", year, class_="by-year") if year is not None else None,
+        el("span", venue, class_="by-venue", dir="auto", title=venue) if venue else None,
+    ]
+    shown = [part for part in parts if part is not None]
+    return el("p", shown, class_="byline") if shown else None
+
+
+def found_chips(found_by: Sequence[FoundBy]) -> Markup:
+    """Which first-stage list held the document and at which rank."""
+    return join(
+        el(
+            "span",
+            el("span", item.label, class_="found-label"),
+            el("b", f"#{item.rank}"),
+            class_="chip chip-found",
+            title=f"{item.label} found it at rank {item.rank}, score {format.score(item.score)}",
+        )
+        for item in found_by
+    )
+
+
+def rating_chip(rating: int | None) -> Markup | None:
+    """The judgment of this document for this question."""
+    if rating is None:
+        return None
+    return chip(f"judged {rating}", "relevant" if rating > 0 else "irrelevant", "From the collection's own judgments")
+
+
+def star(doc_id: str, shortlisted: bool) -> Markup:
+    """The shortlist toggle."""
+    label = "Remove from the shortlist" if shortlisted else "Add to the shortlist"
+    return icon_button(label, "star", "star", pressed=shortlisted, look="star", doc=doc_id, state="off" if shortlisted else "on")
+
+
+def title_text(title: str, doc_id: str) -> str:
+    """The title, or a stand-in where there is none."""
+    return title.strip() or f"Untitled ({doc_id})"
+
+
+def result(card: Card, *, opened: bool, position: int, query: bool, first: bool = False) -> Markup:
+    """One hit on the Search page."""
+    title = title_text(card.title, card.doc_id)
+    return el(
+        "li",
+        el("span", card.rank, class_="hit-rank", aria_label=f"Rank {card.rank}"),
+        el(
+            "div",
+            el("h3", el("button", title, type="button", class_="hit-title", data_action="read", data_doc=card.doc_id, dir="auto")),
+            byline(card.authors, card.year, card.venue),
+            el("p", pieces(card.snippet), class_="hit-snippet", dir="auto") if card.snippet else None,
+            el(
+                "div",
+                found_chips(card.found_by),
+                rating_chip(card.rating),
+                chip(f"score {format.score(card.score)}", "score", "The score of the whole pipeline") if query else None,
+                class_="hit-foot",
+            ),
+            class_="hit-body",
+        ),
+        el("div", star(card.doc_id, card.shortlisted), class_="hit-tools"),
+        class_=classes("hit", "is-open" if opened else ""),
+        data_hit=True,
+        data_doc=card.doc_id,
+        data_key=card.doc_id,
+        tabindex="0" if first else "-1",
+        aria_label=f"{position}. {title}",
+        aria_current="true" if opened else None,
+    )
+
+
+def small(card: Card) -> Markup:
+    """A hit in a list beside other things: neighbors, the shortlist."""
+    return el(
+        "li",
+        el(
+            "div",
+            el(
+                "button",
+                title_text(card.title, card.doc_id),
+                type="button",
+                class_="small-title",
+                data_action="read",
+                data_doc=card.doc_id,
+                dir="auto",
+            ),
+            byline(card.authors, card.year, card.venue, 2),
+        ),
+        star(card.doc_id, card.shortlisted),
+        class_="small-hit",
+        data_key=card.doc_id,
+    )

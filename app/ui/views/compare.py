@@ -1,0 +1,252 @@
+"""The Compare page: two to four pipelines in columns, aligned by rank, with what moved, what it cost, and how much they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from app.results import Agreement, Column, ColumnHit, CompareResult, PipelineView, StageTime
+from app.ui import format
+from app.ui.html import classes, el, join, pieces
+from app.ui.icons import icon
+from app.ui.session import MAX_COLUMNS
+from app.ui.views import cards
+from app.ui.views.controls import GLYPHS, button, icon_button, select, slot_mark
+from app.ui.views.messages import empty, error_box, notices
+
+
+def tools(collection: str, suggestions: Sequence[str]) -> Markup:
+    """The buttons beside the query bar."""
+    return join(
+        button("Fusion ledger", "panel", glyph="stack", panel="ledger", hint="What each list gave to each fused hit"),
+        button("Why not?", "panel", glyph="question", panel="why", hint="Why a document is missing from a column"),
+        button("Pipelines", "panel", glyph="edit", panel="editor", hint="Edit, save and export pipelines"),
+    )
+
+
+def board(result: CompareResult, names: Sequence[PipelineView], document: str) -> Markup:
+    """Notices, agreement, the columns and the canvas for the lines between them."""
+    slowest = max((column.took_ms for column in result.columns), default=0.0)
+    everywhere = [{hit.card.doc_id for hit in column.hits} for column in result.columns if not column.error]
+    columns = [_column(column, i, result, names, slowest, everywhere, document) for i, column in enumerate(result.columns)]
+    return join(
+        notices(result.notices),
+        _overview(result),
+        el(
+            "div",
+            Markup('<svg class="flow" data-flow aria-hidden="true" focusable="false"></svg>'),
+            columns,
+            class_=f"columns n-{len(columns)}",
+            data_columns=True,
+        ),
+    )
+
+
+def heads(columns: Sequence[str], names: Sequence[PipelineView]) -> Markup:
+    """The columns before any query: only their heads, so that the pipelines can be chosen first."""
+    views = {view.name: view for view in names}
+    drawn = [
+        el(
+            "section",
+            _head(name, i, len(columns), names, views[name].summary if name in views else "", None),
+            el("ol", [el("li", class_="ghost") for _ in range(6)], class_="column-hits", aria_hidden="true"),
+            class_=f"column slot-{i % 4}",
+        )
+        for i, name in enumerate(columns)
+    ]
+    return el("div", drawn, class_=f"columns n-{len(drawn)}")
+
+
+def _head(name: str, index: int, total: int, names: Sequence[PipelineView], summary: str, strip: Markup | None) -> Markup:
+    known = [(view.name, view.name) for view in names]
+    options = known if name in {key for key, _ in known} else [(name, f"{name} (missing)"), *known]
+    return el(
+        "header",
+        el(
+            "div",
+            slot_mark(index),
+            select(f"column{index}", options, name, label=f"Pipeline of column {index + 1}", action="column", class_="select select-column", data_index=index),
+            icon_button("Move this column to the left", "column-left", "left", index=index) if index else None,
+            icon_button("Remove this column", "column-remove", "close", index=index) if total > 2 else None,
+            icon_button("Add a column", "column-add", "plus") if index == total - 1 and total < MAX_COLUMNS else None,
+            class_="column-bar",
+        ),
+        el("p", summary, class_="column-summary", title=summary),
+        strip,
+        class_="column-head",
+    )
+
+
+def _column(
+    column: Column,
+    index: int,
+    result: CompareResult,
+    names: Sequence[PipelineView],
+    slowest: float,
+    everywhere: Sequence[set[str]],
+    document: str,
+) -> Markup:
+    strip = None if column.error else _strip(column.stages, column.took_ms, slowest)
+    head = _head(column.pipeline.name, index, len(result.columns), names, column.pipeline.summary, strip)
+    if column.error:
+        body: Markup = error_box("Pipeline", column.error, button("Build indexes in the Library", "go", page="library"))
+    elif not column.hits:
+        body = el("p", "No hits. The query's words do not occur, or a filter removes everything.", class_="column-none")
+    else:
+        body = el(
+            "ol",
+            [
+                _hit(hit, index, any(hit.card.doc_id not in ids for ids in everywhere), document, first=index == 0 and i == 0)
+                for i, hit in enumerate(column.hits)
+            ],
+            class_="column-hits",
+            data_hits=index,
+        )
+    return el("section", head, body, class_=f"column slot-{index % 4}", data_column=index, aria_label=f"{column.pipeline.name}, column {index + 1}")
+
+
+def movement(hit: ColumnHit, index: int) -> Markup | None:
+    """The chip that says how a hit moved against the column to the left."""
+    if index == 0:
+        return None
+    if hit.new or hit.movement is None:
+        return el("span", "new", class_="move move-new", title="Not among the hits of the column to the left")
+    if hit.movement == 0:
+        return el("span", "=", class_="move move-same", title="Same rank as to the left")
+    steps = format.plural(abs(hit.movement), "rank")
+    if hit.movement > 0:
+        return el("span", f"▲{hit.movement}", class_="move move-up", title=f"{steps} higher than to the left")
+    return el("span", f"▼{-hit.movement}", class_="move move-down", title=f"{steps} lower than to the left")
+
+
+def _hit(hit: ColumnHit, index: int, missing: bool, document: str, *, first: bool) -> Markup:
+    card = hit.card
+    title = cards.title_text(card.title, card.doc_id)
+    return el(
+        "li",
+        el("div", el("span", card.rank, class_="hit-rank"), movement(hit, index), class_="rank-box"),
+        el(
+            "div",
+            el("h3", el("button", title, type="button", class_="hit-title", data_action="read", data_doc=card.doc_id, title=title, dir="auto")),
+            cards.byline(card.authors, card.year, card.venue, 1),
+            el("p", pieces(card.snippet), class_="hit-snippet", dir="auto") if card.snippet else None,
+            el(
+                "div",
+                cards.rating_chip(card.rating),
+                cards.found_chips(card.found_by),
+                el("span", format.score(card.score), class_="score", title="Score of the whole pipeline"),
+                class_="hit-foot",
+            ),
+            class_="hit-body",
+        ),
+        el(
+            "div",
+            cards.star(card.doc_id, card.shortlisted),
+            icon_button("Why is it not in every column?", "why", "question", doc=card.doc_id) if missing else None,
+            class_="hit-tools",
+        ),
+        class_=classes("hit", "hit-small", "is-open" if card.doc_id == document else ""),
+        data_hit=True,
+        data_doc=card.doc_id,
+        data_key=card.doc_id,
+        data_rank=card.rank,
+        tabindex="0" if first else "-1",
+        aria_label=f"{card.rank}. {title}",
+    )
+
+
+def _strip(stages: Sequence[StageTime], took: float, slowest: float) -> Markup:
+    """Latency by stage: the bar's length is the column's share of the slowest one, its segments are the stages."""
+    total = sum(stage.ms for stage in stages if not stage.cached) or 1.0
+    segments = [
+        el(
+            "i",
+            class_=classes("seg", f"seg-{i % 4}", "seg-cached" if stage.cached else ""),
+            style=f"flex-grow:{max(0.004, (0.0 if stage.cached else stage.ms) / total):.4f}",
+            title=stage_title(stage),
+        )
+        for i, stage in enumerate(stages)
+    ]
+    width = 100 * took / slowest if slowest > 0 else 100
+    return el(
+        "details",
+        el(
+            "summary",
+            el("span", el("span", segments, class_="strip-bar", style=f"width:{max(4.0, width):.1f}%"), class_="strip-track"),
+            el("span", format.milliseconds(took), class_="strip-total"),
+            title="Latency by stage",
+        ),
+        el("table", el("tbody", [_stage_row(stage, i) for i, stage in enumerate(stages)]), class_="stage-table"),
+        class_="strip",
+    )
+
+
+def stage_title(stage: StageTime) -> str:
+    """A stage in words: time, rows in and out."""
+    shared = ", run once for several columns" if stage.cached else ""
+    return f"{stage.label}: {format.milliseconds(stage.ms)}, {stage.rows_in:,} → {stage.rows_out:,} rows{shared}"
+
+
+def _stage_row(stage: StageTime, index: int) -> Markup:
+    return el(
+        "tr",
+        el("td", el("i", class_=classes("dot", f"seg-{index % 4}", "seg-cached" if stage.cached else "")), stage.label),
+        el("td", f"{stage.rows_in:,} → {stage.rows_out:,}", class_="num"),
+        el("td", "shared" if stage.cached else format.milliseconds(stage.ms), class_="num"),
+    )
+
+
+def _overview(result: CompareResult) -> Markup:
+    labels = [column.pipeline.name for column in result.columns]
+    pairs = [_pair(item, labels, result.k) for item in result.agreement]
+    return el(
+        "div",
+        el("div", pairs, class_="pairs") if pairs else None,
+        el(
+            "span",
+            icon("clock"),
+            f"{format.milliseconds(result.took_ms)} together",
+            class_="took",
+        ),
+        el("span", "Judged question: relevant hits are marked", class_="chip chip-relevant") if result.judged else None,
+        el("span", class_="grow"),
+        button("CSV", "export-compare", glyph="download", look="quiet", hint="Export the columns as CSV"),
+        class_="overview",
+    )
+
+
+def _pair(item: Agreement, labels: Sequence[str], k: int) -> Markup:
+    left, right = labels[item.left], labels[item.right]
+    return el(
+        "div",
+        el("span", GLYPHS[item.left % 4], class_=f"slot-{item.left % 4} glyph"),
+        el("span", GLYPHS[item.right % 4], class_=f"slot-{item.right % 4} glyph"),
+        el("span", el("i", style=f"width:{100 * item.jaccard:.0f}%"), class_="meter", aria_hidden="true"),
+        el("span", el("b", item.shared), f" of {k} shared", class_="pair-shared"),
+        el("span", "Jaccard ", el("b", f"{item.jaccard:.2f}")),
+        el("span", "RBO ", el("b", f"{item.rbo:.2f}")),
+        class_="pair",
+        title=f"{left} and {right}: the first {k} share {item.shared}; Jaccard {item.jaccard:.3f}; rank-biased overlap (p = 0.9) {item.rbo:.3f}",
+    )
+
+
+def start(suggestions: Sequence[str], columns: Sequence[str], names: Sequence[PipelineView]) -> Markup:
+    """Compare without a query: what it is for, and questions to begin with."""
+    asks = [
+        el("button", format.shorten(text, 110), type="button", class_="suggestion", data_action="ask", data_query=text, dir="auto")
+        for text in suggestions[:6]
+    ]
+    return join(
+        heads(columns, names),
+        el(
+            "div",
+            empty(
+                "compare",
+                "One query, side by side",
+                "Type a query and press Enter. Lines will join the same document across the columns; hover to follow one.",
+            ),
+            el("div", asks, class_="suggestions") if asks else None,
+            class_="columns-start",
+        ),
+    )

@@ -1,0 +1,74 @@
+"""Buttons, selects and labels. What they do is named in `data-action`; the script delegates, no element carries code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from app.ui.html import classes, el
+from app.ui.icons import icon
+
+GLYPHS = ("●", "■", "▲", "◆")
+"""One shape for each pipeline slot, so that columns are told apart without color."""
+
+
+def button(label: str, action: str, /, *, glyph: str = "", look: str = "", hint: str = "", **data: Any) -> Markup:
+    """A text button. `look`: "", "primary", "quiet" or "danger". Keyword arguments become data attributes."""
+    return el(
+        "button",
+        icon(glyph) if glyph else None,
+        el("span", label),
+        type="button",
+        class_=classes("btn", f"btn-{look}" if look else ""),
+        title=hint or None,
+        **_data(action, data),
+    )
+
+
+def icon_button(label: str, action: str, glyph: str, /, *, pressed: bool | None = None, look: str = "", **data: Any) -> Markup:
+    """A button that is only an icon; `label` is its accessible name and tooltip. `pressed` makes it a toggle."""
+    return el(
+        "button",
+        icon(glyph),
+        type="button",
+        class_=classes("icon-btn", look),
+        title=label,
+        aria_label=label,
+        aria_pressed=None if pressed is None else str(pressed).lower(),
+        **_data(action, data),
+    )
+
+
+def _data(action: str, data: dict[str, Any]) -> dict[str, Any]:
+    named = {f"data_{key}": value for key, value in data.items() if value is not None}
+    return {"data_action": action, **named}
+
+
+def select(field: str, options: Sequence[tuple[str, str]], value: str, *, label: str, action: str = "", **attributes: Any) -> Markup:
+    """A native select. With `action`, choosing runs it."""
+    return el(
+        "select",
+        [el("option", text, value=key, selected=key == value) for key, text in options],
+        data_field=field,
+        aria_label=label,
+        data_change=action or None,
+        autocomplete="off",
+        **{"class_": "select", **attributes},
+    )
+
+
+def slot_mark(slot: int) -> Markup:
+    """The shape and color of a pipeline slot."""
+    return el("span", GLYPHS[slot % 4], class_=f"slot-mark slot-{slot % 4}", aria_hidden="true")
+
+
+def chip(text: str, look: str = "", title: str = "") -> Markup:
+    """A small label."""
+    return el("span", text, class_=classes("chip", f"chip-{look}" if look else ""), title=title or None)
+
+
+def kbd(key: str) -> Markup:
+    """A key as printed on the keyboard."""
+    return el("kbd", key)

@@ -1,0 +1,56 @@
+"""What the page says when something went wrong, when there is something to know, and when there is nothing yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from app.ui.html import Child, el, join
+from app.ui.icons import icon
+
+TITLES = {
+    "BadInput": "This cannot be used as it is",
+    "NotFound": "Not found",
+    "WorkspaceInUse": "The workspace is in use",
+    "WorkspaceDamaged": "A stored file is damaged",
+    "ReadOnly": "This is open for reading only",
+    "MissingDependency": "An optional part is not installed",
+    "StorageFull": "There is no room left",
+    "IndexNotReady": "The index is not ready",
+    "Cancelled": "Cancelled",
+    "Busy": "Too many requests at once",
+}
+
+
+def error_box(kind: str, message: str, *actions: Child) -> Markup:
+    """An error in place: what happened, to which input, what to do (the message says it), and buttons that do it."""
+    return el(
+        "div",
+        icon("warning"),
+        el(
+            "div",
+            el("strong", TITLES.get(kind, "Something went wrong")),
+            el("p", message, dir="auto"),
+            el("div", *actions, class_="box-actions") if actions else None,
+        ),
+        class_="box box-error",
+        role="alert",
+    )
+
+
+def notices(messages: Sequence[str]) -> Markup:
+    """Things to know that are no errors."""
+    return join(el("div", icon("info"), el("p", text, dir="auto"), class_="box box-note", role="status") for text in messages)
+
+
+def empty(glyph: str, title: str, text: str, *actions: Child) -> Markup:
+    """An empty state that says what to do next."""
+    return el(
+        "div",
+        el("div", icon(glyph), class_="empty-art"),
+        el("h2", title),
+        el("p", text),
+        el("div", *actions, class_="empty-actions") if actions else None,
+        class_="empty",
+    )

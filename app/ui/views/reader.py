@@ -1,0 +1,212 @@
+"""The reader pane: full text with what matched, metadata, why it was found, and what lies near it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from app.results import Attribution, Card, DocumentView, Explanation
+from app.ui import format
+from app.ui.html import classes, el, join, link, safe_url
+from app.ui.icons import icon
+from app.ui.views import cards
+from app.ui.views.controls import button, chip, icon_button
+from app.ui.views.messages import empty
+
+MAX_TEXT = 60_000
+MAX_TERMS = 12
+
+
+def pane(view: DocumentView) -> Markup:
+    """Everything about one document."""
+    title = cards.title_text(view.title, view.doc_id)
+    return join(
+        _bar(view),
+        el(
+            "div",
+            el("h2", title, dir="auto", class_="reader-title"),
+            el("p", ", ".join(view.authors), class_="reader-authors", dir="auto") if view.authors else None,
+            cards.byline((), view.year, view.venue),
+            _links(view),
+            _text(view),
+            _explanations(view.explanations),
+            _neighbours(view),
+            _metadata(view),
+            class_="reader-scroll",
+            data_scroll=f"reader-{view.doc_id}",
+        ),
+    )
+
+
+def _bar(view: DocumentView) -> Markup:
+    return el(
+        "div",
+        cards.star(view.doc_id, view.shortlisted),
+        icon_button("Copy a link to this view", "copy-link", "link"),
+        el("span", class_="grow"),
+        icon_button("Previous result (k)", "previous", "up"),
+        icon_button("Next result (j)", "next", "down"),
+        icon_button("Close (Esc)", "close", "close"),
+        class_="pane-bar",
+    )
+
+
+def _links(view: DocumentView) -> Markup | None:
+    if not view.url:
+        return None
+    if safe_url(view.url):
+        return el("p", link(view.url, icon("external"), format.shorten(view.url, 70), class_="out-link"), class_="reader-links")
+    return el("p", "Address: ", el("code", view.url), class_="reader-links muted")
+
+
+def _text(view: DocumentView) -> Markup:
+    """The text with the strongest attributions marked, and a thin rule where a new passage begins."""
+    text = view.text[:MAX_TEXT]
+    if not text.strip():
+        return el("p", "This document has no text beyond its title.", class_="muted")
+    shift = len(view.title) + 2 if view.title else 0
+    marks = _marks(view.explanations, shift, len(text))
+    body = _paragraphs(text, marks)
+    cut = el("p", f"Shown: the first {MAX_TEXT:,} of {len(view.text):,} characters.", class_="muted") if len(view.text) > MAX_TEXT else None
+    return el("div", body, cut, class_="reader-text", dir="auto")
+
+
+def _marks(explanations: Sequence[Explanation], shift: int, end: int) -> list[tuple[int, int, str, float]]:
+    """Non-overlapping (start, end, kind, strength) spans in the text; lexical ones win over semantic ones."""
+    found: list[tuple[int, int, str, float]] = []
+    for explanation in sorted(explanations, key=kind_of):
+        weights: dict[str, float] = {}
+        for a in explanation.attributions:
+            weights[a.token] = max(weights.get(a.token, 0.0), a.weight)
+        top = max(weights.values(), default=0.0)
+        for a in explanation.attributions:
+            span, weight = (a.start - shift, a.end - shift), weights[a.token] if a.weight == 0 else a.weight
+            inside = a.start >= shift and span[0] < span[1] <= end
+            if inside and weight > 0.25 * top and all(span[1] <= s or span[0] >= e for s, e, _, _ in found):
+                found.append((*span, kind_of(explanation), weight / top))
+    return sorted(found)
+
+
+def kind_of(explanation: Explanation) -> str:
+    """Which of the two kinds of match a retriever makes; "lexical" sorts first."""
+    return "semantic" if explanation.family in ("dense", "semantic") else "lexical"
+
+
+def _paragraphs(text: str, marks: list[tuple[int, int, str, float]]) -> Markup:
+    paragraphs = []
+    for match in re.finditer(r"[^\n]+(?:\n(?!\s*\n)[^\n]+)*", text):
+        start, end = match.span()
+        runs, at = [], start
+        for low, high, kind, strength in marks:
+            if low >= at and high <= end and low >= start:
+                level = 3 if strength > 0.75 else 2 if strength > 0.5 else 1
+                runs += [text[at:low], el("mark", text[low:high], class_=f"m-{kind} m-{level}")]
+                at = high
+        paragraphs.append(el("p", runs, text[at:end], dir="auto"))
+    return join(paragraphs)
+
+
+def _explanations(explanations: Sequence[Explanation]) -> Markup | None:
+    if not explanations:
+        return None
+    return el("section", el("h3", "Why it was found"), [_explanation(item) for item in explanations], class_="reader-section")
+
+
+def _explanation(item: Explanation) -> Markup:
+    terms = sorted((a for a in item.attributions if a.weight), key=lambda a: -abs(a.weight))
+    top = max((abs(a.weight) for a in terms), default=0.0) or 1.0
+    kind = kind_of(item)
+    return el(
+        "div",
+        el(
+            "div",
+            el("strong", item.label),
+            chip(f"rank {item.rank}") if item.rank is not None else chip("not in the list", "muted"),
+            chip(f"score {format.score(item.score)}", "score"),
+            chip("exact", "exact", "The weights add up to the score.")
+            if item.exact
+            else chip("approximate", "approximate", "The weights show where the match lies; they do not add up to the score."),
+            class_="why-head",
+        ),
+        el("ul", [_term(a, top, kind) for a in terms[:MAX_TERMS]], class_="terms") if terms else None,
+        _rest(terms[MAX_TERMS:]) if len(terms) > MAX_TERMS else None,
+        el("p", item.note, class_="muted small") if item.note else None,
+        class_="why",
+    )
+
+
+def _term(item: Attribution, top: float, kind: str) -> Markup:
+    return el(
+        "li",
+        el("span", item.token, class_="term", dir="auto"),
+        el(
+            "span",
+            el("i", style=f"width:{100 * abs(item.weight) / top:.1f}%", class_=classes(f"t-{kind}", "neg" if item.weight < 0 else "")),
+            class_="term-bar",
+        ),
+        el("span", format.signed(item.weight), class_="term-weight"),
+    )
+
+
+def _rest(rest: Sequence[Attribution]) -> Markup:
+    return el("p", f"{len(rest)} more with {format.signed(sum(a.weight for a in rest))} together", class_="muted small")
+
+
+def _neighbours(view: DocumentView) -> Markup | None:
+    if not view.neighbours:
+        return None
+    return el(
+        "section",
+        el("div", el("h3", "More like this"), button("Show more", "more", look="quiet", doc=view.doc_id), class_="section-head"),
+        neighbours(view.neighbours),
+        class_="reader-section",
+    )
+
+
+def neighbours(found: Sequence[Card]) -> Markup:
+    """The nearest documents, as a list whose region can be replaced by a longer one."""
+    return el("ul", [cards.small(card) for card in found], class_="small-hits", id="tp-neighbours")
+
+
+def _metadata(view: DocumentView) -> Markup:
+    rows = [("Id", view.doc_id), ("Source", view.source), ("Passages", str(len(view.passages))), *view.metadata]
+    return el(
+        "section",
+        el("h3", "Details"),
+        el("dl", [[el("dt", key, dir="auto"), el("dd", _value(value), dir="auto")] for key, value in rows if value], class_="details"),
+        class_="reader-section",
+    )
+
+
+def _value(value: str) -> Markup | str:
+    return link(value, format.shorten(value, 80)) if safe_url(value) else format.shorten(value, 1000)
+
+
+def shortlist(collection: str, chosen: Sequence[Card]) -> Markup:
+    """The shortlist with its exports."""
+    bar = el(
+        "div",
+        el("strong", "Shortlist"),
+        chip(format.count(len(chosen))),
+        el("span", class_="grow"),
+        icon_button("Close (Esc)", "close", "close"),
+        class_="pane-bar",
+    )
+    if not chosen:
+        return join(bar, empty("star", "Nothing kept yet", f"Press s on a result, or its star, to keep it on the shortlist of “{collection}”."))
+    exports = [
+        button(name, "export-shortlist", glyph="download", format=key)
+        for key, name in (("bibtex", "BibTeX"), ("ris", "RIS"), ("csv", "CSV"))
+    ]
+    return join(
+        bar,
+        el(
+            "div",
+            el("div", exports, class_="row"),
+            el("ul", [cards.small(card) for card in chosen], class_="small-hits"),
+            class_="reader-scroll",
+            data_scroll="shortlist",
+        ),
+    )

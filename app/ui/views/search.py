@@ -1,0 +1,173 @@
+"""The Search page: the query bar and the list of hits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from app.results import CollectionView, PipelineView, SearchResult, StageTime
+from app.ui import format
+from app.ui.html import el, join
+from app.ui.icons import icon
+from app.ui.session import UiState
+from app.ui.views import cards
+from app.ui.views.controls import button, select
+from app.ui.views.messages import empty, notices
+
+PAGE = 20
+
+
+def query_bar(state: UiState, pipelines: Sequence[PipelineView], *, compare: bool = False) -> Markup:
+    """The form with the query. On Compare the pipelines are chosen at the heads of the columns."""
+    names = [(view.name, view.name) for view in pipelines]
+    tools = (
+        select("k", [(str(k), f"top {k}") for k in sorted({5, 10, 20, 50, 100, state.k})], str(state.k), label="Hits per column", action="compare")
+        if compare
+        else select("pipeline", names, state.pipeline, label="Pipeline", action="search")
+    )
+    return el(
+        "form",
+        el(
+            "div",
+            icon("search"),
+            el(
+                "input",
+                type="search",
+                class_="query",
+                id="tp-query",
+                data_field="query",
+                value=state.query,
+                placeholder=f"Search {state.collection}" if state.collection else "Search",
+                aria_label="Query",
+                autocomplete="off",
+                spellcheck="false",
+                enterkeyhint="search",
+                dir="auto",
+            ),
+            el("kbd", "/", class_="query-key", aria_hidden="true"),
+            class_="query-box",
+        ),
+        tools,
+        el("button", "Compare" if compare else "Search", type="submit", class_="btn btn-primary"),
+        class_="query-bar",
+        data_form=True,
+        data_main=True,
+        data_action="compare" if compare else "search",
+        role="search",
+    )
+
+
+def toolbar(kept: int) -> Markup:
+    """What stands at the right of the query bar."""
+    return join(
+        button(f"Shortlist {kept}" if kept else "Shortlist", "shortlist", glyph="star", hint="The documents you kept, and their export"),
+        el("button", icon("filter"), el("span", "Filters"), type="button", class_="btn only-narrow", data_local="facets"),
+    )
+
+
+def stage_line(stages: Sequence[StageTime]) -> str:
+    """The stages with their times, for a tooltip."""
+    return " · ".join(f"{s.label} {format.milliseconds(s.ms)}{' (shared)' if s.cached else ''}" for s in stages)
+
+
+def results(result: SearchResult, state: UiState) -> Markup:
+    """Notices, the summary line, the hits and the pager."""
+    query = bool(result.query.strip())
+    return join(
+        notices(result.notices),
+        _suggestions(result.suggestions) if not query and not state.filters and state.offset == 0 else None,
+        _summary(result, query) if result.cards else None,
+        el(
+            "ol",
+            [
+                cards.result(card, opened=card.doc_id == state.document, position=result.offset + i + 1, query=query, first=i == 0)
+                for i, card in enumerate(result.cards)
+            ],
+            class_="hits",
+            data_hits=True,
+        )
+        if result.cards
+        else _nothing(result, state),
+        _pager(result),
+    )
+
+
+def _summary(result: SearchResult, query: bool) -> Markup:
+    first, last = result.offset + 1, result.offset + len(result.cards)
+    total = format.plural(result.total, "result" if query else "document")
+    capped = query and result.total >= result.k
+    return el(
+        "div",
+        el("span", f"{first}–{last} of ", "the first " if capped else "", el("b", total)),
+        el(
+            "span",
+            icon("clock"),
+            format.milliseconds(result.took_ms),
+            class_="took",
+            title=stage_line(result.stages) or None,
+        )
+        if query
+        else el("span", "Browsing; type a query to rank them", class_="muted"),
+        _legend() if query else None,
+        class_="summary",
+        role="status",
+    )
+
+
+def _legend() -> Markup:
+    return el(
+        "span",
+        el("mark", "query term", class_="m-lexical"),
+        el("mark", "semantic match", class_="m-semantic"),
+        class_="legend",
+    )
+
+
+def _suggestions(suggestions: Sequence[str]) -> Markup | None:
+    if not suggestions:
+        return None
+    return el(
+        "section",
+        el("h2", "Questions that came with this collection"),
+        el(
+            "div",
+            [el("button", format.shorten(text, 140), type="button", class_="suggestion", data_action="ask", data_query=text, dir="auto") for text in suggestions[:8]],
+            class_="suggestions",
+        ),
+        class_="suggest",
+    )
+
+
+def _nothing(result: SearchResult, state: UiState) -> Markup:
+    actions = []
+    if state.filters:
+        actions.append(button("Clear the filters", "clear-filters", look="primary"))
+    if result.query.strip():
+        actions.append(button("Compare pipelines on this query", "to-compare", glyph="compare"))
+        text = "None of the query's words occur, or the filters leave nothing. Try other words, or a pipeline with a dense retriever."
+        return empty("search", f"No hits for “{format.shorten(result.query, 80)}”", text, *actions)
+    if state.filters:
+        return empty("filter", "No document matches the filters", "Remove a filter to see documents again.", *actions)
+    return empty("document", "This collection is empty", "Add documents on the Library page.", button("Go to the Library", "go", look="primary", page="library"))
+
+
+def _pager(result: SearchResult) -> Markup | None:
+    last = result.offset + len(result.cards)
+    if result.offset == 0 and last >= result.total:
+        return None
+    back = button("Previous", "page", glyph="left", offset=max(0, result.offset - PAGE)) if result.offset else None
+    on = button("Next", "page", glyph="chevron", offset=last) if last < result.total else None
+    return el("nav", back, on, class_="pager", aria_label="Pages")
+
+
+def start(collections: Sequence[CollectionView]) -> Markup:
+    """What Search and Compare show while there is nothing to search."""
+    if not collections:
+        return empty(
+            "library",
+            "Start with a collection",
+            "Triptych searches documents that you bring: BibTeX, RIS, JSONL, CSV, PDF, Markdown and more. They stay on this computer.",
+            button("Add documents in the Library", "go", look="primary", glyph="plus", page="library"),
+        )
+    return empty("folder", "Choose a collection", "Pick one in the sidebar, or add another in the Library.", button("Go to the Library", "go", page="library"))

@@ -1,0 +1,505 @@
+// The page: one call to the server per event, and the regions it answers with are put in place. No region carries code of its own.
+(() => {
+  const REGION = /^[\w-]{1,80}$/;
+  const local = {};
+  let server = null;
+  let root = null;
+  let running = 0;
+  let slow = 0;
+  let latest = {};
+  let pollTimer = 0;
+  let upload = null;
+
+  const $ = (id) => document.getElementById(id);
+  const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+
+  // ------------------------------------------------------------------ calls
+  // Answers that a later request of the same kind has overtaken are dropped: what was asked last is what is shown.
+  const KIND = {search: 'main', compare: 'main', open: 'main', go: 'main', collection: 'main', ask: 'main', filter: 'main', years: 'main', page: 'main',
+    'clear-filters': 'main', column: 'main', read: 'side', panel: 'side', close: 'side', why: 'side', ledger: 'side', find: 'find', 'editor-yaml': 'editor',
+    'editor-edit': 'editor', jobs: 'jobs'};
+
+  async function call(action, args = {}, alert = '') {
+    const kind = KIND[action];
+    const ticket = kind ? (latest[kind] = (latest[kind] ?? 0) + 1) : 0;
+    const quiet = action === 'jobs' || action === 'find' || action === 'editor-yaml';
+    if (!quiet) busy(1);
+    let reply;
+    try {
+      reply = await server.call({action, url: location.search, args, alert});
+      if (!reply || typeof reply !== 'object' || !reply.regions) throw new Error('no answer');
+    } catch {
+      reply = null;
+    } finally {
+      if (!quiet) busy(-1);
+    }
+    if (kind && latest[kind] !== ticket) return null;
+    if (reply === null) {
+      if (!quiet) offline();
+      return null;
+    }
+    offline(false);
+    apply(reply, action);
+    return reply;
+  }
+
+  // The bar appears after 150 ms, so quick answers never flicker.
+  function busy(step) {
+    running += step;
+    clearTimeout(slow);
+    if (running > 0) slow = setTimeout(() => { root.classList.add('is-busy'); root.setAttribute('aria-busy', 'true'); }, 150);
+    else { root.classList.remove('is-busy'); root.removeAttribute('aria-busy'); }
+  }
+
+  function offline(on = true) {
+    const box = $('tp-alert');
+    if (!on) { box.querySelector('.is-offline')?.remove(); return; }
+    if (box.querySelector('.is-offline')) return;
+    const made = document.createElement('div');
+    made.className = 'box box-error is-offline';
+    made.setAttribute('role', 'alert');
+    made.textContent = 'The server does not answer. If Triptych was stopped, start it again and reload this page; what was committed is safe.';
+    box.append(made);
+  }
+
+  // ---------------------------------------------------------------- regions
+  function apply(reply, action) {
+    for (const [id, html] of Object.entries(reply.regions)) {
+      const region = REGION.test(id) ? $(id) : null;
+      if (!region) continue;
+      if (id === 'tp-yaml') { setYaml(region, html); continue; }
+      const scrolled = remember(region);
+      fill(region, html);
+      restore(scrolled);
+      if (id === 'tp-side') { region.hidden = html === ''; root.classList.toggle('has-side', html !== ''); }
+    }
+    if (reply.url !== null && reply.url !== location.search) {
+      history[reply.push ? 'pushState' : 'replaceState'](null, '', reply.url);
+    }
+    if (reply.dialog !== null) openDialog(reply.dialog);
+    if (reply.closeDialog) $('tp-dialog').close();
+    if (reply.download) save(reply.download);
+    if (reply.say) { $('tp-live').textContent = ''; $('tp-live').textContent = reply.say; }
+    if (reply.focus) document.querySelector(reply.focus)?.focus();
+    settle(action);
+    if (reply.poll) poll(700);
+  }
+
+  // Keep what stays, change what changed: focus, open details, scroll positions and hover survive.
+  function fill(region, html) {
+    const next = region.cloneNode(false);
+    next.innerHTML = html;
+    morph(region, next);
+  }
+
+  const keyOf = (node) => (node.nodeType === 1 ? node.dataset?.key || node.id || '' : '');
+
+  function morph(now, next) {
+    const keyed = new Map();
+    for (const child of now.childNodes) if (keyOf(child)) keyed.set(keyOf(child), child);
+    let at = now.firstChild;
+    for (const wanted of [...next.childNodes]) {
+      const key = keyOf(wanted);
+      let match = key ? keyed.get(key) : at && !keyOf(at) && at.nodeType === wanted.nodeType && at.nodeName === wanted.nodeName ? at : null;
+      if (match && match.nodeName !== wanted.nodeName) match = null;
+      if (!match) { now.insertBefore(wanted, at); continue; }
+      if (match === at) at = at.nextSibling;
+      else now.insertBefore(match, at);
+      update(match, wanted);
+    }
+    while (at) { const gone = at; at = at.nextSibling; gone.remove(); }
+  }
+
+  function update(now, next) {
+    if (now.nodeType !== 1) { if (now.nodeValue !== next.nodeValue) now.nodeValue = next.nodeValue; return; }
+    if (now.dataset.keep !== undefined && next.dataset.keep !== undefined) return;
+    for (const {name} of [...now.attributes]) if (!next.hasAttribute(name) && name !== 'open' && name !== 'style') now.removeAttribute(name);
+    if (!next.hasAttribute('style')) now.removeAttribute('style');
+    for (const {name, value} of [...next.attributes]) if (now.getAttribute(name) !== value && !(name === 'tabindex' && now.dataset.hit !== undefined)) now.setAttribute(name, value);
+    if (now instanceof HTMLInputElement && now !== document.activeElement) {
+      if (now.type === 'checkbox') now.checked = next.hasAttribute('checked');
+      else if (now.type !== 'file') now.value = next.getAttribute('value') ?? '';
+    }
+    if (now instanceof HTMLTextAreaElement) { if (now !== document.activeElement) now.value = next.value; return; }
+    if (now instanceof HTMLSelectElement) {
+      morph(now, next);
+      now.value = [...next.options].find((option) => option.hasAttribute('selected'))?.value ?? next.value;
+      return;
+    }
+    morph(now, next);
+  }
+
+  function remember(region) {
+    return [...region.querySelectorAll('[data-scroll]')].map((node) => [node.dataset.scroll, node.scrollTop]);
+  }
+
+  function restore(saved) {
+    for (const [key, top] of saved) {
+      const node = [...document.querySelectorAll('[data-scroll]')].find((item) => item.dataset.scroll === key);
+      if (node) node.scrollTop = top;
+    }
+    for (const node of document.querySelectorAll('[data-scroll]')) {
+      if (node.dataset.scroll !== node.dataset.shown) { if (node.dataset.shown) node.scrollTop = 0; node.dataset.shown = node.dataset.scroll; }
+    }
+  }
+
+  function setYaml(area, html) {
+    const holder = document.createElement('div');
+    holder.innerHTML = html;
+    area.value = holder.querySelector('textarea')?.value ?? '';
+  }
+
+  // After every answer: which card is open, which column a card stands in, lines, title of the window.
+  function settle(action) {
+    const address = new URLSearchParams(location.search);
+    const doc = address.get('doc') ?? '';
+    for (const hit of document.querySelectorAll('[data-hit]')) {
+      const open = doc !== '' && hit.dataset.doc === doc;
+      hit.classList.toggle('is-open', open);
+      if (open) hit.setAttribute('aria-current', 'true'); else hit.removeAttribute('aria-current');
+    }
+    const page = address.get('tab') ?? 'search';
+    root.dataset.page = page;
+    const query = address.get('q');
+    document.title = [query && page !== 'library' ? query : '', page[0].toUpperCase() + page.slice(1), 'Triptych'].filter(Boolean).join(' · ');
+    if (['search', 'compare', 'page', 'go', 'collection', 'ask', 'clear-filters', 'filter', 'years'].includes(action)) $('tp-main').scrollTop = 0;
+    if (['search', 'compare', 'ask', 'page'].includes(action)) document.querySelector('[data-hit]')?.setAttribute('tabindex', '0');
+    window.TriptychFlow.watch();
+  }
+
+  function save({name, mime, text}) {
+    const address = URL.createObjectURL(new Blob([text], {type: mime}));
+    const link = document.createElement('a');
+    link.href = address;
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(address), 10_000);
+  }
+
+  // ---------------------------------------------------------------- dialogs
+  function openDialog(html) {
+    const dialog = $('tp-dialog');
+    fill(dialog, html);
+    if (!dialog.open) dialog.showModal();
+    dialog.querySelector('[autofocus], input')?.focus();
+    dialog.querySelector('input[type=text]')?.select();
+  }
+
+  local.keys = () => $('tp-keys').showModal();
+  local['close-dialog'] = (element) => element.closest('dialog').close();
+  local.theme = () => window.TriptychTheme.toggle();
+  local.facets = () => root.classList.toggle('show-facets');
+
+  // ------------------------------------------------------------------ events
+  const RESERVED = new Set(['action', 'change', 'input', 'field', 'form', 'main', 'alert', 'key', 'toggle', 'hit', 'running']);
+
+  function dataOf(element) {
+    const args = {};
+    for (const [key, value] of Object.entries(element.dataset)) if (!RESERVED.has(key)) args[key] = value;
+    return args;
+  }
+
+  function fieldsOf(form) {
+    const args = {};
+    for (const field of form.querySelectorAll('[data-field]')) args[field.dataset.field] = field.type === 'checkbox' ? field.checked : field.value;
+    return args;
+  }
+
+  function argsOf(element) {
+    const form = element.closest('[data-form]');
+    return {...(form ? fieldsOf(form) : {}), ...dataOf(element)};
+  }
+
+  const alertOf = (element) => element.closest('[data-alert]')?.dataset.alert ?? '';
+
+  async function act(action, element) {
+    if (action === 'copy-link') return copyLink(element);
+    if (action === 'next' || action === 'previous') return step(action === 'next' ? 1 : -1, true);
+    const args = argsOf(element);
+    if (action === 'star') return star(args.doc, args.state);
+    if (action === 'read') {
+      const column = element.closest('[data-column]');
+      if (column) args.column = column.dataset.column;
+    }
+    return call(action, args, alertOf(element));
+  }
+
+  function onClick(event) {
+    const element = event.target.closest('[data-action], [data-local]');
+    if (element && element.tagName !== 'FORM' && root.contains(element)) {
+      if (element.dataset.local) local[element.dataset.local]?.(element);
+      else act(element.dataset.action, element);
+      return;
+    }
+    const hit = event.target.closest('[data-hit]');
+    if (hit && !event.target.closest('button, a, input, summary') && !String(getSelection())) {
+      select(hit);
+      act('read', hit.querySelector('.hit-title'));
+    }
+  }
+
+  function onSubmit(event) {
+    event.preventDefault();
+    const form = event.target.closest('form[data-action]');
+    if (!form) return;
+    call(form.dataset.action, {...fieldsOf(form), ...dataOf(form)}, form.dataset.alert ?? '');
+  }
+
+  function onChange(event) {
+    const element = event.target;
+    if (element.matches('[data-upload]')) { sendFiles([...element.files]); element.value = ''; return; }
+    const action = element.dataset?.change;
+    if (!action) return;
+    const args = argsOf(element);
+    if (element.type === 'checkbox' && action === 'editor-edit') args.value = element.checked ? 'true' : 'false';
+    else if (!('value' in element.dataset)) args.value = element.value;
+    if (action === 'editor-edit') args.yaml = $('tp-yaml').value;
+    call(action, args, alertOf(element));
+  }
+
+  let typing = 0;
+  function onInput(event) {
+    const action = event.target.dataset?.input;
+    if (!action) return;
+    clearTimeout(typing);
+    typing = setTimeout(() => call(action, {...argsOf(event.target), value: event.target.value}, alertOf(event.target)), 250);
+  }
+
+  function onToggle(event) {
+    const details = event.target;
+    if (details.open && details.dataset?.toggle) call(details.dataset.toggle, {job: details.dataset.job});
+    window.TriptychFlow.redraw();
+  }
+
+  async function star(doc, wanted) {
+    const mark = (on) => {
+      for (const button of document.querySelectorAll('.star')) {
+        if (button.dataset.doc !== doc) continue;
+        button.dataset.state = on ? 'off' : 'on';
+        button.setAttribute('aria-pressed', String(on));
+        const label = on ? 'Remove from the shortlist' : 'Add to the shortlist';
+        button.title = label;
+        button.setAttribute('aria-label', label);
+      }
+    };
+    mark(wanted === 'on');
+    const reply = await call('star', {doc, state: wanted});
+    if (!reply || reply.failed) mark(wanted !== 'on');
+  }
+
+  async function copyLink(element) {
+    try {
+      await navigator.clipboard.writeText(location.href);
+      element.classList.add('is-done');
+      $('tp-live').textContent = 'Link copied';
+      await wait(1200);
+      element.classList.remove('is-done');
+    } catch {
+      $('tp-live').textContent = 'The link is in the address bar';
+    }
+  }
+
+  // ---------------------------------------------------------------- keyboard
+  const hitsOf = (hit) => [...(hit?.closest('[data-hits]') ?? document.querySelector('[data-hits]') ?? root).querySelectorAll(':scope > [data-hit]')];
+  const current = () => document.activeElement?.closest?.('[data-hit]') ?? document.querySelector('[data-hit].is-selected') ?? document.querySelector('[data-hit].is-open');
+
+  function select(hit, focus = false) {
+    for (const other of document.querySelectorAll('[data-hit].is-selected')) other.classList.remove('is-selected');
+    for (const other of document.querySelectorAll('[data-hit][tabindex="0"]')) other.tabIndex = -1;
+    hit.classList.add('is-selected');
+    hit.tabIndex = 0;
+    if (focus) { hit.focus({preventScroll: true}); hit.scrollIntoView({block: 'nearest'}); }
+    window.TriptychFlow.follow(hit.dataset.doc);
+  }
+
+  function step(by, open = false) {
+    const here = current();
+    const list = hitsOf(here);
+    if (!list.length) return;
+    const next = here ? list[Math.min(list.length - 1, Math.max(0, list.indexOf(here) + by))] : list[0];
+    select(next, true);
+    if (open || (root.classList.contains('has-side') && new URLSearchParams(location.search).get('doc'))) act('read', next.querySelector('.hit-title'));
+  }
+
+  function sideways(by) {
+    const here = current();
+    const columns = [...document.querySelectorAll('[data-column]')];
+    const at = columns.indexOf(here?.closest('[data-column]'));
+    if (at < 0) return false;
+    const target = columns[at + by];
+    if (!target) return true;
+    const same = [...target.querySelectorAll('[data-hit]')].find((hit) => hit.dataset.doc === here.dataset.doc);
+    const next = same ?? target.querySelectorAll('[data-hit]')[hitsOf(here).indexOf(here)] ?? target.querySelector('[data-hit]');
+    if (next) select(next, true);
+    return true;
+  }
+
+  let prefix = 0;
+  function onKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    const typingIn = event.target.closest?.('input, textarea, select, [contenteditable]');
+    const dialog = document.querySelector('dialog[open]');
+    if (event.key === 'Escape' && !dialog) return escape(event, typingIn);
+    if (typingIn || dialog) {
+      if (typingIn?.id === 'tp-query' && event.key === 'ArrowDown') { step(0); event.preventDefault(); }
+      return;
+    }
+    if (performance.now() - prefix < 900) {
+      prefix = 0;
+      const page = {s: 'search', c: 'compare', l: 'library'}[event.key];
+      if (page) { event.preventDefault(); call('go', {page}); return; }
+    }
+    const here = current();
+    const inHit = event.target.closest?.('[data-hit]');
+    const keys = {
+      '/': () => { const query = $('tp-query'); query?.focus(); query?.select(); },
+      '?': () => local.keys(),
+      g: () => { prefix = performance.now(); },
+      j: () => step(1), ArrowDown: () => step(here ? 1 : 0),
+      k: () => step(-1), ArrowUp: () => step(-1),
+      o: () => here && act('read', here.querySelector('.hit-title')),
+      Enter: () => (inHit && event.target === inHit ? act('read', inHit.querySelector('.hit-title')) : 'pass'),
+      s: () => { const button = (here ?? $('tp-side'))?.querySelector('.star'); if (button) star(button.dataset.doc, button.dataset.state); },
+      w: () => { const button = here?.querySelector('[data-action=why]'); if (button) act('why', button); },
+      ArrowLeft: () => (sideways(-1) ? null : 'pass'),
+      ArrowRight: () => (sideways(1) ? null : 'pass'),
+    };
+    if ((event.key === 'ArrowDown' || event.key === 'ArrowUp') && !document.querySelector('[data-hit]')) return;
+    if ((event.key === 'ArrowDown' || event.key === 'ArrowUp') && event.target.closest?.('#tp-side')) return;
+    const run = keys[event.key];
+    if (run && run() !== 'pass') event.preventDefault();
+  }
+
+  function escape(event, typingIn) {
+    if (typingIn) { typingIn.blur(); return; }
+    if (root.classList.contains('show-facets')) { root.classList.remove('show-facets'); return; }
+    if (root.classList.contains('has-side')) {
+      event.preventDefault();
+      const open = document.querySelector('[data-hit].is-open') ?? document.querySelector('[data-hit].is-selected');
+      call('close').then(() => open?.isConnected && open.focus({preventScroll: true}));
+    }
+  }
+
+  // ------------------------------------------------------------------ uploads
+  // Sent straight to Gradio's upload address, because only that way the progress is known.
+  async function sendFiles(files) {
+    const line = $('lib-upload');
+    if (!files.length || !line) return;
+    upload?.abort();
+    const total = files.reduce((sum, file) => sum + file.size, 0);
+    const shown = document.createElement('div');
+    shown.className = 'upload';
+    const words = document.createElement('span');
+    const meter = document.createElement('span');
+    meter.className = 'meter';
+    const bar = document.createElement('i');
+    meter.append(bar);
+    shown.append(words, meter);
+    line.replaceChildren(shown);
+    const tell = (sent) => {
+      const share = total ? Math.min(100, 100 * sent / total) : 100;
+      words.textContent = `${files.length === 1 ? files[0].name : `${files.length} files`}: ${share.toFixed(0)}%`;
+      bar.style.width = `${share}%`;
+    };
+    tell(0);
+    const body = new FormData();
+    for (const file of files) body.append('files', file, file.name);
+    try {
+      const paths = await post(body, tell);
+      words.textContent = 'Reading the first records…';
+      await call('preview', {paths, target: $('lib-target')?.value ?? ''}, 'lib-add-alert');
+      line.replaceChildren();
+    } catch (error) {
+      const box = document.createElement('div');
+      box.className = 'box box-error';
+      box.setAttribute('role', 'alert');
+      box.textContent = error.message;
+      line.replaceChildren(box);
+    }
+  }
+
+  function post(body, tell) {
+    return new Promise((done, fail) => {
+      upload = new XMLHttpRequest();
+      upload.upload.addEventListener('progress', (event) => tell(event.loaded));
+      upload.addEventListener('load', () => {
+        if (upload.status === 200) { done(JSON.parse(upload.responseText)); return; }
+        const why = {413: 'The file is larger than this server takes. Add it by its path instead, or split it.', 403: 'This server does not take files.'}[upload.status];
+        fail(new Error(why ?? `The file could not be sent (${upload.status}). Try again.`));
+      });
+      upload.addEventListener('error', () => fail(new Error('The connection broke while the file was sent. Try again.')));
+      upload.open('POST', new URL('gradio_api/upload', location.href));
+      upload.send(body);
+    });
+  }
+
+  function onDrag(event) {
+    const drop = $('lib-add')?.querySelector('[data-drop]');
+    if (!drop || !event.dataTransfer?.types.includes('Files')) return;
+    event.preventDefault();
+    drop.classList.toggle('is-over', event.type === 'dragover');
+    if (event.type === 'drop') sendFiles([...event.dataTransfer.files]);
+  }
+
+  // --------------------------------------------------------------------- jobs
+  const runningJobs = () => (document.querySelector('#tp-jobline [data-running]')?.dataset.running ?? '').split(',').filter(Boolean);
+  let known = [];
+
+  function poll(after) {
+    clearTimeout(pollTimer);
+    pollTimer = setTimeout(async () => {
+      if (document.hidden) { poll(2000); return; }
+      known = [...new Set([...known, ...runningJobs()])];
+      const reply = await call('jobs', {running: known.join(',')});
+      known = runningJobs();
+      if (reply && !reply.poll && !known.length) return;
+      poll(reply ? 1000 : 5000);
+    }, after);
+  }
+
+  // ------------------------------------------------------------------- start
+  function attach(element, functions) {
+    root = element.querySelector('#tp-app');
+    server = functions;
+    if (!root) return;
+    document.addEventListener('click', onClick);
+    document.addEventListener('submit', onSubmit);
+    document.addEventListener('change', onChange);
+    document.addEventListener('input', onInput);
+    document.addEventListener('toggle', onToggle, true);
+    document.addEventListener('keydown', onKey);
+    for (const kind of ['dragover', 'dragleave', 'drop']) document.addEventListener(kind, onDrag);
+    root.addEventListener('mouseover', (event) => window.TriptychFlow.follow(event.target.closest('[data-columns] [data-hit], .ledger [data-doc]')?.dataset.doc ?? null));
+    root.addEventListener('focusin', (event) => { const hit = event.target.closest('[data-hit]'); if (hit) select(hit); });
+    brush();
+    window.addEventListener('popstate', () => call('open'));
+    call('open').then(() => document.documentElement.classList.add('is-ready'));
+  }
+
+  // Press on a bar of the years, drag to another, let go: that span is chosen.
+  function brush() {
+    let from = null;
+    const barAt = (event) => document.elementFromPoint(event.clientX, event.clientY)?.closest?.('[data-years] .bar');
+    const span = (a, b) => [Math.min(a.dataset.low, b.dataset.low), Math.max(a.dataset.high, b.dataset.high)];
+    root.addEventListener('pointerdown', (event) => {
+      from = event.target.closest('[data-years] .bar');
+      if (from) event.preventDefault();
+    });
+    document.addEventListener('pointermove', (event) => {
+      const to = from && barAt(event);
+      if (!to) return;
+      const [low, high] = span(from, to);
+      for (const bar of from.parentElement.children) bar.classList.toggle('picked', bar.dataset.low >= low && bar.dataset.high <= high);
+    });
+    document.addEventListener('pointerup', (event) => {
+      if (!from) return;
+      const [low, high] = span(from, barAt(event) ?? from);
+      for (const bar of from.parentElement.children) bar.classList.remove('picked');
+      from = null;
+      call('years', {low, high});
+    });
+  }
+
+  window.Triptych = {attach};
+  window.dispatchEvent(new Event('triptych-ready'));
+})();
