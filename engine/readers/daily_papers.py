@@ -62,22 +62,25 @@ class _Block:
 
 
 def title_id(title: str) -> str:
-    """The id of a paper: its title in lower case ASCII letters and digits joined by hyphens, so that the same title always merges."""
-    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
-    return "-".join(re.findall(r"[a-z0-9]+", plain))
+    """The id of a paper: the letters and digits of its title without case and accents, joined by hyphens, so that the same title always merges."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", title).casefold() if not unicodedata.combining(c))
+    return "-".join(re.findall(r"[^\W_]+", plain))
 
 
 def page_records(text: str, name: str) -> list[Record]:
     """The papers of one page. A date without a year belongs to the year after the newest year shown: pages omit only the current one."""
     blocks = _blocks(text)
     papers: list[tuple[Record, re.Match[str] | None]] = []
+    closed = True
     for position, block in enumerate(blocks):
         footer = _footer(block)
         if footer is not None:
+            closed = True
             if papers:
                 record, _ = papers[-1]
                 papers[-1] = replace(record, metadata=record.metadata | footer[0]), footer[1]
-        elif _opens_paper(block, blocks, position):
+        elif _opens_paper(block, blocks[position + 1 : position + 2], closed):
+            closed = False
             papers.append(
                 (Record(title_id(block.lines[0]), title=block.lines[0], place=f"{name} line {block.line}"), None)
             )
@@ -126,17 +129,12 @@ def _footer(block: _Block) -> tuple[dict[str, Any], re.Match[str]] | None:
     return metadata, date
 
 
-def _opens_paper(block: _Block, blocks: list[_Block], position: int) -> bool:
-    """A title is one shortish line followed by a longer text; the second paragraph of an abstract is not."""
-    following = blocks[position + 1] if position + 1 < len(blocks) else None
-    if (
-        len(block.lines) > 1
-        or len(block.lines[0]) > _LONGEST_TITLE
-        or following is None
-        or _footer(following) is not None
-    ):
+def _opens_paper(block: _Block, following: list[_Block], closed: bool) -> bool:
+    """A title is one shortish line before a longer text. Where the paper before it is not closed by a footer, a full stop marks a paragraph of its abstract."""
+    line = block.lines[0]
+    if len(block.lines) > 1 or len(line) > _LONGEST_TITLE or not following or _footer(following[0]) is not None:
         return False
-    return len(following.lines[0]) > len(block.lines[0])
+    return len(following[0].lines[0]) > len(line) and (closed or not line.endswith("."))
 
 
 def _dated(record: Record, date: re.Match[str] | None, current: int | None) -> Record:

@@ -23,7 +23,7 @@ _INVISIBLE = frozenset(
 _BLOCKS = frozenset(
     re.findall(
         r"\w+",
-        "address article aside blockquote br dd div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr li "
+        "address article aside blockquote dd div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 header hr li "
         "main nav ol p pre section table td th tr ul",
     )
 )
@@ -148,7 +148,7 @@ def visible_text(root: Element) -> str:
         else:
             hidden = tag in _INVISIBLE or not tag or element.get("hidden") is not None
             if not hidden:
-                parts.append("\n\n" if block and tag != "br" else "\n" if tag == "br" else "")
+                parts.append("\n\n" if block else "\n" if tag == "br" else "")
                 parts.append(" ".join((element.text or "").split("\n")))
                 stack.append((element, True))
                 stack.extend((child, False) for child in reversed(element))

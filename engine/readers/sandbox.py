@@ -110,23 +110,31 @@ def preview_in_child(
     options.check_columns()
     sources = _sources(paths)[:most]
     previews: list[Preview] = []
-    while len(previews) < len(sources):
-        rest = sources[len(previews) :]
-        run = _Run(_request(rest, options, memory_bytes, seconds_per_file) | {"preview": n}, seconds_per_file)
-        items: list[Item] = []
-        for line in run.lines():
-            if line[0] == "items":
-                items = list(decode_items(line[1]))
-            elif line[0] == "preview":
+    with tempfile.TemporaryDirectory(prefix="triptych-read-", ignore_cleanup_errors=True) as scratch:
+        while len(previews) < len(sources):
+            rest = sources[len(previews) :]
+            request = _request(rest, options, memory_bytes, seconds_per_file, scratch=scratch) | {"preview": n}
+            run = _Run(request, seconds_per_file)
+            previews.extend(_previews(run, rest))
+            if not run.ended:
                 now = sources[len(previews)]
-                guesses = tuple(ColumnGuess(*guess) for guess in line[2])
-                previews.append(Preview(now.label, now.format, line[1], tuple(items), guesses, tuple(line[3])))
-                run.next_file(0)
-        if not run.ended:
-            now = sources[len(previews)]
-            cause = Rejected(now.label, run.cause(memory_bytes, seconds_per_file))
-            previews.append(Preview(now.label, now.format, "", (cause,), (), ()))
+                cause = Rejected(now.label, run.cause(memory_bytes, seconds_per_file))
+                previews.append(Preview(now.label, now.format, "", (cause,), (), ()))
     return tuple(previews)
+
+
+def _previews(run: _Run, sources: Sequence[Source]) -> Iterator[Preview]:
+    """The previews that one child gives before it ends."""
+    items: tuple[Item, ...] = ()
+    coming = iter(sources)
+    for line in run.lines():
+        if line[0] == "items":
+            items = decode_items(line[1])
+        elif line[0] == "preview":
+            now = next(coming)
+            guesses = tuple(ColumnGuess(*guess) for guess in line[2])
+            yield Preview(now.label, now.format, line[1], items, guesses, tuple(line[3]))
+            run.next_file(0)
 
 
 def _sources(paths: Iterable[Path | str | Source]) -> list[Source]:
@@ -141,7 +149,7 @@ def _request(
     memory_bytes: int,
     seconds: float,
     *,
-    scratch: str = "",
+    scratch: str,
     finished: Collection[str] = (),
     failed: Collection[str] = (),
 ) -> dict[str, Any]:
@@ -208,7 +216,7 @@ class _Run:
     def lines(self) -> Iterator[list[Any]]:
         """Decoded lines from a new child. Its end, by itself or by force, is recorded; closing the iterator kills it."""
         with tempfile.TemporaryFile() as errors:
-            child = _spawn(errors)
+            child = _spawn(errors, self._request["scratch"])
             inbox: queue.Queue[bytes | None] = queue.Queue(maxsize=4)
             closing = threading.Event()
             pump = threading.Thread(target=_pump, args=(child.stdout, inbox, closing), daemon=True)
@@ -272,11 +280,12 @@ class _Run:
         return lines[-1][:300] if lines else ""
 
 
-def _spawn(errors: IO[bytes]) -> subprocess.Popen[bytes]:
+def _spawn(errors: IO[bytes], scratch: str) -> subprocess.Popen[bytes]:
     root = str(Path(engine.__file__).resolve().parent.parent)
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(part for part in (root, os.environ.get("PYTHONPATH", "")) if part),
         "PYTHONUTF8": "1",
+        "TMPDIR": scratch,  # what a killed child leaves behind goes with the job's own folder
         # Threads cost address space, of which the child has little, and the machine has other work.
         "POLARS_MAX_THREADS": "1",
         "RAYON_NUM_THREADS": "1",
