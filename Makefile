@@ -7,12 +7,12 @@ HNSW   ?= auto
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-LOCKED := install --require-hashes --no-compile --no-deps
+LOCKED := install --require-hashes --no-compile --no-deps --prefer-binary
 # Copies a lock file without, or with nothing but, the entry of hnswlib.
 WITHOUT_HNSW := awk '/^[^ \#]/ {hnsw = /^hnswlib==/} !hnsw'
 ONLY_HNSW    := awk '/^[^ \#]/ {hnsw = /^hnswlib==/} hnsw'
 
-.PHONY: demo install test check lock screenshots chromium clean help
+.PHONY: demo install test check lock docs screenshots chromium clean help
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -35,6 +35,9 @@ lock:  ## pin the newest allowed dependencies with their hashes; needs uv
 	$(UV) $(LOCK) --custom-compile-command "make lock" --extra install pyproject.toml -o requirements.lock
 	$(UV) $(LOCK) --custom-compile-command "make lock" --extra install --extra test -c requirements.lock pyproject.toml -o requirements-test.lock
 
+docs:  ## write the reference pages anew from the program
+	$(BIN)/python tests/docs/reference.py
+
 screenshots: $(VENV)/test.stamp chromium  ## take the README's pictures anew
 	$(BIN)/python tests/browser/screenshots.py
 
@@ -52,9 +55,9 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml | $(BIN)/python
-	@echo "Installing the pinned packages (about 250 MB to fetch, once)"
+	@echo "Installing the pinned packages (some 200 MB, once)"
 	@$(WITHOUT_HNSW) requirements.lock > $(VENV)/wheels.txt
-	@$(PIP) $(LOCKED) --only-binary :all: -r $(VENV)/wheels.txt
+	@$(PIP) $(LOCKED) -r $(VENV)/wheels.txt
 	@$(MAKE) --no-print-directory hnsw-$(HNSW)
 	@$(PIP) install --no-deps --no-build-isolation --no-compile -e .
 	@touch $@
@@ -62,7 +65,7 @@ $(VENV)/run.stamp: requirements.lock pyproject.toml | $(BIN)/python
 $(VENV)/test.stamp: requirements-test.lock $(VENV)/run.stamp
 	@echo "Installing the tools that the checks need"
 	@$(WITHOUT_HNSW) requirements-test.lock > $(VENV)/wheels.txt
-	@$(PIP) $(LOCKED) --only-binary :all: -r $(VENV)/wheels.txt
+	@$(PIP) $(LOCKED) -r $(VENV)/wheels.txt
 	@touch $@
 
 .PHONY: hnsw-auto hnsw-yes hnsw-no
@@ -76,7 +79,7 @@ hnsw-yes:
 hnsw-auto:
 	@$(MAKE) --no-print-directory hnsw-yes 2>$(VENV)/hnsw.log >&2 || { $(MAKE) --no-print-directory hnsw-no; \
 	  echo "It could not be compiled here ($(VENV)/hnsw.log says why). A C++ compiler helps: apt install g++ python3-dev, or"; \
-	  echo "xcode-select --install; then: make install HNSW=yes"; touch requirements.lock; }
+	  echo "xcode-select --install; then: make hnsw-yes"; }
 
 chromium:
 	@for browser in "$$TRIPTYCH_CHROMIUM" chromium chromium-browser google-chrome; do \

@@ -15,7 +15,7 @@ from engine.errors import BadInput
 if TYPE_CHECKING:
     from app.results import CollectionView, PipelineView
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME")]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Its name.")]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write here instead of standard output.")
 ]
@@ -72,7 +72,9 @@ def collections_create(
         run.emit(made, lambda out: out.print(printable(f"Created {made.name}.")))
 
 
-def collections_rename(run: Run, name: NameArgument, new: Annotated[str, typer.Argument(metavar="NEW")]) -> None:
+def collections_rename(
+    run: Run, name: NameArgument, new: Annotated[str, typer.Argument(metavar="NEW", help="The new name.")]
+) -> None:
     """Give a collection another name.
 
     Example: triptych collections rename thesis dissertation

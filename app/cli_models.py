@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.models.card import ModelCard
 
 
-class Quantise(StrEnum):
+class Quantize(StrEnum):
     int8 = "int8"
     none = "none"
 
@@ -50,10 +50,12 @@ def models_export(
         str, typer.Argument(metavar="SOURCE", help="A sentence-transformers folder, or the name of a bundled model.")
     ],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder for the exported model.")],
-    quantise: Annotated[Quantise, typer.Option(help="int8 is three to four times faster and smaller.")] = Quantise.int8,
-    licence: Annotated[str, typer.Option(help="The license of the weights, for the card.")] = "",
+    quantize: Annotated[Quantize, typer.Option(help="int8 is smaller and faster; none keeps every weight as it is.")] = Quantize.int8,
+    license: Annotated[str, typer.Option(help="The license of the weights, for the card.")] = "",
     revision: Annotated[str, typer.Option(help="What pins the source: a version, commit or hash.")] = "",
-    force: Annotated[bool, typer.Option(help="Write it even where its vectors differ from the original's.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write it even where its vectors differ from the original's.")
+    ] = False,
 ) -> None:
     """Export a sentence-transformers model to ONNX, and compare its vectors with the original's. Needs the extra `export`.
 
@@ -61,8 +63,8 @@ def models_export(
     """
     from engine.models.export import export_model
 
-    about = {name: text for name, text in (("licence", licence), ("revision", revision)) if text}
-    card = export_model(source, folder, quantise=quantise.value, about=about, force=force, say=run.notify)
+    about = {name: text for name, text in (("licence", license), ("revision", revision)) if text}
+    card = export_model(source, folder, quantise=quantize.value, about=about, force=force, say=run.notify)
     run.emit(card.model_dump(mode="json"), lambda out: _show_card(out, card))
 
 
