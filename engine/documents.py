@@ -7,11 +7,12 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from engine import arrow, records
 from engine.browsing import VIEW, Browsing
@@ -35,15 +36,19 @@ class Chunker(Protocol):
         """One list of (start, end) per document."""
 
 
+OUTCOMES = ("added", "changed", "unchanged", "duplicate", "rejected")
+
+
 @dataclass(frozen=True, slots=True)
 class UpsertCounts:
-    """What became of a batch. Every record is in exactly one of the numbers, or in `rejected`."""
+    """What became of a batch. `outcomes` has one word for each record; the numbers count them."""
 
-    added: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    duplicate: int = 0
-    rejected: list[Rejected] = field(default_factory=list)
+    added: int
+    changed: int
+    unchanged: int
+    duplicate: int
+    rejected: list[Rejected]
+    outcomes: NDArray[np.str_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +56,7 @@ class _Cached:
     """A snapshot with a way from ids to positions: `hashes` ascending, `order` the position of each."""
 
     snapshot: Snapshot
-    hashes: np.ndarray[tuple[int], np.dtype[np.uint64]]
+    hashes: NDArray[np.uint64]
     order: Ints
 
 
@@ -70,7 +75,7 @@ class DocumentStore(Browsing, QuerySets):
         self,
         collection_id: str,
         records_: Sequence[Record],
-        source: str,
+        source: str | Sequence[str],
         *,
         duplicates: Duplicates = "replace",
         chunker: Chunker | None = None,
@@ -78,45 +83,41 @@ class DocumentStore(Browsing, QuerySets):
     ) -> UpsertCounts:
         """Store a batch in one transaction. A changed document gets a new number; an unchanged one keeps its own, and its passages.
 
-        `duplicates` rules over ids that occur again in the batch, or in the job: "replace" keeps the last, "keep" the first, "error" rejects
-        all but the first. Without a chunker a document is one passage. Raises ReadOnly, StorageFull, NotFound.
+        `source` names the file the records came from, or one file for each. `duplicates` rules over ids that occur again in the batch, or in
+        the job: "replace" keeps the last, "keep" the first, "error" rejects all but the first. Without a chunker a document is one passage.
+        Raises ReadOnly, StorageFull, NotFound.
         """
         if duplicates not in ("replace", "keep", "error"):
             raise BadInput(f"The policy for duplicates is replace, keep or error, not {duplicates!r}.")
         rows, rejected = records.tabulate(records_)
-        with self._db.write(f"adding {len(rows)} documents from {source}") as cursor:
+        names = [source] * len(records_) if isinstance(source, str) else list(source)
+        rows = rows.with_columns(pl.Series("source", names, dtype=pl.String).gather(rows["at"]))
+        outcomes = np.full(len(records_), "rejected", dtype="<U9")
+        with self._db.write(_summary(rows)) as cursor:
             self.revision(collection_id)
-            rows, duplicate = self._without_duplicates(cursor, rows, duplicates, job_id, rejected)
-            known = self._known(cursor, collection_id, rows["doc_id"])
-            rows = rows.join(known, on="doc_id", how="left", maintain_order="left")
-            same = rows["content_hash"] == rows["old_hash"]
-            unchanged = int(same.sum())
-            fresh = rows.filter(same.not_() | same.is_null())
-            changed = fresh["old_no"].drop_nulls()
-            repeated = fresh.filter(pl.col("again") & pl.col("old_no").is_not_null()).height
-            if len(changed):
-                self._drop_rows(cursor, changed)
+            kept = self._without_duplicates(cursor, rows, duplicates, job_id)
+            dropped = rows.join(kept, on="at", how="anti")
+            if duplicates == "error":
+                rejected += [_repeated(*one) for one in dropped.select("place", "doc_id").iter_rows()]
+            else:
+                outcomes[dropped["at"].to_numpy()] = "duplicate"
+            known = self._known(cursor, collection_id, kept["doc_id"])
+            kept = kept.join(known, on="doc_id", how="left", maintain_order="left").with_columns(
+                _OUTCOME.alias("outcome")
+            )
+            outcomes[kept["at"].to_numpy()] = kept["outcome"].to_numpy()
+            fresh = kept.filter(pl.col("old_hash").is_null() | (pl.col("old_hash") != pl.col("content_hash")))
             if len(fresh):
-                self._insert(cursor, collection_id, fresh, source, chunker)
+                self._drop_rows(cursor, fresh["old_no"].drop_nulls())
+                self._insert(cursor, collection_id, fresh, chunker)
                 self._bump(cursor, collection_id)
-            repeated_same = rows.filter(same & pl.col("again")).height
-        return UpsertCounts(
-            added=len(fresh) - len(changed),
-            changed=len(changed) - repeated,
-            unchanged=unchanged - repeated_same,
-            duplicate=duplicate + repeated + repeated_same,
-            rejected=rejected,
-        )
+        added, changed, unchanged, duplicate, _ = (int((outcomes == name).sum()) for name in OUTCOMES)
+        return UpsertCounts(added, changed, unchanged, duplicate, rejected, outcomes)
 
     def _without_duplicates(
-        self,
-        cursor: DuckDBPyConnection,
-        rows: pl.DataFrame,
-        policy: Duplicates,
-        job_id: str | None,
-        rejected: list[Rejected],
-    ) -> tuple[pl.DataFrame, int]:
-        """Rows with one per id, `again` set where the running job has stored the id before; and how many were left out as duplicates."""
+        self, cursor: DuckDBPyConnection, rows: pl.DataFrame, policy: Duplicates, job_id: str | None
+    ) -> pl.DataFrame:
+        """One row for each id, `again` set where the running job has stored the id before."""
         seen = pl.Series("doc_id", [], dtype=pl.String)
         if job_id is not None and len(rows):
             with arrow.lent(cursor, batch=rows.select("doc_id").unique()):
@@ -124,27 +125,13 @@ class DocumentStore(Browsing, QuerySets):
                     cursor, "SELECT s.doc_id FROM job_seen s JOIN batch USING (doc_id) WHERE s.job_id = ?", [job_id]
                 )["doc_id"]
         rows = rows.with_columns(pl.col("doc_id").is_in(seen.implode()).alias("again"))
-        if policy == "replace":
-            kept = rows.unique("doc_id", keep="last", maintain_order=True)
-        else:
-            kept = rows.unique("doc_id", keep="first", maintain_order=True).filter(~pl.col("again"))
+        kept = rows.unique("doc_id", keep="last" if policy == "replace" else "first", maintain_order=True)
+        if policy != "replace":
+            kept = kept.filter(~pl.col("again"))
         if job_id is not None and len(kept):
-            with arrow.lent(
-                cursor, batch=kept.filter(~pl.col("again")).select(pl.lit(job_id).alias("job_id"), "doc_id")
-            ):
-                cursor.execute("INSERT INTO job_seen SELECT job_id, doc_id FROM batch").fetchall()
-        dropped = len(rows) - len(kept)
-        if policy == "error" and dropped:
-            first = rows.with_row_index("at").join(
-                kept.select("doc_id", pl.lit(True).alias("kept")), on="doc_id", how="left", maintain_order="left"
-            )
-            surplus = first.filter(~pl.col("doc_id").is_first_distinct() | pl.col("kept").is_null())
-            rejected += [
-                Rejected(place or doc_id, f"the id {doc_id!r} occurs more than once")
-                for place, doc_id in surplus.select("place", "doc_id").iter_rows()
-            ]
-            return kept, 0
-        return kept, dropped
+            with arrow.lent(cursor, batch=kept.filter(~pl.col("again")).select("doc_id")):
+                cursor.execute("INSERT INTO job_seen SELECT ?, doc_id FROM batch", [job_id]).fetchall()
+        return kept
 
     @staticmethod
     def _known(cursor: DuckDBPyConnection, collection_id: str, ids: pl.Series) -> pl.DataFrame:
@@ -162,7 +149,7 @@ class DocumentStore(Browsing, QuerySets):
             cursor.execute("DELETE FROM documents WHERE doc_no IN (SELECT doc_no FROM gone)").fetchall()
 
     def _insert(
-        self, cursor: DuckDBPyConnection, collection_id: str, rows: pl.DataFrame, source: str, chunker: Chunker | None
+        self, cursor: DuckDBPyConnection, collection_id: str, rows: pl.DataFrame, chunker: Chunker | None
     ) -> None:
         if chunker is None:
             ranges = [[(0, length)] for length in rows["text"].str.len_chars()]
@@ -191,8 +178,8 @@ class DocumentStore(Browsing, QuerySets):
         )
         with arrow.lent(cursor, batch=rows, pieces=passages):
             cursor.execute(
-                "INSERT INTO documents SELECT doc_no, ?, doc_id, title, text, authors, year, venue, url, ?, metadata::JSON, content_hash, now()::TIMESTAMP FROM batch",
-                [collection_id, source],
+                "INSERT INTO documents SELECT doc_no, ?, doc_id, title, text, authors, year, venue, url, source, metadata::JSON, content_hash, now()::TIMESTAMP FROM batch",
+                [collection_id],
             ).fetchall()
             cursor.execute(
                 "INSERT INTO passages SELECT passage_no, doc_no, ?, ordinal, start_char, end_char FROM pieces",
@@ -338,6 +325,22 @@ class DocumentStore(Browsing, QuerySets):
         for doc_id, text_hash in pairs.iter_rows():
             digest.update(f"{doc_id}\x00{text_hash}\n".encode())
         return digest.hexdigest()
+
+
+_OUTCOME = (
+    pl.when("again").then(pl.lit("duplicate")).when(pl.col("old_no").is_null()).then(pl.lit("added"))
+    .when(pl.col("old_hash") == pl.col("content_hash")).then(pl.lit("unchanged")).otherwise(pl.lit("changed"))
+)  # fmt: skip
+
+
+def _summary(rows: pl.DataFrame) -> str:
+    sources = rows["source"].unique(maintain_order=True)
+    more = f" and {len(sources) - 1} more" if len(sources) > 1 else ""
+    return f"adding {len(rows)} documents" + (f" from {sources[0]}{more}" if len(sources) else "")
+
+
+def _repeated(place: str, doc_id: str) -> Rejected:
+    return Rejected(place or doc_id, f"the id {doc_id!r} occurs more than once")
 
 
 def _span(numbers: Ints) -> list[int]:

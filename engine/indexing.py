@@ -132,14 +132,14 @@ def _settle(workspace: Workspace, build: Build, error: BaseException, job_id: st
         workspace.generations.release(build)  # the row goes with the next sweep
 
 
-def run_index(workspace: Workspace, running: Running) -> dict[str, Any]:
+def run_index(workspace: Workspace, running: Running) -> None:
     """The work of a job of kind "index"; params {"specs": [...]}."""
-    return index_all(workspace, running, running.job.params.get("specs", []))
+    index_all(workspace, running, running.job.params.get("specs", []))
 
 
-def index_all(workspace: Workspace, running: Running, specs: Sequence[Any]) -> dict[str, Any]:
-    """Build several indexes one after the other; returns what each holds."""
-    built = []
+def index_all(workspace: Workspace, running: Running, specs: Sequence[Any]) -> None:
+    """Build several indexes one after the other; the job's counts say what each holds."""
+    built: list[dict[str, Any]] = []
     for spec in [parse_spec(raw) for raw in specs]:
         running.check()
         generation = build_index(workspace, running.job.collection_id, spec, running, job_id=running.job.job_id)
@@ -152,4 +152,4 @@ def index_all(workspace: Workspace, running: Running, specs: Sequence[Any]) -> d
                 **generation.details,
             }
         )
-    return {"indexes": built}
+        running.counts["indexes"] = list(built)

@@ -88,6 +88,7 @@ class Running:
     job: Job
     jobs: Jobs
     wish: Wish | None = None
+    counts: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=lambda: Progress("start", 0))
     _seen: deque[tuple[float, int]] = field(default_factory=deque)
     _written: float = 0.0
@@ -123,8 +124,8 @@ class Running:
         return (done - before) / (now - then) if now > then and done > before else None
 
 
-Runner: TypeAlias = "Callable[[Workspace, Running], dict[str, Any]]"
-"""Does a job's work and returns its counts. Everything it commits must be safe to meet again when the job is resumed."""
+Runner: TypeAlias = "Callable[[Workspace, Running], None]"
+"""Does a job's work and keeps `running.counts`. Everything it commits must be safe to meet again when the job is resumed."""
 
 
 def _runner(kind: str) -> Runner:
@@ -241,10 +242,11 @@ class Jobs:
 
     def _view(self, row: tuple[Any, ...]) -> Job:
         job_id, status, phase, done, total, unit = row[0], row[5], row[6], row[7], row[8], row[9]
-        running, rate = self._running, None
+        running, rate, counts = self._running, None, json.loads(row[11])
         if running is not None and running.job.job_id == job_id and status == "running":
             progress, rate = running.progress, running.rate()
             phase, done, total, unit = progress.phase, progress.done, progress.total, progress.unit
+            counts = dict(running.counts)
         eta = (total - done) / rate if rate and total is not None else None
         names = (
             "source",
@@ -263,7 +265,7 @@ class Jobs:
             f"SELECT {', '.join(names)} FROM job_files WHERE job_id = ? ORDER BY ordinal LIMIT 500", [job_id]
         )
         return Job(
-            job_id, row[1], row[2], row[3] or "", json.loads(row[4]), status, phase, done, total, unit, row[10], json.loads(row[11]), row[12], row[13], row[14],
+            job_id, row[1], row[2], row[3] or "", json.loads(row[4]), status, phase, done, total, unit, row[10], counts, row[12], row[13], row[14],
             rate, eta, tuple(dict(zip(names, file, strict=True)) for file in files),
         )  # fmt: skip
 
@@ -301,15 +303,15 @@ class Jobs:
                     self._changed.wait()
                     continue
                 self._set(job.job_id, "running")
-                self._running = Running(job, self)
+                self._running = Running(job, self, counts=dict(job.counts))
             self._run(self._running)
 
     def _run(self, running: Running) -> None:
         job = running.job
         status: Status
-        status, error, counts = "done", "", job.counts
+        status, error = "done", ""
         try:
-            counts = _runner(job.kind)(self._workspace, running)
+            _runner(job.kind)(self._workspace, running)
         except Halted as halt:
             status = _AFTER[halt.wish]
         except TriptychError as problem:
@@ -323,7 +325,7 @@ class Jobs:
         with self._changed:
             try:
                 self.store_progress(job.job_id, running.progress)
-                self._set(job.job_id, status, error, counts)
+                self._set(job.job_id, status, error, running.counts)
             except TriptychError as problem:
                 # The disk is full, or the database is gone: the row still says "running", and the next start resumes the job.
                 log.error("the end of job %s (%s) could not be stored: %s", job.job_id, status, problem)

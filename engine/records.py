@@ -17,7 +17,7 @@ _TEXT = pl.String()
 ROWS = pl.Schema(
     {
         "doc_id": _TEXT, "title": _TEXT, "text": _TEXT, "authors": pl.List(_TEXT), "year": pl.Int32(), "venue": _TEXT,
-        "url": _TEXT, "metadata": _TEXT, "content_hash": _TEXT, "place": _TEXT,
+        "url": _TEXT, "metadata": _TEXT, "content_hash": _TEXT, "place": _TEXT, "at": pl.Int64(),
     }
 )  # fmt: skip
 MAX_ID = 1_000
@@ -38,7 +38,7 @@ def _hash(record: Record, metadata: str) -> str:
     return hashlib.sha256(f"{visible}{metadata}".encode()).hexdigest()
 
 
-def _row(record: Record) -> tuple[Any, ...]:
+def _row(at: int, record: Record) -> tuple[Any, ...]:
     """One storable row. Raises ValueError with the reason why not."""
     if not record.doc_id or len(record.doc_id) > MAX_ID or _UNPRINTABLE.search(record.doc_id):
         raise ValueError(f"the id must have 1 to {MAX_ID} printable characters")
@@ -59,19 +59,19 @@ def _row(record: Record) -> tuple[Any, ...]:
     except TypeError as error:
         raise ValueError(f"the metadata cannot be stored as JSON: {error}") from None
     return (
-        record.doc_id, record.title, record.text, list(record.authors), record.year, record.venue, record.url, metadata, digest, record.place,
+        record.doc_id, record.title, record.text, list(record.authors), record.year, record.venue, record.url, metadata, digest,
+        record.place, at,
     )  # fmt: skip
 
 
 def tabulate(records: Sequence[Record]) -> tuple[pl.DataFrame, list[Rejected]]:
-    """The storable rows in order, and the records that cannot be stored with the reason."""
+    """The storable rows in order, `at` being the position among `records`; and the records that cannot be stored, with the reason."""
     rows, rejected = [], []
-    for record in records:
+    for at, record in enumerate(records):
         try:
-            rows.append(_row(record))
+            rows.append(_row(at, record))
         except ValueError as error:
             excerpt = (record.title or record.text or record.doc_id)[:200].encode("utf-8", "replace").decode()
-            rejected.append(
-                Rejected(record.place or repr(record.doc_id[:100]), str(error), excerpt.replace("\x00", ""))
-            )
+            place = record.place or repr(record.doc_id[:100])
+            rejected.append(Rejected(place, str(error), excerpt.replace("\x00", "")))
     return pl.DataFrame(rows, schema=ROWS, orient="row"), rejected

@@ -1,0 +1,181 @@
+"""Examining a workspace folder: what is wrong, and what to do about it. Reads only."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engine import locking, migrations, recovery
+from engine.errors import TriptychError, WorkspaceDamaged, WorkspaceInUse
+from engine.generations import INDEXES, Generations
+from engine.records import content_hash
+from engine.types import Record
+from engine.versions import library_versions
+from engine.workspace import Workspace
+
+_LOW, _VERY_LOW = 2_000_000_000, 200_000_000  # bytes free
+_SAMPLE = 2_000  # documents whose content is hashed again
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was examined. `remedy` is empty where nothing needs doing."""
+
+    level: Literal["ok", "note", "warning", "error"]
+    what: str
+    remedy: str = ""
+
+
+def check(folder: Path | str, workspace: Workspace | None = None) -> list[Finding]:
+    """Examine a workspace: the folder when nobody has it open, or the open `workspace` of this process. Changes nothing."""
+    folder = Path(folder).expanduser().absolute()
+    findings = [*_environment(), *_folder(folder)]
+    if workspace is not None:
+        return findings + list(_contents(workspace))
+    if not (folder / recovery.DATABASE_NAME).exists():
+        what = f"{folder} holds no {recovery.DATABASE_NAME}"
+        used = folder.is_dir() and ((folder / recovery.WAL_NAME).exists() or (folder / INDEXES).is_dir())
+        if used:
+            return [
+                *findings,
+                Finding("error", f"{what}, although it has been a workspace", "Restore the file from a backup."),
+            ]
+        return [*findings, Finding("note", what, "It becomes a workspace when you add documents to it.")]
+    try:
+        with Workspace.open(folder, read_only=True) as opened:
+            return findings + list(_contents(opened))
+    except WorkspaceInUse as error:
+        return [*findings, Finding("warning", str(error), "Examine it from there, or close it first.")]
+    except TriptychError as error:
+        return [*findings, Finding("error", str(error), "See the message; the file itself was not touched.")]
+
+
+def worst(findings: list[Finding]) -> str:
+    """The highest level found."""
+    order = ("ok", "note", "warning", "error")
+    return max((finding.level for finding in findings), key=order.index, default="ok")
+
+
+def _environment() -> Iterator[Finding]:
+    versions = library_versions()
+    yield Finding("ok", "versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
+    try:
+        import onnxruntime
+
+        yield Finding("ok", "encoders run on: " + ", ".join(onnxruntime.get_available_providers()))
+    except ImportError as error:
+        yield Finding("error", f"onnxruntime cannot be loaded: {error}", "pip install onnxruntime")
+
+
+def _folder(folder: Path) -> Iterator[Finding]:
+    if not folder.is_dir():
+        return
+    if locking.is_held(folder):
+        owner = locking.holder(folder)
+        yield Finding("note", f"in use by PID {owner[0]}, started {owner[1]}" if owner else "in use by another process")
+    else:
+        yield Finding("ok", "nobody has it open")
+    free = shutil.disk_usage(folder).free
+    level: Literal["ok", "warning", "error"] = "ok" if free > _LOW else "warning" if free > _VERY_LOW else "error"
+    yield Finding(
+        level,
+        f"{free / 1e9:.1f} GB free on its disk",
+        "" if level == "ok" else "Free some space before adding documents.",
+    )
+    kept = sorted(path.name for path in (folder / "quarantine").glob("*"))
+    if kept:
+        yield Finding(
+            "note",
+            f"{len(kept)} file(s) in quarantine: {', '.join(kept[:5])}",
+            "Delete them when you no longer need them.",
+        )
+
+
+def _contents(workspace: Workspace) -> Iterator[Finding]:
+    version = migrations.schema_version(workspace.cursor())
+    yield Finding("ok", f"the database opens; schema {version}")
+    try:
+        yield from _rows(workspace)
+    except Exception as error:
+        if type(error).__module__ not in ("_duckdb", "duckdb"):
+            raise
+        yield Finding(
+            "error",
+            f"{recovery.DATABASE_NAME} is damaged inside: {str(error).splitlines()[0]}",
+            "Restore it from a backup, or add the documents again in a new folder.",
+        )
+        return
+    yield from _indexes(workspace)
+
+
+_AGAIN = "Delete and add these documents again."
+_INVARIANTS = (
+    ("documents stored twice under one id", "SELECT count(*) FROM (SELECT 1 FROM documents GROUP BY collection_id, doc_id HAVING count(*) > 1)", _AGAIN),
+    ("documents of no collection", "SELECT count(*) FROM documents ANTI JOIN collections USING (collection_id)", "They take space only."),
+    ("passages of no document", "SELECT count(*) FROM passages ANTI JOIN documents USING (doc_no)", "They take space only."),
+    ("documents without a passage", "SELECT count(*) FROM documents ANTI JOIN passages USING (doc_no)", _AGAIN),
+    ("passages that end beyond their text", "SELECT count(*) FROM passages JOIN documents USING (doc_no) WHERE end_char > length(text) OR start_char > end_char", _AGAIN),
+    ("numbers beyond the counters", "SELECT count(*) FROM documents, counters WHERE doc_no >= next_doc_no", "Restore the database from a backup."),
+    ("collections that share a name", "SELECT count(*) FROM (SELECT 1 FROM collections GROUP BY name HAVING count(*) > 1)", "Rename one of them."),
+)  # fmt: skip
+
+
+def _rows(workspace: Workspace) -> Iterator[Finding]:
+    broken = False
+    for what, sql, remedy in _INVARIANTS:
+        count = workspace.query(sql).item()
+        if count:
+            broken = True
+            yield Finding("error", f"{count} {what}", remedy)
+    columns = "doc_id, title, text, authors, year, venue, url, metadata, content_hash"
+    sample = workspace.query(f"SELECT {columns} FROM documents USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1)")  # noqa: S608
+    altered = [row["doc_id"] for row in sample.iter_rows(named=True) if _hash_of(row) != row["content_hash"]]
+    if altered:
+        broken = True
+        yield Finding(
+            "error",
+            f"{len(altered)} of {len(sample)} documents differ from what was stored, first {altered[0]!r}",
+            _AGAIN,
+        )
+    if not broken:
+        count = workspace.query("SELECT count(*) FROM documents").item()
+        yield Finding(
+            "ok", f"{count:,} documents and their passages are consistent ({len(sample):,} compared with their hashes)"
+        )
+
+
+def _hash_of(row: dict[str, object]) -> str:
+    names = ("doc_id", "title", "text", "year", "venue", "url")
+    values = {name: row[name] for name in names}
+    return content_hash(Record(**values, authors=tuple(row["authors"]), metadata=json.loads(str(row["metadata"]))))  # type: ignore[arg-type]
+
+
+def _indexes(workspace: Workspace) -> Iterator[Finding]:
+    known = set()
+    for collection in workspace.collections():
+        for generation in workspace.generations.live(collection.collection_id):
+            known.add(generation.generation_id)
+            named = f"{generation.kind} index of {collection.name!r}"
+            try:
+                Generations(workspace.database).open_folder(generation)
+            except WorkspaceDamaged as error:
+                yield Finding("error", f"{named}: {error}", "Build it again in the Library, or with `triptych index`.")
+                continue
+            if generation.revision != collection.revision:
+                yield Finding(
+                    "note", f"{named} does not know the newest changes", "Build it again to find what was added."
+                )
+            else:
+                yield Finding("ok", f"{named}: {generation.rows:,} rows, intact")
+    home = workspace.folder / INDEXES
+    orphans = [path.name for path in home.iterdir() if path.name not in known] if home.is_dir() else []
+    if orphans:
+        yield Finding(
+            "note",
+            f"{len(orphans)} index folder(s) that nothing refers to",
+            "They are removed when the workspace is next opened for writing.",
+        )
