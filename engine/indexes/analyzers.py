@@ -7,8 +7,8 @@ import threading
 import unicodedata
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Collection, Iterable
-from functools import cache, cached_property
+from collections.abc import Callable, Collection, Iterable
+from functools import cache, cached_property, lru_cache
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from engine.errors import BadInput, MissingDependency
 from engine.types import Ints
 
 MAX_TERM = 255  # characters kept of one term, as in Lucene
+CACHED_QUERY_WORDS = 1 << 14
 CACHED_SURFACE = 32  # longer spellings are rare; remembering them would only cost memory
 
 # Lucene's classic English list, the one that most published BM25 baselines use.
@@ -77,6 +78,15 @@ class Analyzer(ABC):
         """The terms of a query in reading order, with their places."""
         found = ((match.start(), self.query_split(match.group())) for match in self.pattern.finditer(text))
         return [Token(term, at + start, at + end) for at, tokens in found for term, start, end in tokens]
+
+    def query_terms(self, text: str) -> list[str]:
+        """The terms of a query in reading order."""
+        return list(chain.from_iterable(map(self._terms_of_surface, self.pattern.findall(text))))
+
+    @cached_property
+    def _terms_of_surface(self) -> Callable[[str], tuple[str, ...]]:
+        """Remembers what recent query words became; a search spends longer on stemming than on a rare word's postings."""
+        return lru_cache(CACHED_QUERY_WORDS)(lambda surface: tuple(token.term for token in self.query_split(surface)))
 
     def matches(self, text: str, terms: Collection[str]) -> list[tuple[int, int]]:
         """The stretches [start, end) of `text` that match one of `terms`, ascending, overlapping ones joined."""

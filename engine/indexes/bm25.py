@@ -182,13 +182,14 @@ class Bm25OpenIndex:
         scores = np.zeros(len(self.numbers), np.float32)
         for number, count in self._query(query).items():
             start, end = self._indptr[number], self._indptr[number + 1]
+            weights = self._weights[start:end]
             # numpy adds in place fast only under its own index type
-            np.add.at(scores, self._rows[start:end].astype(np.intp), self._weights[start:end] * np.float32(count))
+            np.add.at(scores, self._rows[start:end].astype(np.intp), weights if count == 1 else weights * count)
         return scores
 
     def terms(self, query: str) -> list[QueryTerm]:
         """The distinct terms of the query as the index understands it, in order of first appearance."""
-        counts = Counter(token.term for token in self.analyzer.query_tokens(_checked_queries([query])[0]))
+        counts = Counter(self.analyzer.query_terms(_checked_queries([query])[0]))
         return [QueryTerm(term, count, self.rows_with(term)) for term, count in counts.items()]
 
     def rows_with(self, term: str) -> int:
@@ -219,7 +220,7 @@ class Bm25OpenIndex:
 
     def _query(self, query: str) -> dict[int, int]:
         """Known terms of a query and how often it holds them."""
-        terms = Counter(token.term for token in self.analyzer.query_tokens(query))
+        terms = Counter(self.analyzer.query_terms(query))
         return {self._number_of[term]: count for term, count in terms.items() if term in self._number_of}
 
     def _checked_row(self, row: int) -> None:

@@ -190,7 +190,7 @@ def test_a_filter_against_the_query_still_fills_every_place(
     monkeypatch.setattr(dense, "EXACT_FILTERED_ROWS", 0)
     allowed = graph.scores(rows[0]) < 0.2
     assert allowed.mean() > 0.5
-    found = graph.search(rows[:1], 10, allowed)
+    found = graph.search(rows[:1], 10, allowed, effort=64)
     np.testing.assert_array_equal(found.rows, graph.search_exact(rows[:1], 10, allowed).rows)
 
 
