@@ -140,7 +140,7 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
         parameters = [p.replace(kind=keyword) for p in own] + extra
         wrapper.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
-        del wrapper.__wrapped__  # type: ignore[attr-defined]
+        del wrapper.__wrapped__
         group.command(name)(wrapper)
         return function
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from app.cli_base import CollectionOption, Run, assignments, command, printable, the_collection
-from app.cli_progress import follow, report, told
+from app.cli_progress import counted, follow, report, told
 from engine.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
@@ -17,12 +16,7 @@ if TYPE_CHECKING:
     from app.services import Services
 
 
-class Duplicates(StrEnum):
-    replace = "replace"
-    keep = "keep"
-    error = "error"
-
-
+Duplicates = Literal["replace", "keep", "error"]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or its first characters.")]
 
 
@@ -48,9 +42,7 @@ def add(
             metavar="FIELD=COLUMN", help="Read a field from this column, e.g. title=Titel. May be given again."
         ),
     ] = None,
-    duplicates: Annotated[
-        Duplicates, typer.Option(help="What a second document with a known id does.")
-    ] = Duplicates.replace,
+    duplicates: Annotated[Duplicates, typer.Option(help="What a second document with a known id does.")] = "replace",
     index: Annotated[bool, typer.Option("--index/--no-index", help="Update the indexes afterwards.")] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the first records and the columns they come from; store nothing.")
@@ -64,13 +56,13 @@ def add(
     names = [str(path) for path in paths]
     if dry_run:
         previews = _preview(names, columns)
-        run.emit({"previews": previews}, lambda out: [_show_preview(out, preview) for preview in previews])
+        run.emit({"previews": previews}, lambda out: _show_previews(out, previews, columns))
         return
     with run.writing() as services:
         if collection is None and not services.collections():
             raise BadInput("Give the new collection a name: --collection NAME.")
         target = collection if collection is not None else the_collection(services, None)
-        job = services.add(names, target, columns=columns, duplicates=duplicates.value, index=index)
+        job = services.add(names, target, columns=columns, duplicates=duplicates, index=index)
         report(run, services, follow(run, services, job))
 
 
@@ -92,9 +84,7 @@ def index(
     if dry_run:
         with run.reading() as services:
             planned = _planned(services, the_collection(services, collection), pipeline)
-            run.emit(
-                {"indexes": planned}, lambda out: [out.print(_told_index(view), soft_wrap=True) for view in planned]
-            )
+            run.emit({"indexes": planned}, lambda out: _show_planned(out, planned))
         return
     with run.writing() as services:
         target = the_collection(services, collection)
@@ -183,12 +173,19 @@ def _all_rejections(services: Services, job: JobView) -> list[RejectionView]:
     return rows
 
 
-def _show_preview(out: Any, preview: Preview) -> None:
+def _show_previews(out: Any, previews: tuple[Preview, ...], columns: dict[str, str]) -> None:
+    for preview in previews:
+        used = {guess.field: guess.column for guess in preview.guesses if guess.column}
+        _show_preview(out, preview, used | columns if preview.available else used)
+
+
+def _show_preview(out: Any, preview: Preview, used: dict[str, str]) -> None:
     out.print(printable(f"{preview.source} ({preview.format})"), style="bold", soft_wrap=True)
-    used = ", ".join(f"{guess.field} from {guess.column}" for guess in preview.guesses if guess.column)
     if used:
-        out.print("  " + printable(used), soft_wrap=True)
-    spare = [name for name in preview.available if name not in {guess.column for guess in preview.guesses}]
+        out.print(
+            "  " + printable(", ".join(f"{field} from {column}" for field, column in used.items())), soft_wrap=True
+        )
+    spare = [name for name in preview.available if name not in used.values()]
     if spare:
         out.print("  " + printable(f"kept as metadata: {', '.join(spare)}"), soft_wrap=True)
     for record in preview.records:
@@ -199,11 +196,18 @@ def _show_preview(out: Any, preview: Preview) -> None:
         out.print("  " + printable(f"skipped {row.place}: {row.reason}"), soft_wrap=True)
 
 
-def _told_index(view: IndexView) -> str:
-    what = (
-        "not built yet" if view.state == "absent" else f"{view.behind:,} new" if view.state == "behind" else view.state
-    )
-    return printable(f"{view.label}: {what}")
+def _show_planned(out: Any, planned: list[IndexView]) -> None:
+    if not planned:
+        out.print("Every index is up to date.")
+    for view in planned:
+        what = (
+            "not built yet"
+            if view.state == "absent"
+            else f"{view.behind:,} new"
+            if view.state == "behind"
+            else view.state
+        )
+        out.print(printable(f"{view.label}: {what}"), soft_wrap=True)
 
 
 def _show_jobs(out: Any, jobs: tuple[JobView, ...]) -> None:
@@ -216,9 +220,14 @@ def _show_jobs(out: Any, jobs: tuple[JobView, ...]) -> None:
     for head in ("job", "status", "collection", "what", "how far", "started"):
         table.add_column(head, no_wrap=True, overflow="ellipsis")
     for job in jobs:
-        cells = (job.job_id[:12], job.status, job.collection, job.label, told(job), job.started_at[:19])
+        cells = (job.job_id[:12], job.status, job.collection, job.label, _far(job), job.started_at[:19])
         table.add_row(*map(printable, cells))
     out.print(table)
+
+
+def _far(job: JobView) -> str:
+    """What an ended job came to, or how far another one is."""
+    return counted(job) if job.finished_at else told(job)
 
 
 def _show_job(out: Any, job: JobView, skipped: list[RejectionView]) -> None:

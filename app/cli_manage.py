@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,10 +21,7 @@ OutputOption = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")]
 
 
-class Form(StrEnum):
-    bibtex = "bibtex"
-    ris = "ris"
-    csv = "csv"
+Form = Literal["bibtex", "ris", "csv"]
 
 
 def register(app: typer.Typer) -> None:
@@ -178,7 +174,7 @@ def pipelines_delete(run: Run, name: NameArgument) -> None:
 def export_shortlist(
     run: Run,
     collection: CollectionOption = None,
-    form: Annotated[Form, typer.Option("--format", help="How the documents are written.")] = Form.bibtex,
+    form: Annotated[Form, typer.Option("--format", help="How the documents are written.")] = "bibtex",
     output: OutputOption = None,
 ) -> None:
     """Export the shortlist of a collection.
@@ -186,8 +182,8 @@ def export_shortlist(
     Example: triptych export shortlist --collection thesis --format ris --output thesis.ris
     """
     with run.reading() as services:
-        text = services.export_shortlist(the_collection(services, collection), form.value)
-    _deliver(run, form.value, text, output)
+        text = services.export_shortlist(the_collection(services, collection), form)
+    _deliver(run, form, text, output)
 
 
 def _deliver(run: Run, form: str, text: str, output: Path | None) -> None:

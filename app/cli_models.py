@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,9 +15,7 @@ if TYPE_CHECKING:
     from engine.models.card import ModelCard
 
 
-class Quantize(StrEnum):
-    int8 = "int8"
-    none = "none"
+Quantize = Literal["int8", "none"]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +37,7 @@ def models_list(run: Run) -> None:
     cards = list(bundled_models().values())
     run.emit(
         {"models": [card.model_dump(mode="json") for card in cards]},
-        lambda out: [_show_card(out, card) for card in cards],
+        lambda out: _show_cards(out, cards),
     )
 
 
@@ -50,7 +47,9 @@ def models_export(
         str, typer.Argument(metavar="SOURCE", help="A sentence-transformers folder, or the name of a bundled model.")
     ],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder for the exported model.")],
-    quantize: Annotated[Quantize, typer.Option(help="int8 is smaller and faster; none keeps every weight as it is.")] = Quantize.int8,
+    quantize: Annotated[
+        Quantize, typer.Option(help="int8 is smaller and faster; none keeps every weight as it is.")
+    ] = "int8",
     license: Annotated[str, typer.Option(help="The license of the weights, for the card.")] = "",
     revision: Annotated[str, typer.Option(help="What pins the source: a version, commit or hash.")] = "",
     force: Annotated[
@@ -64,7 +63,7 @@ def models_export(
     from engine.models.export import export_model
 
     about = {name: text for name, text in (("licence", license), ("revision", revision)) if text}
-    card = export_model(source, folder, quantise=quantize.value, about=about, force=force, say=run.notify)
+    card = export_model(source, folder, quantise=quantize, about=about, force=force, say=run.notify)
     run.emit(card.model_dump(mode="json"), lambda out: _show_card(out, card))
 
 
@@ -79,6 +78,11 @@ def doctor(run: Run) -> None:
     run.emit({"workspace": run.folder, "findings": findings}, lambda out: _show_findings(out, findings))
     if worst(findings) == "error":
         raise typer.Exit(WorkspaceDamaged.exit_code)
+
+
+def _show_cards(out: Any, cards: list[ModelCard]) -> None:
+    for card in cards:
+        _show_card(out, card)
 
 
 def _show_card(out: Any, card: ModelCard) -> None:

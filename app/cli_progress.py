@@ -59,6 +59,14 @@ def told(job: JobView) -> str:
     return printable(f"{job.phase or job.status}: {job.done:,}{total} {job.unit}{rate}{left}")
 
 
+def counted(job: JobView) -> str:
+    """What a job did, by kind: "120 added, 3 rejected"."""
+    told = (
+        (name.replace("_", " "), count) for name, count in job.counts.items() if name not in ("items_done", "files")
+    )
+    return ", ".join(f"{count:,} {name}" for name, count in told if count)
+
+
 def _rate(rate: float) -> str:
     return f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.1f}/s"
 
@@ -73,8 +81,8 @@ def _duration(seconds: float) -> str:
 
 
 def _show(out: Any, job: JobView, skipped: tuple[RejectionView, ...]) -> None:
-    counted = ", ".join(f"{count:,} {name}" for name, count in job.counts.items() if count)
-    out.print(printable(f"{job.label}: {job.status}" + (f" ({counted})" if counted else "")))
+    what = counted(job)
+    out.print(printable(f"{job.label}: {job.status}" + (f" ({what})" if what else "")))
     for row in skipped:
         out.print("  " + printable(f"skipped {row.place}: {row.reason}"), soft_wrap=True)
     more = job.counts.get("rejected", 0) - len(skipped)

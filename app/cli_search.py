@@ -162,10 +162,8 @@ def _show_search(out: Any, found: SearchResult) -> None:
         if card.found_by:
             lists = " · ".join(f"{printable(by.label)} #{by.rank}" for by in card.found_by)
             out.print(f"     {lists} · score {card.score:.4g}", style="cyan", soft_wrap=True)
-    out.print(
-        printable(f"{len(found.cards)} of {found.total:,} from {found.pipeline.name} in {found.took_ms:.0f} ms"),
-        style="dim",
-    )
+    many = "1 document" if len(found.cards) == 1 else f"{len(found.cards)} documents"
+    out.print(printable(f"{many} from {found.pipeline.name} in {found.took_ms:.0f} ms"), style="dim")
 
 
 def _show_compare(out: Any, found: CompareResult) -> None:

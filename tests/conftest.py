@@ -7,12 +7,20 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test touches the workspace of whoever runs it, or lays its output out for their terminal."""
+    monkeypatch.setenv("TRIPTYCH_WORKSPACE", str(tmp_path / "workspace"))
+    monkeypatch.delenv("COLUMNS", raising=False)
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of judged collections; a test that needs it is skipped where it is absent."""
-    root = Path(__file__).resolve().parent.parent
-    folder = Path(os.environ.get("TRIPTYCH_SHARED", root.parent / "shared")) / "data"
+    """The folder of judged collections that are not part of the project: `data` in $TRIPTYCH_SHARED, or in a folder `shared` beside the checkout."""
+    folder = Path(os.environ.get("TRIPTYCH_SHARED") or ROOT.parent / "shared") / "data"
     if not folder.is_dir():
-        pytest.skip("the judged collections are not on this machine")
+        pytest.skip(f"needs the judged collections; there is no {folder}")
     return folder

@@ -79,12 +79,9 @@ def command_line() -> str:
 def _parameter(parameter: Any) -> tuple[str, str, str]:
     argument = parameter.param_type_name == "argument"
     metavar = parameter.metavar or ""
-    choices = getattr(parameter.type_descriptor.annotation, "__members__", None)
-    form = (
-        "|".join(choices)
-        if choices
-        else metavar or {int: "NUMBER", str: "TEXT"}.get(parameter.type_descriptor.annotation, "")
-    )
+    annotation = parameter.type_descriptor.annotation
+    choices = get_args(annotation) if get_origin(annotation) is Literal else ()
+    form = "|".join(choices) or metavar or {int: "NUMBER", str: "TEXT"}.get(annotation, "")
     flags = " / ".join([*parameter.opts, *parameter.secondary_opts])
     shown = metavar or parameter.name.upper() if argument else f"{flags} {form}".strip()
     default = parameter.default
