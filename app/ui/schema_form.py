@@ -116,7 +116,7 @@ def _node(schema: dict[str, Any], path: Path, tagged: dict[str, Any]) -> Node:
         elif item_ref and is_family(schema, item_ref):
             lists.append((here, title, about))
             few = len(parameters.get(key, ())) <= part.get("minItems", 0)
-            slots += [_slot(schema, (*here, i), item_ref, f"{title} {i + 1}", "", value, removable=not few) for i, value in enumerate(parameters.get(key, ()))]
+            slots += [_slot(schema, (*here, i), item_ref, f"{title.removesuffix('s')} {i + 1}", "", value, removable=not few) for i, value in enumerate(parameters.get(key, ()))]
         else:
             fields.append(_field(here, key, resolved, parameters.get(key, resolved.get("default")), title, about))
     return Node(path, name, definition.get("description", ""), tuple(fields), tuple(slots), tuple(lists))

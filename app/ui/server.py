@@ -6,6 +6,7 @@ import contextlib
 import ipaddress
 import os
 import socket
+import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ def serve(
     address = f"http://{host if own else _lan_address()}:{listener.getsockname()[1]}"
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
-    print(f"Triptych is at {address}" + ("" if own else f" (user {USER!r}, your password)"), flush=True)
+    print(f"Triptych is at {address}" + ("" if own else f" (user {USER!r}, your password)"), file=sys.stderr, flush=True)
     if on_ready is not None:
         on_ready(address)
     if open_browser:

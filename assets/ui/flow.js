@@ -1,5 +1,6 @@
 // The lines of Compare: the same document joined across columns, drawn from where the cards stand.
 (() => {
+  let marked = null;
   const NS = 'http://www.w3.org/2000/svg';
   const node = (name, attributes) => {
     const made = document.createElementNS(NS, name);
@@ -54,6 +55,7 @@
     });
     svg.setAttribute('width', board.scrollWidth);
     svg.setAttribute('height', board.scrollHeight);
+    if (marked !== null) for (const part of parts) part.classList.toggle('is-followed', part.dataset.line === marked);
     svg.replaceChildren(defs, ...parts);
   }
 
@@ -64,7 +66,6 @@
   };
 
   // Hovering or focusing a card follows its document through every column.
-  let marked = null;
   function follow(doc) {
     if (doc === marked) return;
     marked = doc;

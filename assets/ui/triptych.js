@@ -334,7 +334,7 @@
     return true;
   }
 
-  let prefix = 0;
+  let prefix = -Infinity;
   function onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     const typingIn = event.target.closest?.('input, textarea, select, [contenteditable]');
@@ -345,7 +345,7 @@
       return;
     }
     if (performance.now() - prefix < 900) {
-      prefix = 0;
+      prefix = -Infinity;
       const page = {s: 'search', c: 'compare', l: 'library'}[event.key];
       if (page) { event.preventDefault(); call('go', {page}); return; }
     }

@@ -63,7 +63,7 @@ def result(card: Card, *, opened: bool, position: int, query: bool, first: bool 
         el("span", card.rank, class_="hit-rank", aria_label=f"Rank {card.rank}"),
         el(
             "div",
-            el("h3", el("button", title, type="button", class_="hit-title", data_action="read", data_doc=card.doc_id, dir="auto")),
+            el("h3", el("button", el("span", title, class_="clamp-3"), type="button", class_="hit-title", data_action="read", data_doc=card.doc_id, dir="auto")),
             byline(card.authors, card.year, card.venue),
             el("p", pieces(card.snippet), class_="hit-snippet", dir="auto") if card.snippet else None,
             el(

@@ -125,15 +125,14 @@ def _hit(hit: ColumnHit, index: int, missing: bool, document: str, *, first: boo
     title = cards.title_text(card.title, card.doc_id)
     return el(
         "li",
-        el("div", el("span", card.rank, class_="hit-rank"), movement(hit, index), class_="rank-box"),
+        el("div", el("span", card.rank, class_="hit-rank"), movement(hit, index), _rating(card.rating), class_="rank-box"),
         el(
             "div",
-            el("h3", el("button", title, type="button", class_="hit-title", data_action="read", data_doc=card.doc_id, title=title, dir="auto")),
+            el("h3", el("button", el("span", title, class_="clamp"), type="button", class_="hit-title", data_action="read", data_doc=card.doc_id, title=title, dir="auto")),
             cards.byline(card.authors, card.year, card.venue, 1),
             el("p", pieces(card.snippet), class_="hit-snippet", dir="auto") if card.snippet else None,
             el(
                 "div",
-                cards.rating_chip(card.rating),
                 cards.found_chips(card.found_by),
                 el("span", format.score(card.score), class_="score", title="Score of the whole pipeline"),
                 class_="hit-foot",
@@ -154,6 +153,13 @@ def _hit(hit: ColumnHit, index: int, missing: bool, document: str, *, first: boo
         tabindex="0" if first else "-1",
         aria_label=f"{card.rank}. {title}",
     )
+
+
+def _rating(rating: int | None) -> Markup | None:
+    if rating is None:
+        return None
+    look = "rated-yes" if rating > 0 else "rated-no"
+    return el("span", icon("check" if rating > 0 else "minus"), rating, class_=f"rated {look}", title=f"Judged {rating} by the collection's own judgments")
 
 
 def _strip(stages: Sequence[StageTime], took: float, slowest: float) -> Markup:
@@ -206,12 +212,13 @@ def _overview(result: CompareResult) -> Markup:
         el(
             "span",
             icon("clock"),
-            f"{format.milliseconds(result.took_ms)} together",
+            format.milliseconds(result.took_ms),
             class_="took",
+            title="All columns together",
         ),
-        el("span", "Judged question: relevant hits are marked", class_="chip chip-relevant") if result.judged else None,
+        el("span", "judged", class_="chip chip-relevant", title="A question that came with the collection and its judgments; relevant hits are marked") if result.judged else None,
         el("span", class_="grow"),
-        button("CSV", "export-compare", glyph="download", look="quiet", hint="Export the columns as CSV"),
+        icon_button("Export the columns as CSV", "export-compare", "download"),
         class_="overview",
     )
 
@@ -223,7 +230,7 @@ def _pair(item: Agreement, labels: Sequence[str], k: int) -> Markup:
         el("span", GLYPHS[item.left % 4], class_=f"slot-{item.left % 4} glyph"),
         el("span", GLYPHS[item.right % 4], class_=f"slot-{item.right % 4} glyph"),
         el("span", el("i", style=f"width:{100 * item.jaccard:.0f}%"), class_="meter", aria_hidden="true"),
-        el("span", el("b", item.shared), f" of {k} shared", class_="pair-shared"),
+        el("span", el("b", f"{item.shared}/{k}"), el("span", " shared", class_="pair-word")),
         el("span", "Jaccard ", el("b", f"{item.jaccard:.2f}")),
         el("span", "RBO ", el("b", f"{item.rbo:.2f}")),
         class_="pair",

@@ -69,7 +69,7 @@ def _table(ledger: Ledger) -> Markup:
                         el(
                             "tr",
                             el("td", row.rank, class_="num"),
-                            el("td", el("button", row.title or row.doc_id, type="button", class_="cell-title", data_action="read", data_doc=row.doc_id, dir="auto", title=row.title)),
+                            el("td", el("button", el("span", row.title or row.doc_id, class_="clamp"), type="button", class_="cell-title", data_action="read", data_doc=row.doc_id, dir="auto", title=row.title)),
                             [_entry(entry, i, top) for i, entry in enumerate(row.entries)],
                             el("td", el("b", format.score(row.score)), class_="num"),
                             data_doc=row.doc_id,

@@ -270,16 +270,19 @@ def _index(item: IndexView, name: str, read_only: bool) -> Markup:
 
 
 def findings(found: Sequence[tuple[str, str, str]]) -> Markup:
-    """What the workspace check says: (level, what, remedy)."""
-    if not found:
-        body: Markup = empty("check", "Nothing is wrong", "The database opens, every index file has its size and checksum, and nothing is left over.")
-    else:
-        body = el(
-            "ul",
-            [el("li", el("strong", what, dir="auto"), el("p", remedy, dir="auto") if remedy else None, class_=f"finding finding-{level}") for level, what, remedy in found],
-            class_="findings",
+    """What the workspace check says: (level, what, remedy), what needs doing first."""
+    order = {"error": 0, "warning": 1, "note": 2, "ok": 3}
+    wrong = any(level in ("error", "warning") for level, _, _ in found)
+    rows = [
+        el(
+            "li",
+            icon("check" if level == "ok" else "info" if level == "note" else "warning"),
+            el("div", el("span", what, dir="auto"), el("p", remedy, class_="muted", dir="auto") if remedy else None),
+            class_=f"finding finding-{level}",
         )
+        for level, what, remedy in sorted(found, key=lambda item: order.get(item[0], 0))
+    ]
     return join(
-        el("div", el("h2", "Workspace check"), el("button", icon("close"), type="button", class_="icon-btn", data_local="close-dialog", aria_label="Close"), class_="dialog-head"),
-        body,
+        el("div", el("h2", "Something needs attention" if wrong else "Nothing is wrong"), el("button", icon("close"), type="button", class_="icon-btn", data_local="close-dialog", aria_label="Close"), class_="dialog-head"),
+        el("ul", rows, class_="findings"),
     )

@@ -19,6 +19,8 @@ TITLES = {
     "StorageFull": "There is no room left",
     "IndexNotReady": "The index is not ready",
     "Cancelled": "Cancelled",
+    "Pipeline": "This pipeline failed",
+    "Job": "The job failed",
     "Busy": "Too many requests at once",
 }
 

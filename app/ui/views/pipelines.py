@@ -117,7 +117,7 @@ def _node(schema: dict[str, Any], node: Node, family: str, index: int | None, to
         icon_button("Remove this stage", "editor-edit", "trash", op="remove", path=_json(node.path)) if total > 1 else None,
     ]
     inner = [_slot(schema, slot) for slot in node.slots]
-    adders = [_adder(schema, "stage", path, f"Add one of the {title.lower()}") for path, title, _ in node.lists]
+    adders = [_adder(schema, "stage", path, f"Add to {title.lower()}") for path, title, _ in node.lists]
     return el(
         "div",
         el("div", chooser, el("span", class_="grow"), tools, class_="node-head"),

@@ -147,7 +147,7 @@ def jobs_line(jobs: Sequence[JobView]) -> Markup | None:
 
 def _foot(view: WorkspaceView) -> Markup:
     return el(
-        "footer",
+        "div",
         el(
             "div",
             icon("folder"),
