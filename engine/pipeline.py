@@ -158,7 +158,7 @@ FuserField = Annotated[
 class Then(Stage, name="then"):
     """Stages one after another; written as a list."""
 
-    stages: tuple[StageField, ...] = Field(min_length=1)
+    stages: tuple[StageField, ...] = Field(min_length=1, description="The stages, first to last.")
 
     def children(self) -> tuple[Stage, ...]:
         return self.stages

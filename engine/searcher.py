@@ -53,7 +53,8 @@ class Searcher:
 
     def behind(self, spec: IndexSpec) -> int:
         """How many live units the index does not hold yet; 0 where there is no such index."""
-        if self._engine.generation(self.collection_id, spec) is None:
+        generation = self._engine.generation(self.collection_id, spec)
+        if generation is None or generation.revision == self.snapshot.revision:
             return 0
         live = len(self.snapshot) if spec.unit == "document" else len(self.snapshot.passage_nos)
         return live - int((self.row_docs(spec) >= 0).sum())

@@ -12,10 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
+from engine.chunkers.base import Chunker
+from engine.context import Context
+from engine.encoders.base import Encoder
+from engine.fusers.base import CONTRIBUTIONS, Fuser
 from engine.indexes.base import IndexSpec, OpenIndex
 from engine.models.card import ModelCard
-from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TopK, ignore_progress
+from engine.pipeline import PipelineSpec, Stage
+from engine.retrievers.base import Retriever
+from engine.types import HITS, FloatRows, Ints, Mask, Progress, ProgressSink, Ranking, Snapshot, TopK, ignore_progress
 
 RECALL_SAMPLE = 100  # texts that an approximate index may ask for, to measure what it misses
 SENTENCES = (
@@ -91,6 +99,41 @@ class MemorySource:
     def encoder(self, model: str) -> Any:
         """The same encoder for every model name."""
         return self._encoder
+
+
+class MemoryResources:
+    """One collection in memory, for running stages: each document is one passage, and document and passage numbers are the same.
+
+    Indexes are built where a stage first asks for them, in subfolders of `folder`.
+    """
+
+    def __init__(self, texts: Mapping[str, str], folder: Path, encoder: Any = None) -> None:
+        self._units = {3 * i + 1: text for i, text in enumerate(texts.values())}
+        self._source = MemorySource(self._units, encoder)
+        self._folder = folder
+        self._open: dict[IndexSpec, OpenIndex] = {}
+        numbers = self._source.numbers
+        places = np.arange(len(numbers), dtype=np.int32)
+        self.snapshot = Snapshot("memory", 1, numbers, pl.Series("doc_id", list(texts), dtype=pl.String), numbers, places)
+
+    def index(self, spec: IndexSpec) -> OpenIndex:
+        """The index of this specification, built on first use."""
+        if spec not in self._open:
+            self._open[spec] = _built(spec, self._source, None, self._folder / str(len(self._open)))
+        return self._open[spec]
+
+    def row_docs(self, spec: IndexSpec) -> NDArray[np.int32]:
+        """The position of each row's document; rows may be fewer than documents, never others."""
+        return np.searchsorted(self.snapshot.doc_nos, self.index(spec).numbers).astype(np.int32)
+
+    def encoder(self, model: str) -> Encoder[FloatRows]:
+        """The encoder that was given, whatever the model."""
+        found: Encoder[FloatRows] = self._source.encoder(model)
+        return found
+
+    def unit_text(self, spec: IndexSpec, row: int) -> str:
+        """The text of one row."""
+        return self._units[int(self.index(spec).numbers[row])]
 
 
 def sentences(count: int) -> dict[int, str]:
@@ -170,3 +213,110 @@ def _check_hits(found: TopK, queries: int, width: int, allowed: Mask) -> None:
         assert all(allowed[row] for _, row in hits)
         assert rows[len(hits) :] == [-1] * (width - len(hits)), "missing hits stand last"
         assert all(score == -np.inf for score in scores[len(hits) :])
+
+
+def check_fuser(method: Fuser) -> None:
+    """The contract of the fusers family: the union, finite contributions, nulls for absence, queries apart, empty lists."""
+
+    def hits(*rows: tuple[str, str, float]) -> pl.DataFrame:
+        scored = pl.DataFrame(rows, schema={"qid": pl.String, "doc_id": pl.String, "score": pl.Float64}, orient="row")
+        return Ranking.of([("p", "one"), ("q", "two")]).with_hits(scored).hits
+
+    left = hits(("p", "a", 3.0), ("p", "b", 2.0), ("q", "a", 1.0))
+    right = hits(("p", "b", 0.9), ("p", "c", -0.5))
+    table = method.contributions([left, right])
+    assert table.schema == CONTRIBUTIONS
+    pairs = table.select("qid", "doc_id").unique().sort("qid", "doc_id").rows()
+    assert pairs == [("p", "a"), ("p", "b"), ("p", "c"), ("q", "a")], "every document of any list, and no other"
+    assert len(table) == 2 * len(pairs), "one row for each document and list"
+    assert table["contribution"].is_finite().all()
+    absent = table.filter(pl.col("raw").is_null()).select("qid", "doc_id", "input").sort("qid", "doc_id").rows()
+    assert absent == [("p", "a", 1), ("p", "c", 0), ("q", "a", 1)]
+    assert table.filter(pl.col("raw").is_null() != pl.col("rank").is_null()).is_empty()
+    alone = method.contributions([left.filter(qid="q"), right.filter(qid="q")])
+    together = table.filter(qid="q")
+    assert alone.sort("input").equals(together.sort("input")), "a query's fusion does not depend on other queries"
+    empty = pl.DataFrame(schema=HITS)
+    assert method.contributions([empty, empty]).is_empty()
+    assert set(method.contributions([left, empty])["doc_id"]) == {"a", "b"}
+    assert method.formula()
+    assert type(method).model_validate(method.model_dump()) == method
+
+
+def check_retriever(retriever: Retriever, folder: Path, encoder: Any = None) -> None:
+    """The contract of the retrievers family: best documents first, k, filters, empty queries, exact scores and explanations that agree."""
+    texts = {f"d{i}": text for i, text in enumerate(sentences(40).values())}
+    resources = MemoryResources(texts, folder, encoder)
+    queries = Ranking.of([("1", "scientific papers"), ("2", "nearest neighbors graph"), ("3", "   ")])
+    asked = retriever.model_copy(update={"k": 6})
+    found, span = Context(resources).execute(asked, queries)
+    assert found.queries.equals(queries.queries)
+    assert found.hits.schema == HITS
+    assert set(found.hits["qid"]) == {"1", "2"}, "an empty query finds nothing"
+    assert found.hits["rank"].max() == 6
+    assert span.returned == len(found.hits)
+
+    for qid, text in (("1", "scientific papers"), ("2", "nearest neighbors graph")):
+        scores, rows = asked.score_documents(text, Context(resources))
+        order = sorted(range(40), key=lambda d: (-scores[d], f"d{d}"))
+        best = [(f"d{d}", scores[d]) for d in order if not (asked.needs_match and scores[d] <= 0)][:6]
+        got = list(found.hits.filter(qid=qid).select("doc_id", "score").iter_rows())
+        np.testing.assert_allclose([score for _, score in got], [score for _, score in best], rtol=1e-4, atol=1e-5)
+        first = int(got[0][0][1:])
+        told = asked.explain_row(text, int(rows[first]), Context(resources))
+        assert abs(told.score - got[0][1]) < 1e-3, "the explanation is of the score that was given"
+        if told.exact and told.weights:
+            assert abs(sum(w.weight for w in told.weights) - told.score) < 1e-3, "an exact explanation adds up"
+
+    allowed = np.arange(40) % 3 == 0
+    filtered, _ = Context(resources, allowed).execute(asked, queries)
+    assert len(filtered.hits) and all(int(doc_id[1:]) % 3 == 0 for doc_id in filtered.hits["doc_id"])
+    nothing, _ = Context(resources, np.zeros(40, bool)).execute(asked, queries)
+    assert nothing.hits.is_empty()
+    check_stage(asked)
+
+
+def check_stage(stage: Stage) -> None:
+    """What every stage keeps: an equal copy after YAML, a hash, a label, and a description of every parameter."""
+    spec = PipelineSpec(pipeline=stage)
+    again = PipelineSpec.from_yaml(spec.to_yaml())
+    assert again == spec and hash(again) == hash(spec)
+    assert stage.label()
+    for name, about in type(stage).model_fields.items():
+        assert about.description, f"{stage.name}.{name} has no description"
+
+
+def check_chunker(chunker: Chunker) -> None:
+    """The contract of the chunkers family: ordered spans inside the text that leave out nothing but white space."""
+    texts = ["", "One short sentence.", "A sentence about retrieval. " * 400, "x" * 5_000, "没有空格的句子。" * 300]
+    titles = ["Title", "", "A title", "", "标题"]
+    split = chunker.split_many(titles, texts)
+    assert len(split) == len(texts)
+    assert split[0] == [], "a blank text has no passages"
+    assert len(split[1]) == 1, "a short text is one passage"
+    for text, spans in zip(texts, split, strict=True):
+        assert all(0 <= start < end <= len(text) for start, end in spans)
+        assert spans == sorted(spans)
+        covered = np.zeros(len(text), bool)
+        for start, end in spans:
+            covered[start:end] = True
+        assert all(text[i].isspace() for i in np.flatnonzero(~covered))
+    assert chunker.split(titles[2], texts[2]) == split[2], "a text is split the same alone and among others"
+
+
+def check_encoder(encoder: Encoder[FloatRows]) -> None:
+    """The contract of dense encoders: a row a text in order, finite, of the card's width, independent of its neighbors; progress is heard."""
+    texts = ["Neural retrieval", "", "Cooking onion soup slowly " * 40, "信息检索"]
+    rows = encoder.encode_documents(texts)
+    assert rows.shape == (4, encoder.card.dimensions) and rows.dtype == np.float32
+    assert np.isfinite(rows).all()
+    for text, row in zip(texts, rows, strict=True):
+        np.testing.assert_array_equal(encoder.encode_documents([text])[0], row)
+    assert encoder.encode_queries(["a", "b", "c"]).shape == (3, encoder.card.dimensions)
+    assert encoder.encode_documents([]).shape == (0, encoder.card.dimensions)
+    if encoder.card.similarity == "cosine":
+        np.testing.assert_allclose(np.linalg.norm(rows[[0, 2, 3]], axis=1), 1, atol=1e-5)
+    heard: list[Progress] = []
+    encoder.encode_documents(texts, heard.append)
+    assert heard and heard[-1].total == 4
+    assert encoder.fingerprint

@@ -30,7 +30,7 @@ NAME = "anthology"
 def triptych(folder: Path, *words: str) -> tuple[dict[str, object], float]:
     """Run one command; its JSON and its wall seconds."""
     started = time.perf_counter()
-    command = [sys.executable, "-m", "app.cli", "--workspace", str(folder), *words, "--json"]
+    command = [sys.executable, "-m", "app", "--workspace", str(folder), *words, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
     if done.returncode:
