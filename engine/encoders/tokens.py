@@ -14,17 +14,20 @@ from engine.types import Ints
 
 
 class TextTokenizer:
-    """A `tokenizers` tokenizer (Rust) without padding, set to one length limit; safe to use from many threads at once."""
+    """A `tokenizers` tokenizer (Rust) without padding, cut at `max_tokens` or not at all; safe to use from many threads at once."""
 
-    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+    def __init__(self, tokenizer: Any, max_tokens: int | None) -> None:
         tokenizer.no_padding()
-        tokenizer.enable_truncation(max_tokens)
+        if max_tokens is None:
+            tokenizer.no_truncation()
+        else:
+            tokenizer.enable_truncation(max_tokens)
         self.max_tokens = max_tokens
         self.special_tokens = int(tokenizer.num_special_tokens_to_add(False))
         self._tokenizer = tokenizer
 
     @classmethod
-    def load(cls, path: Path, max_tokens: int) -> TextTokenizer:
+    def load(cls, path: Path, max_tokens: int | None) -> TextTokenizer:
         """Open a `tokenizer.json`. Raises WorkspaceDamaged where it cannot be read."""
         from tokenizers import Tokenizer
 
@@ -39,6 +42,16 @@ class TextTokenizer:
     def ids(self, texts: Sequence[str], prompt: str = "") -> list[NDArray[np.int64]]:
         """Token ids of each text, special tokens included, at most `max_tokens`."""
         return [np.array(one.ids, dtype=np.int64) for one in self._tokenizer.encode_batch_fast(prepared(texts, prompt))]
+
+    def count(self, texts: Sequence[str]) -> Ints:
+        """int64 [n]: tokens of each text, special tokens included."""
+        encodings = self._tokenizer.encode_batch_fast(prepared(texts))
+        return np.array([len(one) for one in encodings], dtype=np.int64)
+
+    def starts(self, text: str) -> Ints:
+        """int64 [tokens], ascending: the character at which each token of the text begins; special tokens left out."""
+        encoding = self._tokenizer.encode(prepared([text])[0], add_special_tokens=False)
+        return np.sort(np.array([start for start, _ in encoding.offsets], dtype=np.int64))
 
     def dropped(self, texts: Sequence[str], prompt: str = "") -> Ints:
         """int64 [n]: tokens beyond the limit."""
