@@ -11,6 +11,7 @@ from engine.errors import BadInput
 from engine.readers.base import Reader, ReaderOptions
 from engine.readers.clean import parse_year, unwrap
 from engine.readers.safe_xml import Element, elements, inner_text
+from engine.readers.textfile import decode_head
 from engine.types import Item, Record, Rejected
 
 # Venues of the letters that old ids begin with (https://aclanthology.org/info/ids/). W is any workshop.
@@ -22,7 +23,7 @@ _LETTERS = {
 # New ids carry the venue; these are written in another way than in capitals.
 _NAMES = {"conll": "CoNLL", "semeval": "SemEval", "starsem": "*SEM", "findings": "Findings", "jeptalnrecital": "TALN"}
 _OLD_STYLE = re.compile(r"[A-Z]\d\d")
-_MARK = b"<collection id="
+_MARK = "<collection id="
 
 
 class Anthology(Reader, name="anthology"):
@@ -36,12 +37,12 @@ class Anthology(Reader, name="anthology"):
     @classmethod
     def sniff(cls, path: Path, head: bytes) -> float:
         if path.is_file():
-            return 0.95 if _MARK in head[:2000] else 0.0
+            return 0.95 if _MARK in decode_head(head)[:2000] else 0.0
         visible = sorted(file for file in path.iterdir() if not file.name.startswith("."))
         if not visible or any(file.suffix != ".xml" or not file.is_file() for file in visible):
             return 0.0
         with visible[0].open("rb") as file:
-            return 0.95 if _MARK in file.read(2000) else 0.0
+            return 0.95 if _MARK in decode_head(file.read(2000)) else 0.0
 
     def parse(self, path: Path, options: ReaderOptions, name: str) -> Iterator[Item]:
         if path.is_file():

@@ -19,20 +19,21 @@ def elements(path: Path, tags: tuple[str, ...]) -> Iterator[Element]:
     """
     from lxml import etree
 
-    context = etree.iterparse(
-        str(path), events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
-        remove_comments=True, remove_pis=True,
-    )  # fmt: skip
-    try:
-        checked = False
-        for event, element in context:
-            if not checked:
-                _refuse_entities(element)
-                checked = True
-            if event == "end" and element.tag in tags:
-                yield element
-    except etree.XMLSyntaxError as error:
-        raise BadInput(f"is not well-formed XML: {error.msg}") from None
+    with path.open("rb") as file:
+        context = etree.iterparse(
+            file, events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
+            remove_comments=True, remove_pis=True,
+        )  # fmt: skip
+        try:
+            checked = False
+            for event, element in context:
+                if not checked:
+                    _refuse_entities(element)
+                    checked = True
+                if event == "end" and element.tag in tags:
+                    yield element
+        except etree.XMLSyntaxError as error:
+            raise BadInput(f"is not well-formed XML: {error.msg}") from None
 
 
 def _refuse_entities(element: Element) -> None:

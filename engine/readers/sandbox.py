@@ -43,6 +43,7 @@ __all__ = [
 MEMORY_BYTES = 2_000_000_000
 SECONDS_PER_FILE = 120.0
 _POLL_SECONDS = 0.2
+_START_SECONDS = 60.0  # for the child to start, and to find its next file
 
 
 class _OvertimeError(Exception):
@@ -128,13 +129,14 @@ def _previews(run: _Run, sources: Sequence[Source]) -> Iterator[Preview]:
     items: tuple[Item, ...] = ()
     coming = iter(sources)
     for line in run.lines():
-        if line[0] == "items":
+        if line[0] == "start":
+            run.begin(FileStarted(line[1], line[2], line[3]))
+        elif line[0] == "items":
             items = decode_items(line[1])
         elif line[0] == "preview":
             now = next(coming)
             guesses = tuple(ColumnGuess(*guess) for guess in line[2])
             yield Preview(now.label, now.format, line[1], items, guesses, tuple(line[3]))
-            run.next_file(0)
 
 
 def _sources(paths: Iterable[Path | str | Source]) -> list[Source]:
@@ -179,17 +181,15 @@ class _Run:
         self._overtime = False
         self._words = ""
         self._code: int | None = None
-        self._left = seconds
+        self._left = _START_SECONDS
 
     def events(self) -> Iterator[Event]:
         """Events until the child ends, one way or the other."""
         for line in self.lines():
             kind = line[0]
             if kind == "start":
-                self.current = FileStarted(line[1], line[2], line[3])
-                self.next_file(line[3])
-                self._counts.clear()
-                yield self.current
+                self.begin(FileStarted(line[1], line[2], line[3]))
+                yield FileStarted(line[1], line[2], line[3])
             elif kind == "items" and self.current is not None:
                 batch = Batch(self.current.path, decode_items(line[1]))
                 for item in batch.items:
@@ -198,12 +198,14 @@ class _Run:
             elif kind == "finish":
                 done = self.tally(cleaned=line[3])
                 self.current = None
-                self.next_file(0)
+                self._left = _START_SECONDS
                 yield done
 
-    def next_file(self, size: int) -> None:
-        """Give the next file of `size` bytes its time."""
-        self._left = self._seconds + size / 1e6
+    def begin(self, started: FileStarted) -> None:
+        """Start the clock of a file."""
+        self.current = started
+        self._left = self._seconds + started.bytes / 1e6
+        self._counts.clear()
 
     def tally(self, *, rejected: int = 0, cleaned: dict[str, int] | None = None) -> FileFinished:
         """The counts of the current file so far."""
@@ -291,6 +293,7 @@ def _spawn(errors: IO[bytes], scratch: str) -> subprocess.Popen[bytes]:
         "RAYON_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",
     }
     return subprocess.Popen(
         [sys.executable, "-m", "engine.readers.worker"],

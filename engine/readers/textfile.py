@@ -42,7 +42,7 @@ def is_text(head: bytes) -> bool:
     if encoding_from_head(head) is not None:
         return True
     controls = sum(head.count(code) for code in (*range(0, 9), *range(14, 27), *range(28, 32)))
-    return controls <= 0.002 * len(head)
+    return controls <= 2 + 0.01 * len(head)  # stray control characters are cleaned, not a reason to refuse a text
 
 
 def decode_head(head: bytes) -> str:

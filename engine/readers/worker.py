@@ -76,19 +76,31 @@ def _exit_with_parent() -> None:
 
 
 def limit_memory(memory_bytes: int) -> None:
-    """Cap the address space and lower the priority, where the platform can; the parent's clock works everywhere."""
+    """Cap the memory at `memory_bytes` beyond what is mapped now, and lower the priority, where the platform can.
+
+    The limit is on address space, of which libraries map far more than they touch; hence not counted from zero.
+    The parent's clock works everywhere.
+    """
     if sys.platform == "win32":
         return
     import resource
 
     os.nice(5)
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+    wanted = memory_bytes + _mapped_bytes()
+    wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     try:
         resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     except (ValueError, OSError):
         return  # macOS knows the limit but does not always accept it
+
+
+def _mapped_bytes() -> int:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
 
 
 def _limit_cpu(seconds: float) -> None:
@@ -199,6 +211,7 @@ class _Outbox:
 def _preview(source: Source, options: ReaderOptions, n: int, send: Callable[[bytes], None]) -> None:
     """Send the first items of one source and what its columns would become."""
     items: tuple[Item, ...]
+    send(orjson.dumps(["start", source.label, source.format, source.bytes]) + b"\n")
     title, guesses, available = "", list[list[str]](), list[str]()
     try:
         if source.problem:

@@ -108,7 +108,7 @@ ID  - b1
 T1  - Second
 Y1  - 2001
 UR  - https://x.org/b
-ER  - 
+ER  -
 TY  - JOUR
 TI  - Without end
 """

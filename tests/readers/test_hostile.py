@@ -1,0 +1,225 @@
+"""Files made to harm: bombs, traversal, entities, endless nesting. Each costs itself, within limits, and says so."""
+
+from __future__ import annotations
+
+import resource
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from engine.readers.archive import unpack
+from engine.readers.base import ReaderOptions, detect
+from engine.readers.sandbox import Batch, read_in_child
+from engine.types import Item, Record, Rejected
+from tests.readers import hostile
+from tests.readers.conftest import ReadText
+
+BILLION = "<!DOCTYPE collection [" + '<!ENTITY a0 "lol">' + "".join(
+    f'<!ENTITY a{i} "{f"&a{i - 1};" * 10}">' for i in range(1, 10)
+) + "]>"  # fmt: skip
+
+
+def in_child(
+    *paths: Path, options: ReaderOptions | None = None, memory: int = 1_000_000_000, seconds: float = 20
+) -> list[Item]:
+    events = read_in_child(paths, options, memory_bytes=memory, seconds_per_file=seconds)
+    return [item for event in events if isinstance(event, Batch) for item in event.items]
+
+
+@pytest.fixture
+def small_memory() -> Iterator[None]:
+    """Fail instead of taking the machine along, should a limit not hold in this very process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (12_000_000_000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+pytestmark = pytest.mark.usefixtures("small_memory")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        BILLION,
+        '<!DOCTYPE collection [<!ENTITY x SYSTEM "file:///etc/passwd">]>',
+        '<!DOCTYPE collection [<!ENTITY x SYSTEM "http://127.0.0.1:9/x">]>',
+        '<!DOCTYPE collection [<!ENTITY % p SYSTEM "http://127.0.0.1:9/x.dtd"> %p;]>',
+    ],
+)
+def test_xml_entities_are_refused(read: ReadText, head: str) -> None:
+    body = '<collection id="P17"><volume id="1"><paper id="1"><title>&a9;&x;</title></paper></volume></collection>'
+    began = time.monotonic()
+    (item,) = read("P17.xml", f'<?xml version="1.0"?>{head}{body}')
+    assert isinstance(item, Rejected)
+    assert "XML" in item.reason
+    assert "root:" not in item.reason
+    assert time.monotonic() - began < 2
+
+
+def test_xml_entities_in_utf16_are_refused_too(read: ReadText) -> None:
+    body = '<collection id="P17"><volume id="1"><paper id="1"><title>&a9;</title></paper></volume></collection>'
+    head = '<!DOCTYPE collection [<!ENTITY a9 "lol">]>'
+    (item,) = read("P17.xml", f'<?xml version="1.0" encoding="utf-16"?>{head}{body}'.encode("utf-16"))
+    assert isinstance(item, Rejected)
+    assert item.reason.startswith("declares XML entities")
+
+
+def test_xml_nested_and_in_the_wrong_encoding(read: ReadText) -> None:
+    start = '<collection id="P17"><volume id="1"><paper id="1"><title>'
+    (item,) = read("P17.xml", start + "<b>" * 100_000)
+    assert isinstance(item, Rejected)
+    assert item.reason.startswith("is not well-formed XML")
+    (item,) = read(
+        "P17.xml",
+        b'<?xml version="1.0" encoding="utf-8"?>' + start.encode() + b"caf\xe9</title></paper></volume></collection>",
+    )
+    assert isinstance(item, Rejected)
+    assert item.reason.startswith("is not well-formed XML")
+
+
+def test_zip_slip_links_and_nested_archives(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("docs/a.md", "# Title\n\nBody")
+        archive.writestr("../evil.txt", "evil")
+        archive.writestr("/abs.txt", "evil")
+        archive.writestr("..\\win.txt", "evil")
+        archive.writestr("C:/x.txt", "evil")
+        link = zipfile.ZipInfo("link.txt")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+        archive.writestr("__MACOSX/docs/._a.md", "junk")
+        archive.writestr("inner.zip", _zip_bytes(tmp_path))
+        archive.writestr("raw.bin", bytes(range(256)))
+    items = in_child(path)
+    assert [(item.place, item.reason) for item in items if isinstance(item, Rejected)] == [
+        ("mixed.zip/../evil.txt", "its path leads out of the archive"),
+        ("mixed.zip//abs.txt", "its path leads out of the archive"),
+        ("mixed.zip/..\\win.txt", "its path leads out of the archive"),
+        ("mixed.zip/C:/x.txt", "its path leads out of the archive"),
+        ("mixed.zip/link.txt", "is a link"),
+        ("mixed.zip/inner.zip", "is an archive inside an archive; unpack it first"),
+        ("mixed.zip/raw.bin", "unknown format"),
+    ]
+    assert [item for item in items if isinstance(item, Record)] == [
+        Record("mixed.zip/docs/a.md", "Title", "Body", place="mixed.zip/docs/a.md")
+    ]
+    assert not (tmp_path / "evil.txt").exists()
+    # The reader on its own gives the same items as the child.
+    assert list(detect(path)().read(path)) == items
+
+
+def _zip_bytes(tmp_path: Path) -> bytes:
+    path = tmp_path / "inner.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.txt", "x")
+    return path.read_bytes()
+
+
+def test_zip_bombs_by_ratio_by_lie_and_by_number(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("zeros.txt", "w") as entry:
+        for _ in range(120):
+            entry.write(bytes(1_000_000))
+    (item,) = in_child(path)
+    assert isinstance(item, Rejected)
+    assert item.reason.startswith("would unpack to 120,000,000 bytes from 116,")
+    # The directory at the end claims one byte; the data is the same.
+    lying = path.read_bytes().replace((120_000_000).to_bytes(4, "little"), (1).to_bytes(4, "little"))
+    path.write_bytes(lying)
+    (item,) = in_child(path)
+    assert isinstance(item, Rejected)
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(20):
+            archive.writestr(f"{i}.txt", "x")
+    (item,) = in_child(path, options=ReaderOptions(max_entries=19))
+    assert item == Rejected("bomb.zip", "has 20 entries; the limit is 19.")
+
+
+def test_zip_bytes_are_counted_while_they_are_written(tmp_path: Path) -> None:
+    path, folder = tmp_path / "a.zip", tmp_path / "out"
+    folder.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "x" * 10)
+    assert unpack(path, folder, ReaderOptions(max_expanded_bytes=10), "a.zip") == []
+    assert (folder / "a.txt").read_text() == "x" * 10
+    path.write_bytes(path.read_bytes()[:-30])
+    (item,) = in_child(path)
+    assert isinstance(item, Rejected)
+    assert item.reason.startswith("is not a readable zip archive")
+
+
+def test_an_encrypted_entry_and_one_that_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "some text")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"some text")] ^= 1
+    path.write_bytes(bytes(data))
+    (item,) = in_child(path)
+    assert isinstance(item, Rejected)
+    assert "Bad CRC-32" in item.reason
+
+
+def test_spreadsheet_bomb(tmp_path: Path) -> None:
+    path = hostile.xlsx(tmp_path / "t.xlsx", {"S": [["title"], ["A"]]}, extra={"xl/media/x": bytes(120_000_000)})
+    (item,) = in_child(path)
+    assert isinstance(item, Rejected)
+    assert "would unfold to 120,00" in item.reason
+
+
+def test_parquet_bomb_stops_at_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.parquet"
+    # One string of a megabyte in a dictionary, 1,500 rows that refer to it: 59 KB for 1.5 GB.
+    duckdb.sql(
+        f"COPY (SELECT i AS id, repeat('x', 1000000) AS text FROM range(1500) t(i)) TO '{path}' (FORMAT parquet, DICTIONARY_SIZE_LIMIT 2000000)"
+    )
+    assert path.stat().st_size < 200_000
+    items = in_child(path)
+    records = [item for item in items if isinstance(item, Record)]
+    assert len(records) == 99  # 100 MB less the bytes of the ids
+    assert items[-1] == Rejected(
+        "bomb.parquet row 100", "unfolds to more than 100,000,000 bytes; this row and those after it were not read"
+    )
+
+
+def test_html_with_300k_attributes_ends_within_its_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    attributes = " ".join(f"a{i}=''" for i in range(300_000))
+    path.write_text(f"<html><body><p {attributes}>text</p></body></html>")
+    after = tmp_path / "b.txt"
+    after.write_text("still read")
+    began = time.monotonic()
+    items = in_child(path, after, seconds=2)
+    assert time.monotonic() - began < 12
+    # Quick parsers read it, slow ones run into the limit: both are fine, the next file is read either way.
+    assert items[0] in (
+        Record("a.html", "a", "text", place="a.html"),
+        Rejected("a.html", f"took more than {2 + path.stat().st_size / 1e6:.0f} s"),
+    )
+    assert items[1] == Record("b.txt", "b", "still read", place="b.txt")
+
+
+def test_pdf_flate_bomb_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pdf"
+    path.write_bytes(hostile.pdf([b"BT /F1 1 Tf " + b"(aaaaaaaaaaaaaaaa) Tj " * 12_000_000 + b"ET"], compress=True))
+    after = tmp_path / "z.txt"
+    after.write_text("still read")
+    assert path.stat().st_size < 1_500_000
+    began = time.monotonic()
+    items = in_child(path, after, memory=500_000_000, seconds=2)
+    assert time.monotonic() - began < 10
+    assert isinstance(items[0], Rejected)
+    assert items[0].place == "bomb.pdf"
+    assert items[1] == Record("z.txt", "z", "still read", place="z.txt")
+
+
+def test_yaml_tags_and_html_in_titles_are_only_text(read: ReadText) -> None:
+    (item,) = read("t.csv", 'id,title\n1,"<img src=x onerror=alert(1)> ${alert(1)} =cmd()"\n')
+    assert isinstance(item, Record)
+    assert item.title == "<img src=x onerror=alert(1)> ${alert(1)} =cmd()"
