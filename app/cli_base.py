@@ -152,6 +152,8 @@ def guarded(run: Run, function: Callable[[Run], None]) -> None:
     try:
         function(run)
         sys.stdout.flush()
+    except (typer.Exit, typer.Abort):
+        raise
     except TriptychError as error:
         fail(run.as_json, type(error).__name__, str(error), error.exit_code)
     except KeyboardInterrupt:

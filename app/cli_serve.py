@@ -147,4 +147,5 @@ def _password(run: Run) -> str:
 
 
 def _ready(out: Any, documents: int, added: bool) -> None:
-    out.print(printable(f"{EXAMPLE}: {documents:,} documents, {'added and indexed' if added else 'ready'}."))
+    many = "1 document" if documents == 1 else f"{documents:,} documents"
+    out.print(printable(f"{EXAMPLE}: {many}, {'added and indexed' if added else 'ready'}."))

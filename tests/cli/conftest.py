@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from app.cli import main
+from app.services import Services
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,33 @@ PAPERS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def papers(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A JSON lines file of four documents and a line that is none."""
-    file = tmp_path / "papers.jsonl"
+    file = tmp_path_factory.mktemp("papers") / "papers.jsonl"
     lines = [json.dumps(paper) for paper in PAPERS]
     file.write_text("\n".join([*lines[:2], "{not json", *lines[2:]]), encoding="utf-8")
     return file
+
+
+@pytest.fixture(scope="session")
+def template(papers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose collection "papers" has the index that BM25 needs, and no other."""
+    folder = tmp_path_factory.mktemp("template") / "workspace"
+    with Services(folder) as services:
+        assert services.wait(services.add([str(papers)], "papers", index=False), 60).status == "done"
+        assert services.wait(services.index("papers", services.needed_indexes(["BM25"])), 60).status == "done"
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """Where the commands of a test find or make their workspace."""
+    return tmp_path / "workspace"
+
+
+@pytest.fixture
+def filled(template: Path, workspace: Path) -> Path:
+    """A copy of the template at the place where the commands look."""
+    shutil.copytree(template, workspace)
+    return workspace
