@@ -51,7 +51,7 @@ def export_model(
 
     source: a bundled model's name (exports it again from its original), a sentence-transformers folder, or a name that library resolves.
     about: card texts (name, title, source, revision, licence, training_data, citation) that override what the source tells.
-    samples: texts that set the int8 smoothing and are then compared with the original.
+    samples: texts by which int8 weights are rounded, then compared with the original.
     min_cosine: lowest accepted mean cosine to the original's vectors on `samples`, else nothing is written unless `force`.
     Raises MissingDependency without torch, sentence-transformers or onnx; BadInput on a model that cannot be exported or is not faithful.
     """
@@ -207,8 +207,8 @@ def _card(original: Any, folder: Path, texts: Mapping[str, str], quantise: str) 
             f"{texts['name']} compares vectors by {original.similarity_fn_name!r}; only cosine and dot are supported."
         )
     notes = (
-        "weights int8 per output channel in 7 bits, so that sums do not overflow on AVX2 without VNNI; activations smoothed per channel, "
-        "uint8 per call; embeddings int8 per row; texts run one by one, without a mask"
+        "weights int8 per output channel in [-64, 64], so that sums do not overflow on AVX2 without VNNI, rounded by GPTQ; 1 % of the input "
+        "channels float32; activations smoothed, uint8 per call; embeddings int8 per row; texts run one by one, without a mask"
     )
     return ModelCard.model_validate(
         {

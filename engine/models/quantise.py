@@ -1,156 +1,102 @@
-"""Graph surgery that makes a fused BERT-like ONNX graph small and fast on CPUs: no mask, plain layer norms, int8 weights and embeddings."""
+"""int8 for CPUs: the products with constant matrices of a fused BERT-like graph, and its embedding table, in eight bits.
+
+Rounding weights costs far more than rounding activations, and what it costs is concentrated in few input channels. Therefore
+1. the few channels with outlying activations or weights are multiplied in float32, beside the int8 product (Dettmers et al. 2022, LLM.int8());
+2. activations of the others are smoothed, their outliers moved into the weights (Xiao et al. 2023, SmoothQuant);
+3. weights are rounded one input channel at a time, each compensating the error of those before (Frantar et al. 2023, GPTQ);
+4. the mean error that is left is subtracted (Nagel et al. 2019, data-free quantization).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import BadInput
+from engine.models.graph import decompose_layer_norms, drop_mask, prune, quantise_embeddings, replace
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-SMOOTHING = 0.7  # exponent; 0.5 to 1 all help, see smooth_activations
-MIN_TABLE_ROWS = 1000  # smaller lookup tables (positions, token types) stay float32: their size does not matter
+Floats = NDArray[np.floating[Any]]
+
+LIMIT = 64  # weights in [-64, 64]: a sum of two products then fits 16 bits, which is all that AVX2 without VNNI has
+SMOOTHING = 0.5  # exponent of the smoothing scales
+OUTLIERS_PER_CHANNEL = 1 / 96  # 4 of 384 and 16 of 1,536 input channels stay float32
+ACTIVATION_OUTLIER, WEIGHT_OUTLIER = (
+    3,
+    4,
+)  # multiples of the median and of the root mean square that count as equally outlying
+DAMPING = 0.5  # of the mean diagonal: samples are few, so correlations are trusted little
+BLOCK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How one input of products is treated. scales: smoothing, float32 [channels]; outliers: channels kept float32; inputs: [tokens, channels]."""
+
+    scales: NDArray[np.float32]
+    outliers: NDArray[np.int64]
+    inputs: NDArray[np.float32]
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Channels that the int8 product covers."""
+        kept = np.ones(len(self.scales), dtype=np.bool_)
+        kept[self.outliers] = False
+        return kept
 
 
 def quantise_int8(model: ModelProto, target: Path, samples: Sequence[NDArray[np.int64]]) -> None:
     """Write the int8 version of a fused float32 graph to `target`; `model` is changed on the way. samples: token ids of typical texts.
 
-    Weights of matrix products: int8 per output channel, in 7 bits, because AVX2 processors without VNNI overflow 16-bit sums with 8.
-    Activations: uint8, scaled per call (`quantize_dynamic`). Embedding table: int8 per row. Raises BadInput on a graph without fused attention.
+    Weights are int8 per output channel, activations uint8 per call. Raises BadInput on a graph without fused attention.
     """
-    from onnx import TensorProto, save_model
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnx import save_model
 
     drop_mask(model)
     decompose_layer_norms(model)
-    smooth_activations(model, samples)
+    quantise_products(model, samples)
     quantise_embeddings(model)
-    fused = target.with_suffix(".fused.onnx")
-    save_model(model, fused)
-    try:
-        quantize_dynamic(
-            fused,
-            target,
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            extra_options={"DefaultTensorType": TensorProto.FLOAT},  # types behind fused operators cannot be inferred
-        )
-    finally:
-        fused.unlink()
+    save_model(model, target)
 
 
-def drop_mask(model: ModelProto) -> None:
-    """Remove the attention mask: texts run one by one, so there is no padding to hide, and unmasked attention is faster.
-
-    Raises BadInput where attention was not fused into MultiHeadAttention, so that the mask is used elsewhere.
-    """
-    graph = model.graph
-    for node in graph.node:
-        if node.op_type == "MultiHeadAttention":
-            kept = [
-                name if place not in (4, 5) else "" for place, name in enumerate(node.input)
-            ]  # 4: padding mask, 5: attention bias
-            while kept and not kept[-1]:
-                kept.pop()
-            _replace(node.input, kept)
-    _prune(model)
-    if any("attention_mask" in node.input for node in graph.node):
-        raise BadInput(
-            "int8 export covers BERT-like models whose attention ONNX Runtime can fuse, which this is not; export with quantise='none'."
-        )
-    _replace(graph.input, [item for item in graph.input if item.name != "attention_mask"])
-
-
-def decompose_layer_norms(model: ModelProto) -> None:
-    """Write (Skip)LayerNormalization as primitive operators: measured 25 % faster than the fused kernels on one text."""
+def quantise_products(model: ModelProto, samples: Sequence[NDArray[np.int64]]) -> None:
+    """Replace every product with a constant matrix by its int8 form."""
     from onnx import numpy_helper
 
+    graph = model.graph
+    weights = {item.name: numpy_helper.to_array(item) for item in graph.initializer if len(item.dims) == 2}
+    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    names = list(dict.fromkeys(node.input[0] for node in products))
+    observed = _observe(model, names, samples)
+    users = {name: [weights[node.input[1]] for node in products if node.input[0] == name] for name in names}
+    sources = {name: _treat(observed[name], users[name]) for name in names}
     nodes: list[Any] = []
-    constants: dict[str, Any] = {}
-    for node in model.graph.node:
-        if node.op_type not in ("LayerNormalization", "SkipLayerNormalization"):
+    tensors: dict[str, NDArray[Any]] = {}
+    prepared: set[str] = set()
+    for node in graph.node:
+        if node.op_type != "MatMul" or node.input[1] not in weights:
             nodes.append(node)
             continue
-        epsilon = next((attribute.f for attribute in node.attribute if attribute.name == "epsilon"), 1e-5)
-        name = f"layer_norm_epsilon_{epsilon:.3g}"
-        constants[name] = numpy_helper.from_array(np.array(epsilon, dtype=np.float32), name)
-        nodes.extend(_layer_norm(node, name))
-    _replace(model.graph.node, nodes)
-    model.graph.initializer.extend(constants.values())
-    _prune(model)
+        name = node.input[0]
+        if name not in prepared:
+            prepared.add(name)
+            nodes += _source_nodes(name, sources[name], tensors)
+        nodes += _product_nodes(name, node.output[0], sources[name], weights[node.input[1]], tensors)
+    replace(graph.node, nodes)
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in tensors.items())
+    prune(model)
 
 
-def _layer_norm(node: Any, epsilon: str) -> list[Any]:
-    """The primitive operators equal to one node; inputs: x, [skip,] weight, bias[, bias added to x]."""
-    from onnx.helper import make_node
-
-    output, inputs = node.output[0], list(node.input)
-    nodes: list[Any] = []
-
-    def add(operator: str, arguments: list[str], result: str = "", **attributes: Any) -> str:
-        result = result or f"{output}/{len(nodes)}"
-        nodes.append(make_node(operator, arguments, [result], **attributes))
-        return result
-
-    x = inputs.pop(0)
-    if node.op_type == "SkipLayerNormalization":
-        skip = inputs.pop(0)
-        if len(inputs) > 2 and inputs[2]:
-            x = add("Add", [x, inputs[2]])
-        x = add("Add", [x, skip])
-    centered = add("Sub", [x, add("ReduceMean", [x], axes=[-1], keepdims=1)])
-    variance = add("ReduceMean", [add("Mul", [centered, centered])], axes=[-1], keepdims=1)
-    unit = add("Div", [centered, add("Sqrt", [add("Add", [variance, epsilon])])])
-    add("Add", [add("Mul", [unit, inputs[0]]), inputs[1]], output)
-    return nodes
-
-
-def smooth_activations(model: ModelProto, samples: Sequence[NDArray[np.int64]]) -> None:
-    """Move outliers from activations into weights before both are rounded: x @ W = (x / s) @ (diag(s) W), with s per channel of x.
-
-    s = max(1, a / median(a)) ** SMOOTHING, a = largest |x| of the channel over the samples: only channels that stand out are scaled. Halves the
-    loss of cosine for one multiplication an input. After Xiao et al. (2023), SmoothQuant.
-    """
-    from onnx import numpy_helper
-    from onnx.helper import make_node
-
-    graph = model.graph
-    weights = {item.name: item for item in graph.initializer}
-    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
-    largest = _largest_activations(model, list(dict.fromkeys(node.input[0] for node in products)), samples)
-    scales = {
-        name: np.maximum(1, a / max(float(np.median(a)), 1e-6)).astype(np.float32) ** np.float32(SMOOTHING)
-        for name, a in largest.items()
-    }
-    nodes: list[Any] = []
-    scaled: set[str] = set()
-    for node in graph.node:
-        if node.op_type == "MatMul" and node.input[1] in weights:
-            source, weight = node.input
-            if source not in scaled:
-                scaled.add(source)
-                graph.initializer.append(numpy_helper.from_array(1 / scales[source], f"{source}/smoothing"))
-                nodes.append(make_node("Mul", [source, f"{source}/smoothing"], [f"{source}/smooth"]))
-            matrix = numpy_helper.to_array(weights[weight]) * scales[source][:, None]
-            graph.initializer.append(numpy_helper.from_array(matrix, f"{node.name}/weight"))
-            _replace(node.input, [f"{source}/smooth", f"{node.name}/weight"])
-        nodes.append(node)
-    _replace(graph.node, nodes)
-    _prune(model)
-
-
-def _largest_activations(
+def _observe(
     model: ModelProto, names: list[str], samples: Sequence[NDArray[np.int64]]
 ) -> dict[str, NDArray[np.float32]]:
-    """Largest absolute value of each channel of the named tensors over all samples: name -> float32 [channels]."""
+    """Values of the named tensors over all samples: name -> float32 [tokens, channels]."""
     import onnxruntime
     from onnx import ModelProto, TensorProto
     from onnx.helper import make_tensor_value_info
@@ -159,64 +105,88 @@ def _largest_activations(
     watched.CopyFrom(model)
     watched.graph.output.extend(make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
-    largest: dict[str, NDArray[np.float32]] = {}
-    for ids in samples:
-        for name, value in zip(names, session.run(names, {"input_ids": ids[None]}), strict=True):
-            peak = np.abs(value).max(axis=(0, 1))
-            largest[name] = np.maximum(largest.get(name, peak), peak)
-    return largest
+    runs = [session.run(names, {"input_ids": ids[None]}) for ids in samples]
+    return {name: np.concatenate([values[place][0] for values in runs]) for place, name in enumerate(names)}
 
 
-def quantise_embeddings(model: ModelProto) -> None:
-    """Store large lookup tables as int8 with one scale a row; looked-up rows are expanded to float32."""
-    from onnx import TensorProto, numpy_helper
+def _treat(inputs: NDArray[np.float32], users: list[NDArray[np.float32]]) -> Source:
+    """Choose outliers and smoothing of an input from its observed values and the matrices [channels, outputs] that it is multiplied with."""
+    largest = np.abs(inputs).max(axis=0)
+    relative = largest / max(float(np.median(largest)), 1e-6)
+    heaviest = np.max([np.abs(w / np.sqrt((w**2).mean(axis=0) + 1e-12)).max(axis=1) for w in users], axis=0)
+    outlying = np.maximum(relative / ACTIVATION_OUTLIER, heaviest / WEIGHT_OUTLIER)
+    count = round(len(largest) * OUTLIERS_PER_CHANNEL)
+    outliers = np.sort(np.argsort(-outlying, kind="stable")[:count]).astype(np.int64)
+    return Source(np.maximum(1, relative).astype(np.float32) ** np.float32(SMOOTHING), outliers, inputs)
+
+
+def _source_nodes(name: str, source: Source, tensors: dict[str, NDArray[Any]]) -> list[Any]:
+    """Smoothing (zero for outliers), quantization, and the outliers on their own."""
     from onnx.helper import make_node
 
-    graph = model.graph
-    tables = {item.name: item for item in graph.initializer if len(item.dims) == 2 and item.dims[0] >= MIN_TABLE_ROWS}
-    nodes: list[Any] = []
-    for node in graph.node:
-        if node.op_type != "Gather" or node.input[0] not in tables:
-            nodes.append(node)
-            continue
-        name, indexes, output = node.input[0], node.input[1], node.output[0]
-        if f"{name}/int8" not in {item.name for item in graph.initializer}:
-            rows, scales = _int8_rows(numpy_helper.to_array(tables[name]))
-            graph.initializer.extend(
-                [numpy_helper.from_array(rows, f"{name}/int8"), numpy_helper.from_array(scales, f"{name}/scale")]
-            )
-        nodes += [
-            make_node("Gather", [f"{name}/int8", indexes], [f"{output}/int8"]),
-            make_node("Cast", [f"{output}/int8"], [f"{output}/float"], to=TensorProto.FLOAT),
-            make_node("Gather", [f"{name}/scale", indexes], [f"{output}/scale"]),
-            make_node("Mul", [f"{output}/float", f"{output}/scale"], [output]),
-        ]
-    _replace(graph.node, nodes)
-    _prune(model)
+    tensors[f"{name}/smoothing"] = np.where(source.kept, 1 / source.scales, 0).astype(np.float32)
+    nodes = [
+        make_node("Mul", [name, f"{name}/smoothing"], [f"{name}/smooth"]),
+        make_node("DynamicQuantizeLinear", [f"{name}/smooth"], [f"{name}/uint8", f"{name}/scale", f"{name}/zero"]),
+    ]
+    if len(source.outliers):
+        tensors[f"{name}/outliers"] = source.outliers
+        nodes.append(make_node("Gather", [name, f"{name}/outliers"], [f"{name}/outlying"], axis=-1))
+    return nodes
 
 
-def _int8_rows(table: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """int8 [n, d] and float32 [n, 1] whose product is the table to within half a step of each row's scale."""
-    scales = np.abs(table).max(axis=1, keepdims=True).astype(np.float32) / 127
+def _product_nodes(
+    name: str, output: str, source: Source, weight: NDArray[np.float32], tensors: dict[str, NDArray[Any]]
+) -> list[Any]:
+    """The int8 product, scaled back, plus its mean error, plus the outliers' product."""
+    from onnx import TensorProto
+    from onnx.helper import make_node
+
+    smooth = weight * (source.scales * source.kept)[:, None]
+    inputs = source.inputs * (source.kept / source.scales)
+    rounded, scales = round_weights(smooth, inputs)
+    tensors[f"{output}/int8"] = rounded
+    tensors[f"{output}/scales"] = scales
+    tensors[f"{output}/zero"] = np.zeros(len(scales), dtype=np.int8)
+    tensors[f"{output}/error"] = (inputs.mean(axis=0) @ (smooth - rounded * scales)).astype(np.float32)
+    total = output if not len(source.outliers) else f"{output}/covered"
+    nodes = [
+        make_node(
+            "MatMulInteger", [f"{name}/uint8", f"{output}/int8", f"{name}/zero", f"{output}/zero"], [f"{output}/int32"]
+        ),
+        make_node("Cast", [f"{output}/int32"], [f"{output}/float"], to=TensorProto.FLOAT),
+        make_node("Mul", [f"{name}/scale", f"{output}/scales"], [f"{output}/step"]),
+        make_node("Mul", [f"{output}/float", f"{output}/step"], [f"{output}/scaled"]),
+        make_node("Add", [f"{output}/scaled", f"{output}/error"], [total]),
+    ]
+    if len(source.outliers):
+        tensors[f"{output}/outlying"] = weight[source.outliers]
+        nodes.append(make_node("MatMul", [f"{name}/outlying", f"{output}/outlying"], [f"{output}/beside"]))
+        nodes.append(make_node("Add", [total, f"{output}/beside"], [output]))
+    return nodes
+
+
+def round_weights(weight: Floats, inputs: Floats) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Integers in [-64, 64], [channels, outputs], and scales [outputs] whose product keeps `inputs @ weight` close (GPTQ, blocked).
+
+    inputs: [tokens, channels]; only their deviations count, since the mean error is subtracted afterwards.
+    """
+    scales = (np.abs(weight).max(axis=0) / LIMIT).astype(np.float32)
     scales[scales == 0] = 1
-    return np.rint(table / scales).astype(np.int8), scales
-
-
-def _prune(model: ModelProto) -> None:
-    """Drop nodes and initializers that no output depends on."""
-    graph = model.graph
-    needed = {output.name for output in graph.output}
-    nodes = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            nodes.append(node)
-    _replace(graph.node, nodes[::-1])
-    _replace(graph.initializer, [item for item in graph.initializer if item.name in needed])
-
-
-def _replace(repeated: Any, items: list[Any]) -> None:
-    """Assign to a protobuf repeated field."""
-    kept = list(items)
-    del repeated[:]
-    repeated.extend(kept)
+    centered = (inputs - inputs.mean(axis=0)).astype(np.float64)
+    hessian = centered.T @ centered / len(centered)
+    channels = len(hessian)
+    hessian[np.diag_indices(channels)] += DAMPING * max(float(np.diag(hessian).mean()), 1e-12)
+    inverse = np.linalg.cholesky(np.linalg.inv(hessian)).T
+    left = weight.astype(np.float64)
+    rounded = np.zeros(left.shape, dtype=np.int8)
+    for start in range(0, channels, BLOCK):
+        stop = min(start + BLOCK, channels)
+        errors = np.zeros((stop - start, left.shape[1]))
+        for row in range(start, stop):
+            rounded[row] = np.clip(np.rint(left[row] / scales), -LIMIT, LIMIT)
+            error = (left[row] - rounded[row] * scales) / inverse[row, row]
+            errors[row - start] = error
+            left[row + 1 : stop] -= np.outer(inverse[row, row + 1 : stop], error)
+        left[stop:] -= inverse[start:stop, stop:].T @ errors
+    return rounded, scales

@@ -1,0 +1,75 @@
+"""A model folder small enough to compute by hand: each word is a row of a table, and the graph returns the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from engine.models.card import ModelCard, describe_file, write_card
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "green", "blue", "query:", "passage:"]
+TABLE: NDArray[np.float32] = np.array(
+    [[50, 50], [7, 7], [1, 0], [0, 1], [4, 0], [0, 4], [4, 4], [8, 0], [0, 8]], dtype=np.float32
+)
+"""Token states by id: [PAD] would spoil any pooling that does not leave it out."""
+
+
+def write_tokenizer(path: Path, special: bool = True) -> None:
+    """White-space words; [CLS] … [SEP] around them unless `special` is false."""
+    tokenizer = Tokenizer(models.WordLevel({word: row for row, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if special:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        )
+    tokenizer.save(str(path))
+
+
+def write_graph(path: Path, mask: bool, batch_effect: bool = False, table: NDArray[np.float32] = TABLE) -> None:
+    """token_embeddings = table[input_ids], plus the number of texts in the call where `batch_effect` is set."""
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])
+    inputs = [ids, helper.make_tensor_value_info("attention_mask", TensorProto.INT64, ["batch", "tokens"])][: 1 + mask]
+    nodes = [helper.make_node("Gather", ["table", "input_ids"], ["rows"])]
+    if batch_effect:
+        nodes += [
+            helper.make_node("Shape", ["input_ids"], ["shape"], start=0, end=1),
+            helper.make_node("Cast", ["shape"], ["size"], to=TensorProto.FLOAT),
+            helper.make_node("Add", ["rows", "size"], ["token_embeddings"]),
+        ]
+    else:
+        nodes.append(helper.make_node("Identity", ["rows"], ["token_embeddings"]))
+    output = helper.make_tensor_value_info("token_embeddings", TensorProto.FLOAT, ["batch", "tokens", table.shape[1]])
+    graph = helper.make_graph(nodes, "tiny", inputs, [output], [numpy_helper.from_array(table, "table")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def write_model(folder: Path, *, mask: bool = True, special: bool = True, batch_effect: bool = False, **card: Any) -> Path:
+    """A model folder; keyword arguments override the card's fields (pooling mean, similarity dot, 8 tokens)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tokenizer(folder / "tokenizer.json", special)
+    write_graph(folder / "model.onnx", mask, batch_effect, card.pop("table", TABLE))
+    return rewrite_card(folder, **card)
+
+
+def rewrite_card(folder: Path, **card: Any) -> Path:
+    """Write a card that matches the files as they are."""
+    fields: dict[str, Any] = {
+        "name": "tiny",
+        "title": "Tiny",
+        "source": "made by the test",
+        "revision": "1",
+        "licence": "CC0-1.0",
+        "dimensions": 2,
+        "max_tokens": 8,
+        "similarity": "dot",
+        "pooling": "mean",
+        "files": {name: describe_file(folder / name) for name in ("model.onnx", "tokenizer.json")},
+    }
+    write_card(folder, ModelCard.model_validate(fields | card))
+    return folder
