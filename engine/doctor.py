@@ -46,6 +46,7 @@ def check(folder: Path | str, workspace: Workspace | None = None) -> list[Findin
             ]
         return [*findings, Finding("note", what, "It becomes a workspace when you add documents to it.")]
     try:
+        findings += _length(folder)
         with Workspace.open(folder, read_only=True) as opened:
             return findings + list(_contents(opened))
     except WorkspaceInUse as error:
@@ -92,6 +93,25 @@ def _folder(folder: Path) -> Iterator[Finding]:
             "note",
             f"{len(kept)} file(s) in quarantine: {', '.join(kept[:5])}",
             "Delete them when you no longer need them.",
+        )
+
+
+def _length(folder: Path) -> Iterator[Finding]:
+    """A database file that was cut can open and answer until the missing part is touched, so its length is compared with its block count."""
+    database = folder / recovery.DATABASE_NAME
+    if (folder / recovery.WAL_NAME).exists():
+        return  # blocks that only the write-ahead log knows of may not be in the file yet
+    connection = recovery.open_read_only(folder)
+    try:
+        block, blocks = connection.execute("SELECT block_size, total_blocks FROM pragma_database_size()").fetchall()[0]
+    finally:
+        connection.close()
+    size = database.stat().st_size
+    if size < blocks * block:
+        yield Finding(
+            "error",
+            f"{database.name} has {size:,} bytes and should have at least {blocks * block:,}: it was cut",
+            "Restore it from a backup.",
         )
 
 

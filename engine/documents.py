@@ -296,8 +296,11 @@ class DocumentStore(Browsing, QuerySets):
             wanted=pl.DataFrame({"doc_no": np.unique(np.asarray(doc_nos, dtype=np.int64))}),
         )
 
-    def unit_texts(self, collection_id: str, unit: Unit, numbers: Ints) -> list[str]:
-        """ "title. text" of documents or passages, in the order asked. Raises NotFound when a number is not live."""
+    def unit_texts(self, collection_id: str, unit: Unit, numbers: Ints, *, absent: str | None = None) -> list[str]:
+        """What is indexed of documents or passages (title + ". " + text), in the order asked; `absent` stands for those that are not live.
+
+        Raises NotFound when a number is not live and there is no `absent`.
+        """
         numbers = np.asarray(numbers, dtype=np.int64)
         joined = "CASE WHEN d.title = '' THEN {0} WHEN {0} = '' THEN d.title ELSE d.title || '. ' || {0} END"
         if unit == "document":
@@ -306,15 +309,21 @@ class DocumentStore(Browsing, QuerySets):
             expression = joined.format("substring(d.text, p.start_char + 1, p.end_char - p.start_char)")
             tables, key = "passages p JOIN documents d ON d.doc_no = p.doc_no", "p.passage_no"
         found = self._db.query(
-            f"SELECT {expression} AS unit_text FROM wanted w JOIN {tables} ON w.number = {key} WHERE {key} BETWEEN ? AND ? AND d.collection_id = ? ORDER BY w.place",
+            f"SELECT w.place, {expression} AS unit_text FROM wanted w JOIN {tables} ON w.number = {key} "
+            f"WHERE {key} BETWEEN ? AND ? AND d.collection_id = ? ORDER BY w.place",
             [*_span(numbers), collection_id],
             wanted=pl.DataFrame({"number": numbers, "place": np.arange(len(numbers))}),
-        )["unit_text"].to_list()
-        if len(found) != len(numbers):
-            raise NotFound(
-                f"{len(numbers) - len(found)} of {len(numbers)} {unit}s asked for are no longer stored; take a new snapshot."
-            )
-        return found
+        )
+        texts: list[str] = found["unit_text"].to_list()
+        missing = len(numbers) - len(texts)
+        if not missing:
+            return texts
+        if absent is None:
+            raise NotFound(f"{missing} of {len(numbers)} {unit}s asked for are no longer stored; take a new snapshot.")
+        filled = [absent] * len(numbers)
+        for place, text in zip(found["place"], texts, strict=True):
+            filled[place] = text
+        return filled
 
     def content_hash(self, collection_id: str) -> str:
         """sha256 (hex) over the sorted (doc_id, content_hash) pairs: equal hashes mean equal collections, however they were added."""

@@ -93,6 +93,17 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _seal(folder: Path) -> list[dict[str, Any]]:
+    """Flush every file and say what it holds."""
+    files = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
+        _sync(path)
+        files.append(
+            {"name": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        )
+    return files
+
+
 class Generations:
     """The published indexes of a workspace and the builds under way."""
 
@@ -137,7 +148,7 @@ class Generations:
     ) -> Generation:  # fmt: skip
         """See `Build.publish`."""
         with self._db.translated(f"the {build.kind} index"):
-            files = self._seal(build.folder)
+            files = _seal(build.folder)
             about = {
                 "generation_id": build.generation_id, "collection_id": build.collection_id, "kind": build.kind, "params": dict(params),
                 "fingerprint": fingerprint, "revision": revision, "rows": rows, "dim": dim, "versions": dict(versions or library_versions()),
@@ -184,17 +195,6 @@ class Generations:
                  file_sha256(target / MANIFEST), canonical(about["details"])],
             ).fetchall()  # fmt: skip
         return old
-
-    @staticmethod
-    def _seal(folder: Path) -> list[dict[str, Any]]:
-        """Flush every file and say what it holds."""
-        files = []
-        for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
-            _sync(path)
-            files.append(
-                {"name": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": file_sha256(path)}
-            )
-        return files
 
     def abandon(self, build: Build) -> None:
         """See `Build.abandon`."""

@@ -33,8 +33,8 @@ class StoredUnits:
         return self._snapshot.doc_nos if self._unit == "document" else self._snapshot.passage_nos
 
     def texts(self, numbers: Ints) -> list[str]:
-        """ "title. text" of each unit. Raises NotFound when one was deleted after the snapshot."""
-        return self._documents.unit_texts(self._snapshot.collection_id, self._unit, numbers)
+        """Title and text of each unit; "" for one that was deleted after the snapshot, whose row no search will return."""
+        return self._documents.unit_texts(self._snapshot.collection_id, self._unit, numbers, absent="")
 
     def encoder(self, model: str) -> Encoder[FloatRows]:
         """The encoder of a bundled or cached model. Raises NotFound."""
@@ -83,11 +83,7 @@ def build_index(
     if opened is None and previous is not None:
         generations.drop(previous.generation_id)
         previous = None
-    if (
-        previous is not None
-        and previous.revision == snapshot.revision
-        and _fingerprint(spec, source) in (None, previous.fingerprint)
-    ):
+    if previous is not None and _is_current(previous, spec, source, snapshot):
         return previous
     build = generations.begin(collection_id, spec.kind, params, job_id)
     try:
@@ -102,18 +98,18 @@ def build_index(
         raise
 
 
+def _is_current(previous: Generation, spec: IndexSpec, source: StoredUnits, snapshot: Snapshot) -> bool:
+    """Whether building again would give the same."""
+    same_documents = previous.revision == snapshot.revision
+    return same_documents and previous.fingerprint == spec.expected_fingerprint(source.encoder)
+
+
 def _open_previous(workspace: Workspace, spec: IndexSpec, previous: Generation) -> OpenIndex | None:
     """The generation to take rows from; None when it is damaged or of another make, so that everything is built anew."""
     try:
         return spec.open(workspace.generations.open_folder(previous))
     except (WorkspaceDamaged, IndexNotReady):
         return None
-
-
-def _fingerprint(spec: IndexSpec, source: StoredUnits) -> str | None:
-    """What the vectors would be made by now; None for indexes without vectors, which check their analyzer when they open."""
-    model = getattr(spec, "model", None)
-    return None if model is None else source.encoder(model).fingerprint
 
 
 def _settle(workspace: Workspace, build: Build, error: BaseException, job_id: str) -> None:

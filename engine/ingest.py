@@ -117,14 +117,17 @@ class Ingest:
 
     def run(self) -> list[File]:
         """Read and store what is left; returns all files as they stand afterwards. Raises Halted, StorageFull, BadInput."""
-        self._running(Progress("add", self._sum("items_done"), None, "documents"))
         sources = expand(self._running.job.params["paths"])
         if not sources:
             raise BadInput("There is nothing to add: no file was given, or the folders are empty.")
         self._bytes = sum(source.bytes for source in sources)
         stamps = {source.label: _stamp(source.path) for source in sources}
-        done = [label for label, file in self._files.items() if file.status != "reading"]
-        events = read_in_child(sources, self._options, should_stop=self._running.halted, skip=done)
+        done = {label for label, file in self._files.items() if file.status != "reading"}
+        left = [source for source in sources if source.format == "zip" or source.label not in done]
+        self._report()
+        if not left:
+            return list(self._files.values())
+        events = read_in_child(left, self._options, should_stop=self._running.halted, skip=done)
         try:
             for event in events:
                 self._take(event, sources, stamps)
@@ -143,8 +146,8 @@ class Ingest:
             self._start(event, _stamp_of(event, sources, stamps))
             return
         file = self._files[event.path]
-        self._touched.add(file.label)
         if isinstance(event, FileFinished):
+            self._touched.add(file.label)
             file.status = "done"  # with its last items, which may still wait to be stored
             self._cleaned.update(event.cleaned or {})
         for item in event.items if isinstance(event, Batch) else ():
@@ -152,6 +155,7 @@ class Ingest:
                 file.skip -= 1
                 continue
             self._pending.append((file, item))
+            self._touched.add(file.label)
             self._chars += len(item.text) if isinstance(item, Record) else 0
             if (
                 len(self._pending) >= BATCH_ITEMS
@@ -201,6 +205,9 @@ class Ingest:
             _count_others(pending)
             self._store_rejections(cursor, rejected)
             self._journal(cursor, [self._files[label] for label in sorted(touched)], rejected)
+            cursor.execute(
+                "UPDATE jobs SET counts = ?::JSON WHERE job_id = ?", [json.dumps(self._summed()), self._job_id]
+            ).fetchall()
         self._flushed = time.monotonic()
         self._report()
 
@@ -251,14 +258,18 @@ class Ingest:
     def _sum(self, name: str) -> int:
         return sum(file.counts[name] for file in self._files.values())
 
-    def _report(self) -> None:
-        """Sum up, and tell how far the job is. The total is estimated from the bytes of the files that are finished."""
+    def _summed(self) -> dict[str, Any]:
+        """What the job's counts say."""
         files = self._files.values()
-        finished = [file for file in files if file.status != "reading"]
-        self._running.counts |= {name: self._sum(name) for name in COUNTED}
-        self._running.counts |= {"files": len(finished), "failed_files": sum(file.status == "failed" for file in files)}
-        if self._cleaned:
-            self._running.counts["cleaned"] = dict(self._cleaned)
+        counts: dict[str, Any] = {name: self._sum(name) for name in COUNTED}
+        counts["files"] = sum(file.status != "reading" for file in files)
+        counts["failed_files"] = sum(file.status == "failed" for file in files)
+        return counts | ({"cleaned": dict(self._cleaned)} if self._cleaned else {})
+
+    def _report(self) -> None:
+        """Tell how far the job is. The total is estimated from the bytes of the files that are finished."""
+        self._running.counts |= self._summed()
+        finished = [file for file in self._files.values() if file.status != "reading"]
         read, items = sum(file.size for file in finished), sum(file.counts["items_done"] for file in finished)
         done = self._sum("items_done")
         total = max(done, round(items * self._bytes / read)) if read and items else None

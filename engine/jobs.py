@@ -29,6 +29,9 @@ FINISHED = ("done", "failed", "cancelled")
 _AFTER: dict[str, Status] = {"pause": "paused", "cancel": "cancelled", "stop": "interrupted"}
 _WRITE_EVERY, _WINDOW = 0.5, 20.0  # seconds between progress rows; seconds that the rate is measured over
 _COLUMNS = "j.job_id, j.kind, j.collection_id, c.name, j.params, j.status, j.phase, j.done, j.total, j.unit, j.error, j.counts, j.created_at, j.started_at, j.finished_at"
+_FILE_COLUMNS = (
+    "source", "status", "items_done", "added", "changed", "unchanged", "duplicate", "rejected", "queries", "judgments", "error",
+)  # fmt: skip
 log = logging.getLogger(__name__)
 
 
@@ -150,6 +153,8 @@ class Jobs:
         self._running: Running | None = None
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._unstored: dict[str, tuple[Status, str]] = {}
+        """How jobs ended whose rows could not be written, because the disk is full; the next start resumes them."""
 
     # commands
 
@@ -243,41 +248,37 @@ class Jobs:
     def _view(self, row: tuple[Any, ...]) -> Job:
         job_id, status, phase, done, total, unit = row[0], row[5], row[6], row[7], row[8], row[9]
         running, rate, counts = self._running, None, json.loads(row[11])
+        error = row[10]
+        if status == "running" and job_id in self._unstored:
+            status, error = self._unstored[job_id]
+        elif status == "running" and self._db.read_only:
+            status = "interrupted"  # whoever ran it is gone, or this process could not have opened the database
         if running is not None and running.job.job_id == job_id and status == "running":
             progress, rate = running.progress, running.rate()
             phase, done, total, unit = progress.phase, progress.done, progress.total, progress.unit
             counts = dict(running.counts)
         eta = (total - done) / rate if rate and total is not None else None
-        names = (
-            "source",
-            "status",
-            "items_done",
-            "added",
-            "changed",
-            "unchanged",
-            "duplicate",
-            "rejected",
-            "queries",
-            "judgments",
-            "error",
-        )
         files = self._db.rows(
-            f"SELECT {', '.join(names)} FROM job_files WHERE job_id = ? ORDER BY ordinal LIMIT 500", [job_id]
+            f"SELECT {', '.join(_FILE_COLUMNS)} FROM job_files WHERE job_id = ? ORDER BY ordinal LIMIT 500", [job_id]
         )
         return Job(
-            job_id, row[1], row[2], row[3] or "", json.loads(row[4]), status, phase, done, total, unit, row[10], counts, row[12], row[13], row[14],
-            rate, eta, tuple(dict(zip(names, file, strict=True)) for file in files),
+            job_id, row[1], row[2], row[3] or "", json.loads(row[4]), status, phase, done, total, unit, error, counts, row[12], row[13], row[14],
+            rate, eta, tuple(dict(zip(_FILE_COLUMNS, file, strict=True)) for file in files),
         )  # fmt: skip
 
     # the worker
 
     def recover(self, resume: bool) -> int:
         """At the start: jobs that were running when the program ended are interrupted; with `resume` they are queued again. Returns how many."""
-        with self._db.write("taking up interrupted jobs") as cursor:
-            cursor.execute("UPDATE jobs SET status = 'interrupted' WHERE status = 'running'").fetchall()
-            count = int(cursor.execute("SELECT count(*) FROM jobs WHERE status = 'interrupted'").fetchall()[0][0])
-            if resume:
-                cursor.execute("UPDATE jobs SET status = 'queued' WHERE status = 'interrupted'").fetchall()
+        found = self._db.rows("SELECT count(*) FROM jobs WHERE status IN ('running', 'interrupted')")
+        count = int(found[0][0])
+        if count:
+            status = "queued" if resume else "interrupted"
+            self._db.execute(
+                "taking up interrupted jobs",
+                "UPDATE jobs SET status = ? WHERE status IN ('running', 'interrupted')",
+                [status],
+            )
         if resume and self._next() is not None:
             self._wake()
         return count
@@ -327,8 +328,8 @@ class Jobs:
                 self.store_progress(job.job_id, running.progress)
                 self._set(job.job_id, status, error, running.counts)
             except TriptychError as problem:
-                # The disk is full, or the database is gone: the row still says "running", and the next start resumes the job.
                 log.error("the end of job %s (%s) could not be stored: %s", job.job_id, status, problem)
+                self._unstored[job.job_id] = (status, error or str(problem))
             self._running = None
             self._changed.notify_all()
 
@@ -357,6 +358,7 @@ class Jobs:
                 if status != "failed":
                     cursor.execute("DELETE FROM job_seen WHERE job_id = ?", [job_id]).fetchall()
         with self._changed:
+            self._unstored.pop(job_id, None)
             self._changed.notify_all()
 
     def close(self) -> None:

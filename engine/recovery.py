@@ -116,9 +116,11 @@ def open_writable(folder: Path, log: WriteLog) -> tuple[DuckDBPyConnection, list
     """
     database, wal = folder / DATABASE_NAME, folder / WAL_NAME
     entries = log.entries()
-    if not database.exists() and (wal.exists() or any(entry.seq for entry in entries)):
+    empty = not database.exists() or not database.stat().st_size
+    if empty and (wal.exists() or any(entry.seq for entry in entries)):
+        found = "is empty in" if database.exists() else "is missing from"
         raise WorkspaceDamaged(
-            f"{database} is missing from a workspace that has been used. Restore it from a backup, or choose another folder."
+            f"{database} {found} a workspace that has been used. Restore it from a backup, or choose another folder."
         )
     clean = not wal.exists() and (not entries or entries[-1].clean)
     kept = set_aside(wal, copy=True) if wal.exists() and wal.stat().st_size else None

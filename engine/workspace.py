@@ -20,7 +20,7 @@ import polars as pl
 
 from engine.database import Database
 from engine.documents import DocumentStore
-from engine.errors import BadInput, NotFound, WorkspaceDamaged
+from engine.errors import BadInput, NotFound, StorageFull, WorkspaceDamaged
 from engine.generations import Generations
 from engine.jobs import Jobs
 from engine.locking import WorkspaceLock
@@ -79,7 +79,13 @@ class Workspace(Shelf):
         `notices` tells what recovery did. Raises WorkspaceInUse, WorkspaceDamaged, ReadOnly, StorageFull.
         """
         folder = Path(folder).expanduser().absolute()
-        if folder.exists() and not folder.is_dir():
+        try:
+            is_file = folder.exists() and not folder.is_dir()
+        except OSError as error:
+            raise BadInput(
+                f"{folder} cannot be reached: {error.strerror}. Check its permissions, or choose another folder."
+            ) from error
+        if is_file:
             raise BadInput(f"{folder} is a file; a workspace is a folder.")
         if read_only:
             return cls(folder, Database(folder, read_only=True), None)
@@ -104,7 +110,11 @@ class Workspace(Shelf):
 
     def _recover(self, resume_jobs: bool) -> None:
         """Settle what an earlier session left: interrupted jobs, orphaned folders."""
-        interrupted = self.jobs.recover(resume_jobs)
+        try:
+            interrupted = self.jobs.recover(resume_jobs)
+        except StorageFull as error:
+            self.notices.append(f"{error} Interrupted jobs wait until then.")
+            interrupted = 0
         if interrupted:
             self.notices.append(
                 f"{interrupted} interrupted job(s) "

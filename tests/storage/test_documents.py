@@ -35,7 +35,9 @@ def test_content_hash_is_sha256_of_canonical_json():
     record = Record("a", "T", "é", ("X",), 1999, "V", "u", {"b": 1, "a": [2]})
     text = '["T","é",["X"],1999,"V","u"]' + '{"a":[2],"b":1}'
     assert content_hash(record) == hashlib.sha256(text.encode()).hexdigest()
-    assert content_hash(Record("other", "T", "é", ("X",), 1999, "V", "u", {"a": [2], "b": 1}, "elsewhere")) == content_hash(record)
+    assert content_hash(
+        Record("other", "T", "é", ("X",), 1999, "V", "u", {"a": [2], "b": 1}, "elsewhere")
+    ) == content_hash(record)
 
 
 def test_added_changed_unchanged(workspace, papers, make):
@@ -102,7 +104,12 @@ def test_deleted_document_is_gone_after_reopening(tmp_path, make):
     ],
 )
 def test_duplicates_within_a_batch(workspace, papers, make, policy, expected, title, reasons):
-    batch = [make(1, title="first", place="p1"), make(1, title="second", place="p2"), make(2), make(1, title="third", place="p3")]
+    batch = [
+        make(1, title="first", place="p1"),
+        make(1, title="second", place="p2"),
+        make(2),
+        make(1, title="third", place="p3"),
+    ]
     result = workspace.documents.upsert(papers.collection_id, batch, "f", duplicates=policy)
     assert counts(result) == expected
     assert [rejected.place for rejected in result.rejected] == reasons
@@ -111,13 +118,21 @@ def test_duplicates_within_a_batch(workspace, papers, make, policy, expected, ti
 
 
 @pytest.mark.parametrize(
-    ("policy", "expected", "title"), [("replace", (1, 0, 0, 2, 0), "again"), ("keep", (1, 0, 0, 2, 0), "Title 1"), ("error", (1, 0, 0, 0, 2), "Title 1")]
+    ("policy", "expected", "title"),
+    [
+        ("replace", (1, 0, 0, 2, 0), "again"),
+        ("keep", (1, 0, 0, 2, 0), "Title 1"),
+        ("error", (1, 0, 0, 0, 2), "Title 1"),
+    ],
 )
 def test_duplicates_across_batches_of_one_job(workspace, papers, make, policy, expected, title):
     store, cid = workspace.documents, papers.collection_id
     store.upsert(cid, [make(1, title="from an earlier job"), make(2)], "f")
     assert counts(store.upsert(cid, [make(1), make(2)], "f", duplicates=policy, job_id="j")) == (0, 1, 1, 0, 0)
-    assert counts(store.upsert(cid, [make(1, title="again"), make(2), make(3)], "g", duplicates=policy, job_id="j")) == expected
+    assert (
+        counts(store.upsert(cid, [make(1, title="again"), make(2), make(3)], "g", duplicates=policy, job_id="j"))
+        == expected
+    )
     assert store.fetch(cid, ["d1"])["title"].item() == title
     assert counts(store.upsert(cid, [make(2)], "g", duplicates=policy, job_id="another")) == (0, 0, 1, 0, 0)
 
@@ -159,7 +174,11 @@ def test_passage_offsets_count_characters_not_bytes(workspace, papers, make):
     text = "é🤦🏼x日本"
     workspace.documents.upsert(papers.collection_id, [make(1, title="", text=text)], "f", chunker=ThirdsChunker())
     snapshot = workspace.documents.snapshot(papers.collection_id)
-    assert workspace.documents.unit_texts(papers.collection_id, "passage", snapshot.passage_nos) == [text[0:2], text[2:4], text[4:6]]
+    assert workspace.documents.unit_texts(papers.collection_id, "passage", snapshot.passage_nos) == [
+        text[0:2],
+        text[2:4],
+        text[4:6],
+    ]
 
 
 def test_unit_texts_of_documents_without_title_or_text(workspace, papers, make):
@@ -203,7 +222,15 @@ def test_facets(workspace, papers, make):
     ]  # fmt: skip
     assert store.facets(cid, ["year"], np.array([2, 3])).rows() == [("year", "2001", 1), ("year", "2002", 1)]
     assert store.facets(cid, ["year"], np.array([], dtype=np.int64)).rows() == []
-    assert store.fields(cid) == ("year", "venue", "source", "authors", "metadata.a/b", "metadata.pages", "metadata.tags")
+    assert store.fields(cid) == (
+        "year",
+        "venue",
+        "source",
+        "authors",
+        "metadata.a/b",
+        "metadata.pages",
+        "metadata.tags",
+    )
     for field in ("text", "metadata.", "year; DROP TABLE documents", "content_hash"):
         with pytest.raises(BadInput, match="Fields: year, venue, source, authors"):
             store.facets(cid, [field])
@@ -237,7 +264,9 @@ def test_filter(workspace, papers, make, filters, numbers):
     assert (found - 1).tolist() == numbers
 
 
-@pytest.mark.parametrize("filters", [{"text": ["x"]}, {"year": (1, 2, 3)}, {"year": {"from": 1}}, {"year": ("a", None)}])
+@pytest.mark.parametrize(
+    "filters", [{"text": ["x"]}, {"year": (1, 2, 3)}, {"year": {"from": 1}}, {"year": ("a", None)}]
+)
 def test_unusable_filters(workspace, papers, filters):
     with pytest.raises(BadInput):
         workspace.documents.filter(papers.collection_id, filters)
@@ -284,15 +313,24 @@ OPERATIONS = st.lists(
 @given(operations=OPERATIONS)
 def test_any_sequence_of_operations_matches_a_dictionary(workspace, operations):
     """The store agrees with a plain dict, numbers only grow, and a number always means the same content."""
-    cid = workspace.create_collection(f"c{workspace.query('SELECT count(*) AS n FROM collections').item()}").collection_id
+    cid = workspace.create_collection(
+        f"c{workspace.query('SELECT count(*) AS n FROM collections').item()}"
+    ).collection_id
     model: dict[str, str] = {}
     contents: dict[int, tuple[str, str]] = {}
     for operation, values in operations:
         if operation == "upsert":
             result = workspace.documents.upsert(cid, [Record(f"d{n}", text=f"version {v}") for n, v in values], "f")
             last = {f"d{n}": f"version {v}" for n, v in values}
-            expected = [sum(k not in model for k in last), sum(k in model and model[k] != v for k, v in last.items()), sum(model.get(k) == v for k, v in last.items())]
-            assert [result.added, result.changed, result.unchanged, result.duplicate] == [*expected, len(values) - len(last)]
+            expected = [
+                sum(k not in model for k in last),
+                sum(k in model and model[k] != v for k, v in last.items()),
+                sum(model.get(k) == v for k, v in last.items()),
+            ]
+            assert [result.added, result.changed, result.unchanged, result.duplicate] == [
+                *expected,
+                len(values) - len(last),
+            ]
             model |= last
         else:
             gone = {f"d{n}" for n in values}
@@ -317,7 +355,11 @@ def test_readers_see_whole_transactions(workspace, papers, make):
     def watch() -> None:
         while not stop.is_set():
             snapshot = store.snapshot(cid)
-            if len(snapshot) % 10 or len(snapshot.passage_nos) != len(snapshot) or (np.diff(snapshot.passage_docs) != 1).any():
+            if (
+                len(snapshot) % 10
+                or len(snapshot.passage_nos) != len(snapshot)
+                or (np.diff(snapshot.passage_docs) != 1).any()
+            ):
                 wrong.append(len(snapshot))
             if len(snapshot) and store.fetch(cid, [snapshot.doc_ids[-1]]).height != 1:
                 wrong.append("fetch")

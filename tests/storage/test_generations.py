@@ -20,7 +20,9 @@ def publish(workspace, cid, content=b"one", params=None, job_id="", revision=1):
 
 
 def folders(workspace):
-    return sorted(path.name for path in (workspace.folder / INDEXES).glob("*")) + sorted(path.name for path in workspace.folder.glob("tmp-*"))
+    return sorted(path.name for path in (workspace.folder / INDEXES).glob("*")) + sorted(
+        path.name for path in workspace.folder.glob("tmp-*")
+    )
 
 
 def test_publish_replaces_the_generation_of_the_same_parameters(workspace, papers):
@@ -40,7 +42,11 @@ def test_publish_replaces_the_generation_of_the_same_parameters(workspace, paper
 def test_manifest_says_what_the_files_hold(workspace, papers):
     generation = publish(workspace, papers.collection_id)
     about = json.loads((workspace.generations.folder(generation.generation_id) / MANIFEST).read_text())
-    assert about["files"][0] == {"name": "a.bin", "bytes": 3, "sha256": "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"}
+    assert about["files"][0] == {
+        "name": "a.bin",
+        "bytes": 3,
+        "sha256": "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed",
+    }
     assert about["fingerprint"] == "fp"
     assert set(about["versions"]) >= {"python", "numpy", "duckdb"}
 
@@ -103,7 +109,9 @@ def test_build_of_an_unfinished_job_is_taken_up_again(tmp_path):
     with Workspace.open(tmp_path) as workspace:
         cid = workspace.create_collection("c").collection_id
         workspace.database.execute(
-            "test", "INSERT INTO jobs VALUES ('j', 'index', ?, '{}', 'paused', '', 0, NULL, '', '', '{}', now()::TIMESTAMP, NULL, NULL)", [cid]
+            "test",
+            "INSERT INTO jobs VALUES ('j', 'index', ?, '{}', 'paused', '', 0, NULL, '', '', '{}', now()::TIMESTAMP, NULL, NULL)",
+            [cid],
         )
         build = workspace.generations.begin(cid, "dense", {"m": 1}, "j")
         (build.folder / "partial").mkdir()
@@ -113,8 +121,12 @@ def test_build_of_an_unfinished_job_is_taken_up_again(tmp_path):
         assert workspace.generations.begin(cid, "dense", {"m": 2}, "j").generation_id != build.generation_id
         again = workspace.generations.begin(cid, "dense", {"m": 1}, "j")
         assert again.generation_id == build.generation_id
-        assert [path.name for path in again.folder.iterdir()] == ["partial"], "half-written files are gone, finished shards stay"
-        assert workspace.generations.begin(cid, "dense", {"m": 1}, "j").generation_id != build.generation_id, "not twice at once"
+        assert [path.name for path in again.folder.iterdir()] == ["partial"], (
+            "half-written files are gone, finished shards stay"
+        )
+        assert workspace.generations.begin(cid, "dense", {"m": 1}, "j").generation_id != build.generation_id, (
+            "not twice at once"
+        )
 
 
 def test_full_disk_while_publishing_keeps_the_old_generation(workspace, papers, monkeypatch):

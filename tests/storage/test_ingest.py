@@ -33,7 +33,10 @@ def test_files_of_several_kinds(workspace, papers, tmp_path):
     assert {name: job.counts[name] for name in ("added", "changed", "unchanged", "duplicate", "rejected", "files", "failed_files")} == {
         "added": 7, "changed": 0, "unchanged": 0, "duplicate": 0, "rejected": 0, "files": 2, "failed_files": 0,
     }  # fmt: skip
-    assert [(file["source"], file["status"], file["added"]) for file in job.files] == [("one.jsonl", "done", 5), ("two.csv", "done", 2)]
+    assert [(file["source"], file["status"], file["added"]) for file in job.files] == [
+        ("one.jsonl", "done", 5),
+        ("two.csv", "done", 2),
+    ]
     sources = workspace.documents.facets(papers.collection_id, ["source"]).rows()
     assert sources == [("source", "one.jsonl", 5), ("source", "two.csv", 2)]
     again = add(workspace, papers, one)
@@ -45,18 +48,22 @@ def test_files_of_several_kinds(workspace, papers, tmp_path):
     [("replace", "two", (4, 0, 0, 2, 0)), ("keep", "one", (4, 0, 0, 2, 0)), ("error", "one", (4, 0, 0, 0, 2))],
 )
 def test_duplicates_across_files_follow_the_policy_and_are_counted(workspace, papers, tmp_path, policy, title, counts):
-    one = jsonl(tmp_path / "1.jsonl", papers_like([1, 2, 1], venue="x") + [{"_id": "a", "title": "one"}])
+    one = jsonl(tmp_path / "1.jsonl", [*papers_like([1, 2, 1], venue="x"), {"_id": "a", "title": "one"}])
     two = jsonl(tmp_path / "2.jsonl", [{"_id": "a", "title": "two"}, {"_id": "b", "title": "other"}])
     job = add(workspace, papers, one, two, duplicates=policy)
     assert job.status == "done"
     assert tuple(job.counts[name] for name in ("added", "changed", "unchanged", "duplicate", "rejected")) == counts
     assert workspace.documents.fetch(papers.collection_id, ["a"])["title"].item() == title
-    assert workspace.query("SELECT count(*) AS n FROM job_seen").item() == 0, "what only the running job needs is removed"
+    assert workspace.query("SELECT count(*) AS n FROM job_seen").item() == 0, (
+        "what only the running job needs is removed"
+    )
 
 
 def test_partly_failed_is_done_and_says_how_much_was_not(workspace, papers, tmp_path):
     good = tmp_path / "good.jsonl"
-    good.write_text(json.dumps(papers_like([1])[0]) + "\nthis is not JSON\n" + json.dumps({"_id": "e", "text": "  "}) + "\n")
+    good.write_text(
+        json.dumps(papers_like([1])[0]) + "\nthis is not JSON\n" + json.dumps({"_id": "e", "text": "  "}) + "\n"
+    )
     (tmp_path / "bad.pdf").write_bytes(b"%PDF-1.4 and nothing more")
     job = add(workspace, papers, str(good), str(tmp_path / "bad.pdf"))
     assert job.status == "done"
@@ -92,7 +99,10 @@ def test_beir_folder_brings_queries_and_judgments(workspace, papers, tmp_path):
     job = add(workspace, papers, str(folder))
     assert (job.status, job.counts["added"], job.counts["queries"], job.counts["judgments"]) == ("done", 3, 1, 2)
     assert workspace.documents.queries(papers.collection_id)["text"].to_list() == ["what is retrieval"]
-    assert workspace.documents.judgments(papers.collection_id)[["doc_id", "rating"]].sort("doc_id").rows() == [("d1", 2), ("d2", 0)]
+    assert workspace.documents.judgments(papers.collection_id)[["doc_id", "rating"]].sort("doc_id").rows() == [
+        ("d1", 2),
+        ("d2", 0),
+    ]
 
 
 def test_archive_files_are_journaled_one_by_one(workspace, papers, tmp_path):
@@ -101,7 +111,9 @@ def test_archive_files_are_journaled_one_by_one(workspace, papers, tmp_path):
             archive.writestr(f"part{n}.jsonl", json.dumps(papers_like([n])[0]))
     job = add(workspace, papers, str(tmp_path / "a.zip"))
     assert (job.status, job.counts["added"]) == ("done", 3)
-    assert {file["source"]: file["added"] for file in job.files if file["added"]} == {f"a.zip/part{n}.jsonl": 1 for n in range(3)}
+    assert {file["source"]: file["added"] for file in job.files if file["added"]} == {
+        f"a.zip/part{n}.jsonl": 1 for n in range(3)
+    }
 
 
 def test_cleaning_is_counted(workspace, papers, tmp_path):
@@ -138,7 +150,9 @@ def test_small_batches_give_the_same_as_large_ones(workspace, papers, tmp_path, 
     job = add(workspace, other, path)
     assert job.counts["duplicate"] == 10
     assert job.counts["added"] == 40
-    assert workspace.documents.content_hash(other.collection_id) == workspace.documents.content_hash(papers.collection_id)
+    assert workspace.documents.content_hash(other.collection_id) == workspace.documents.content_hash(
+        papers.collection_id
+    )
 
 
 def test_paused_ingest_goes_on_at_the_item(workspace, papers, tmp_path, monkeypatch):
@@ -189,7 +203,14 @@ def test_then_index_builds_what_was_asked(workspace, papers, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "params", [{"options": {"colums": {}}}, {"chunker": {"thirds": {}}}, {"chunker": {"sentences": {"max_tokens": 1}}}, {"duplicates": "first"}, {"then_index": ["btree"]}]
+    "params",
+    [
+        {"options": {"colums": {}}},
+        {"chunker": {"thirds": {}}},
+        {"chunker": {"sentences": {"max_tokens": 1}}},
+        {"duplicates": "first"},
+        {"then_index": ["btree"]},
+    ],
 )
 def test_unusable_parameters_fail_with_their_name(workspace, papers, tmp_path, params):
     job = add(workspace, papers, jsonl(tmp_path / "a.jsonl", papers_like([1])), **params)

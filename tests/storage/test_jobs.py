@@ -121,7 +121,9 @@ def test_polling_shows_live_progress_rate_and_eta(workspace, papers, work):
 def test_progress_is_written_at_most_twice_a_second(workspace, papers, work, monkeypatch):
     written = []
     store = jobs_module.Jobs.store_progress
-    monkeypatch.setattr(jobs_module.Jobs, "store_progress", lambda self, *a: (written.append(time.monotonic()), store(self, *a)))
+    monkeypatch.setattr(
+        jobs_module.Jobs, "store_progress", lambda self, *a: (written.append(time.monotonic()), store(self, *a))
+    )
     work.total, work.pause_s = 120, 0.01
     job = workspace.jobs.wait(workspace.jobs.submit("count", papers.collection_id, {}), 20)
     assert job.status == "done"
@@ -129,7 +131,12 @@ def test_progress_is_written_at_most_twice_a_second(workspace, papers, work, mon
 
 
 @pytest.mark.parametrize(
-    ("error", "message"), [(BadInput("No such file."), "No such file."), (ZeroDivisionError("x"), "Unexpected ZeroDivisionError: x"), (StorageFull("The disk is full."), "full")]
+    ("error", "message"),
+    [
+        (BadInput("No such file."), "No such file."),
+        (ZeroDivisionError("x"), "Unexpected ZeroDivisionError: x"),
+        (StorageFull("The disk is full."), "full"),
+    ],
 )
 def test_a_failure_says_so_and_can_be_resumed(workspace, papers, work, error, message):
     work.error = error

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -64,13 +66,19 @@ if os.geteuid() == 0: os.seteuid(65534)
 """
 
 
-def test_read_only_folder_reads_and_refuses_to_write(tmp_path, make):
-    folder = tmp_path / "shared"
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that every user can reach, which pytest's own temporary folders are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name) / "shared"
+
+
+def test_read_only_folder_reads_and_refuses_to_write(shared, make):
+    folder = shared
     with Workspace.open(folder) as workspace:
         papers = workspace.create_collection("papers")
         workspace.documents.upsert(papers.collection_id, [make(1)], "f")
-    for parent in [tmp_path, *tmp_path.parents[:2]]:
-        parent.chmod(parent.stat().st_mode | 0o555)
     for path in folder.iterdir():
         path.chmod(0o444)
     folder.chmod(0o555)
@@ -124,10 +132,14 @@ def test_every_write_is_refused_when_read_only(tmp_path, make):
 
 def test_newer_schema_is_refused_and_untouched(tmp_path):
     with Workspace.open(tmp_path) as workspace:
-        workspace.database.execute("test", "INSERT INTO schema_version VALUES (?, now()::TIMESTAMP)", [migrations.latest() + 1])
+        workspace.database.execute(
+            "test", "INSERT INTO schema_version VALUES (?, now()::TIMESTAMP)", [migrations.latest() + 1]
+        )
     before = (tmp_path / "triptych.duckdb").read_bytes()
     for read_only in (False, True):
-        with pytest.raises(WorkspaceDamaged, match=r"newer version of Triptych \(schema 2, this program reads up to 1\)"):
+        with pytest.raises(
+            WorkspaceDamaged, match=r"newer version of Triptych \(schema 2, this program reads up to 1\)"
+        ):
             Workspace.open(tmp_path, read_only=read_only)
     assert (tmp_path / "triptych.duckdb").read_bytes() == before
 
@@ -145,7 +157,9 @@ def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path, monkeypat
     connection.close()
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "CON", ".hidden", "'; drop table collections; --", "日本語", "x" * 200, "a\\b", "%00"])
+@pytest.mark.parametrize(
+    "name", ["../x", "a/b", "CON", ".hidden", "'; drop table collections; --", "日本語", "x" * 200, "a\\b", "%00"]
+)
 def test_any_printable_name_is_data(workspace, name):
     created = workspace.create_collection(name)
     assert created.name == name
@@ -189,7 +203,12 @@ def test_deleting_a_collection_leaves_the_others(workspace, make):
 def test_the_database_reaches_no_file_and_no_extension(workspace, tmp_path):
     import duckdb
 
-    for sql in ("SELECT * FROM read_text('/etc/hostname')", "INSTALL fts", f"ATTACH '{tmp_path}/o.db'", f"COPY collections TO '{tmp_path}/o.csv'"):
+    for sql in (
+        "SELECT * FROM read_text('/etc/hostname')",
+        "INSTALL fts",
+        f"ATTACH '{tmp_path}/o.db'",
+        f"COPY collections TO '{tmp_path}/o.csv'",
+    ):
         with pytest.raises(duckdb.PermissionException):
             workspace.cursor().execute(sql)
     with pytest.raises(duckdb.InvalidInputException):
@@ -218,11 +237,15 @@ def test_threads_get_right_answers(workspace):
 
 
 def test_a_write_that_raises_leaves_nothing(workspace):
-    with pytest.raises(ZeroDivisionError), workspace.database.write("test") as cursor:
-        cursor.execute("INSERT INTO settings VALUES ('a', '1')").fetchall()
-        with workspace.database.write("nested") as inner:
-            inner.execute("INSERT INTO settings VALUES ('b', '1')").fetchall()
-        raise ZeroDivisionError
+    def write() -> None:
+        with workspace.database.write("outer") as cursor:
+            cursor.execute("INSERT INTO settings VALUES ('a', '1')").fetchall()
+            with workspace.database.write("nested") as inner:
+                inner.execute("INSERT INTO settings VALUES ('b', '1')").fetchall()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
     assert workspace.setting("a") is None
     assert workspace.setting("b") is None
     workspace.set_setting("c", [1])

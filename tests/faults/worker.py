@@ -1,0 +1,97 @@
+"""A process that adds a file and indexes it, and is killed at a given place: python worker.py WORKSPACE FILE PHASE.
+
+It is started by the tests with kill -9 as the only way it can end early; no engine code knows of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from engine import generations, ingest
+from engine.database import Database
+from engine.generations import Generations
+from engine.indexes import shards
+from engine.models import catalogue
+from engine.testing import HashEncoder
+from engine.workspace import Workspace
+
+SPECS = ["bm25", {"dense": {"model": "hash", "structure": "exact"}}]
+BATCH, SHARD = 40, 32
+
+
+def install() -> HashEncoder:
+    """Small batches, and one encoder for every model."""
+    encoder = HashEncoder(dimensions=256)
+    catalogue.load_encoder = lambda *_: encoder  # type: ignore[assignment]
+    ingest.BATCH_ITEMS, shards.SHARD = BATCH, SHARD
+    return encoder
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at(owner: Any, name: str, nth: int, *, after: bool = False, only: str = "") -> None:
+    """Replace a method by one that kills the process at its nth call (whose arguments mention `only`), before or after doing its work."""
+    original, calls = getattr(owner, name), []
+
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        if not only or any(only in str(arg) for arg in args):
+            calls.append(name)
+        if len(calls) == nth and not after:
+            die()
+        result = original(*args, **kwargs)
+        if len(calls) == nth and after:
+            die()
+        return result
+
+    setattr(owner, name, replaced)
+
+
+def arm(phase: str, encoder: HashEncoder) -> None:
+    """Set the trap."""
+    if phase == "parse":
+        die_at(ingest.Ingest, "_take", 3)
+    elif phase == "before commit":
+        count = [0]
+        commit = Database._commit
+
+        def before(self: Database, cursor: Any, seq: int) -> None:
+            rows = cursor.execute("SELECT count(*) FROM documents").fetchall()[0][0]
+            count[0] += rows > 0
+            if count[0] == 3:
+                die()
+            commit(self, cursor, seq)
+
+        Database._commit = before  # type: ignore[method-assign]
+    elif phase == "after commit":
+        die_at(ingest.Ingest, "_report", 2)
+    elif phase == "encode":
+        die_at(encoder, "encode_documents", 3)
+    elif phase == "seal":
+        die_at(generations, "_seal", 2, after=True)
+    elif phase == "publish":
+        die_at(Generations, "_insert", 1)
+    elif phase == "published":
+        die_at(Generations, "_insert", 2, after=True)
+    elif phase != "never":
+        raise SystemExit(f"unknown phase {phase}")
+
+
+def main() -> None:
+    folder, file, phase = sys.argv[1:]
+    encoder = install()
+    arm(phase, encoder)
+    with Workspace.open(folder) as workspace:
+        collection = workspace.create_collection("papers")
+        job_id = workspace.jobs.submit(
+            "add", collection.collection_id, {"paths": [file], "then_index": SPECS, "chunker": {"sentences": {}}}
+        )
+        print(workspace.jobs.wait(job_id).status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Indexes of stored documents: built, reused, kept while a new one fails, and refused when they are not what they seem."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+from engine import indexing
+from engine.engine import Engine
+from engine.errors import BadInput, IndexNotReady, StorageFull
+from engine.indexes.bm25 import Bm25Index
+from engine.indexes.dense import DenseIndex
+from engine.indexing import build_index, parse_spec
+from engine.testing import HashEncoder
+from engine.types import Record
+
+DENSE = DenseIndex(model="hash", structure="exact")
+
+
+@pytest.fixture
+def encoder(monkeypatch):
+    """All models are this one."""
+    import engine.engine
+    import engine.models.catalogue
+
+    fake = HashEncoder(dimensions=512)
+    for module in (engine.models.catalogue, engine.engine):
+        monkeypatch.setattr(module, "load_encoder", lambda name, *a, **k: fake)
+    return fake
+
+
+@pytest.fixture
+def filled(workspace, papers):
+    add(workspace, papers.collection_id, range(30))
+    return papers.collection_id
+
+
+def add(workspace, cid, numbers, word="retrieval"):
+    return workspace.documents.upsert(
+        cid, [Record(f"d{n}", f"Paper {n}", f"about {word} and item{n}") for n in numbers], "f"
+    )
+
+
+def search(workspace, cid, spec, query, encoder=None):
+    """doc_ids found, through the published files and the live rows."""
+    generation = workspace.generations.find(cid, spec.kind, spec.model_dump(mode="json"))
+    index = spec.open(workspace.generations.open_folder(generation))
+    asked = [query] if spec.kind == "bm25" else encoder.encode_queries([query])
+    snapshot = workspace.documents.snapshot(cid)
+    numbers = index.numbers[[row for row in index.search(asked, 5).rows[0] if row >= 0]]
+    live = snapshot.doc_nos if spec.unit == "document" else snapshot.passage_nos
+    return [snapshot.doc_ids[int(at)] for at in np.searchsorted(live, numbers[np.isin(numbers, live)])]
+
+
+def test_built_index_finds_documents(workspace, filled, encoder):
+    for spec in (Bm25Index(), DENSE):
+        steps = []
+        generation = build_index(workspace, filled, spec, steps.append)
+        assert (generation.rows, generation.revision, generation.kind) == (30, 1, spec.kind)
+        assert steps[-1].phase == "publish"
+        assert search(workspace, filled, spec, "item7", encoder)[0] == "d7"
+
+
+def test_unchanged_collection_is_not_built_again(workspace, filled, encoder):
+    first = build_index(workspace, filled, DENSE)
+    assert build_index(workspace, filled, DENSE) == first
+    assert encoder.calls == 30
+
+
+def test_only_new_and_changed_documents_are_encoded(workspace, filled, encoder):
+    build_index(workspace, filled, DENSE)
+    add(workspace, filled, [2, 3, 40], word="retrieval changed")
+    workspace.documents.delete(filled, ["d9"])
+    generation = build_index(workspace, filled, DENSE)
+    assert encoder.calls == 30 + 3
+    assert generation.rows == 30
+    assert generation.details["reused"] == 27
+    assert search(workspace, filled, DENSE, "item40", encoder)[0] == "d40"
+    assert "d9" not in search(workspace, filled, DENSE, "item9", encoder)
+
+
+def test_deleted_document_is_absent_before_the_index_is_rebuilt(workspace, filled, encoder):
+    for spec in (Bm25Index(), DENSE):
+        build_index(workspace, filled, spec)
+        assert search(workspace, filled, spec, "item5", encoder)[0] == "d5"
+    workspace.documents.delete(filled, ["d5"])
+    for spec in (Bm25Index(), DENSE):
+        assert "d5" not in search(workspace, filled, spec, "item5", encoder)
+
+
+def test_other_encoder_of_the_same_dimension_is_refused_then_rebuilt(workspace, filled, encoder, tmp_path):
+    build_index(workspace, filled, DENSE)
+    encoder.fingerprint = "another/512"
+    folder = workspace.folder
+    workspace.close()
+    engine = Engine(folder)
+    try:
+        with pytest.raises(IndexNotReady, match="another version of its encoder"):
+            engine.open_index(filled, DENSE)
+        calls = encoder.calls
+        generation = build_index(engine.workspace, filled, DENSE)
+        assert encoder.calls == calls + 30, "no vector of the other encoder is kept"
+        assert generation.fingerprint == "another/512"
+        assert len(engine.open_index(filled, DENSE).numbers) == 30
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped"])
+def test_damaged_index_is_rebuilt_and_the_engine_lives(workspace, filled, encoder, damage):
+    generation = build_index(workspace, filled, DENSE)
+    path = workspace.generations.folder(generation.generation_id) / "vectors.npy"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    {
+        "missing": path.unlink,
+        "truncated": lambda: os.truncate(path, len(data) - 10),
+        "flipped": lambda: path.write_bytes(data),
+    }[damage]()
+    folder = workspace.folder
+    workspace.close()
+    engine = Engine(folder)
+    try:
+        with pytest.raises(IndexNotReady, match=r"damaged.*vectors\.npy.*being rebuilt"):
+            engine.open_index(filled, DENSE)
+        (job,) = engine.workspace.jobs.list()
+        assert engine.workspace.jobs.wait(job.job_id, 30).status == "done"
+        assert len(engine.open_index(filled, DENSE).numbers) == 30
+    finally:
+        engine.close()
+
+
+def test_full_disk_while_an_index_is_saved_keeps_the_old_one(workspace, filled, encoder, monkeypatch):
+    import engine.indexes.dense as dense
+
+    old = build_index(workspace, filled, DENSE)
+    add(workspace, filled, [50])
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(dense, "save_blocks", full)
+    with pytest.raises(StorageFull, match="Free some space and try again"):
+        build_index(workspace, filled, DENSE)
+    assert workspace.generations.find(filled, "dense", DENSE.model_dump(mode="json")) == old
+    assert search(workspace, filled, DENSE, "item7", encoder)[0] == "d7"
+    assert not list(workspace.folder.glob("tmp-*")), "the space is given back"
+    monkeypatch.undo()
+
+
+def test_interrupted_job_takes_up_its_shards(workspace, filled, encoder, monkeypatch):
+    import engine.indexes.shards as shards
+
+    monkeypatch.setattr(shards, "SHARD", 8)
+    report = workspace.jobs
+
+    def halt_after_two(texts, progress=None):
+        if encoder.calls == 16 and not halted:
+            halted.append(True)
+            report.pause(job_id)
+        encoder.calls += len(texts)
+        return encoder.encode_queries(texts)
+
+    halted = []
+    encoder.encode_documents = halt_after_two
+    job_id = workspace.jobs.submit("index", filled, {"specs": [{"dense": DENSE.model_dump()}]})
+    assert workspace.jobs.wait(job_id, 30).status == "paused"
+    assert encoder.calls == 24, "the shard at hand is finished"
+    assert len(list(workspace.folder.glob("tmp-*"))) == 1
+    workspace.jobs.resume(job_id)
+    job = workspace.jobs.wait(job_id, 30)
+    assert (job.status, job.error) == ("done", "")
+    assert encoder.calls == 30, "nothing is encoded twice"
+    assert not list(workspace.folder.glob("tmp-*"))
+    assert search(workspace, filled, DENSE, "item29", encoder)[0] == "d29"
+
+
+def test_cancelled_build_leaves_no_files(workspace, filled, encoder):
+    def cancel(texts, progress=None):
+        workspace.jobs.cancel(job_id)
+        return encoder.encode_queries(texts)
+
+    encoder.encode_documents = cancel
+    job_id = workspace.jobs.submit("index", filled, {"specs": [{"dense": DENSE.model_dump()}]})
+    assert workspace.jobs.wait(job_id, 30).status == "cancelled"
+    assert not list(workspace.folder.glob("tmp-*"))
+    assert workspace.generations.live(filled) == []
+
+
+def test_document_deleted_while_its_index_is_built(workspace, filled, encoder, monkeypatch):
+    take = indexing.StoredUnits.texts
+
+    def delete_first(self, numbers):
+        workspace.documents.delete(filled, ["d3"])
+        return take(self, numbers)
+
+    monkeypatch.setattr(indexing.StoredUnits, "texts", delete_first)
+    build_index(workspace, filled, Bm25Index())
+    assert "d3" not in search(workspace, filled, Bm25Index(), "item3")
+    assert search(workspace, filled, Bm25Index(), "item4") == ["d4"]
+
+
+def test_parse_spec():
+    assert parse_spec("bm25") == Bm25Index()
+    assert parse_spec({"dense": {"model": "m"}}) == DenseIndex(model="m")
+    assert parse_spec({"bm25": None}) == Bm25Index()
+    for wrong in ("btree", {"bm25": {"k1": -1}}, {"bm25": {}, "dense": {}}, {"bm25": {"unknown": 1}}):
+        with pytest.raises(BadInput):
+            parse_spec(wrong)
