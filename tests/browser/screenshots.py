@@ -11,29 +11,31 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlencode
 
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from app.ui.session import UiState  # noqa: E402 - the checkout is on the path only now
+
 PICTURES = ROOT / "assets" / "screenshots"
 COLLECTION = "Retrieval papers"
 SIZE = {"width": 1440, "height": 900}
 MAX_BYTES = 200_000
 SHOTS = {
-    "compare": [
-        ("page", "compare"),
-        ("c", COLLECTION),
-        ("q", "combining keyword and semantic search"),
-        *(("col", name) for name in ("BM25", "Dense", "Hybrid")),
-    ],
-    "search": [
-        ("page", "search"),
-        ("c", COLLECTION),
-        ("q", "how should ranked lists be merged?"),
-        ("p", "Hybrid"),
-        ("doc", "cormack-2009-rrf"),
-    ],
+    "compare": UiState(
+        page="compare",
+        collection=COLLECTION,
+        query="combining keyword and semantic search",
+        columns=("BM25", "Dense", "Hybrid"),
+    ),
+    "search": UiState(
+        collection=COLLECTION,
+        query="how should ranked lists be merged?",
+        pipeline="Hybrid",
+        document="cormack-2009-rrf",
+    ),
 }
 
 
@@ -71,7 +73,7 @@ def workbench() -> Iterator[str]:
 
 def shoot(page: Page, address: str, name: str) -> Path:
     """One picture. It is made smaller by fewer colors when it would be too large for a README."""
-    page.goto(f"{address}/?{urlencode(SHOTS[name])}")
+    page.goto(f"{address}/?{SHOTS[name].to_query()}")
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1500)  # lines between columns are drawn after the layout has settled
     target = PICTURES / f"{name}.png"
