@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import lzma
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -76,16 +80,29 @@ def unpack(path: Path, folder: Path, options: ReaderOptions, name: str) -> list[
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             _check_claims(entries, path, folder, options)
-            budget = options.expansion_limit(path.stat().st_size)
+            budget = _Budget(options.expansion_limit(path.stat().st_size))
             for entry in entries:
                 problem, target = _target(entry, folder)
+                if target is not None:
+                    problem = _write(archive, entry, target, budget)
                 if problem:
                     rejected.append(Rejected(f"{name}/{entry.filename}", problem))
-                elif target is not None:
-                    budget = _write(archive, entry, target, budget, options)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, struct.error) as error:
         raise BadInput(f"is not a readable zip archive: {error}") from None
     return rejected
+
+
+class _Budget:
+    """Bytes that an archive may still unfold to."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def spend(self, count: int) -> None:
+        """Raises BadInput when the budget is used up."""
+        self._left -= count
+        if self._left < 0:
+            raise BadInput("unpacks to more than it claims and more than the limit; it was not read.")
 
 
 def _check_claims(entries: list[zipfile.ZipInfo], path: Path, folder: Path, options: ReaderOptions) -> None:
@@ -117,13 +134,29 @@ def _target(entry: zipfile.ZipInfo, folder: Path) -> tuple[str, Path | None]:
     return "", folder.joinpath(*parts)
 
 
-def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, budget: int, options: ReaderOptions) -> int:
-    """Write one entry and return what is left of `budget` bytes."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with archive.open(entry) as packed, target.open("wb") as file:
-        while chunk := packed.read(_CHUNK):
-            budget -= len(chunk)
-            if budget < 0:
-                raise BadInput("unpacks to more than it claims and more than the limit; it was not read.")
-            file.write(chunk)
-    return budget
+def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, budget: _Budget) -> str:
+    """Write one entry; the reason if it is damaged, and then nothing of it stays. Raises BadInput over the budget, OSError on a full disk."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(entry) as packed, target.open("xb") as file:
+            while chunk := packed.read(_CHUNK):
+                budget.spend(len(chunk))
+                file.write(chunk)
+        return ""
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        target.unlink(missing_ok=True)
+        return f"is damaged: {error}"
+    except FileExistsError:
+        return "stands twice in the archive"
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return f"cannot be unpacked: {error.strerror or error}"

@@ -94,7 +94,7 @@ def _sniff_width(text: str) -> int:
     """Columns of a text that is certainly a table with named columns; 0 otherwise."""
     lines = text.splitlines()[:_SAMPLE]
     delimiter = sniff_delimiter(text, "")
-    widths = {len(row) for row in csv.reader(lines[:-1], delimiter=delimiter)}
+    widths = {len(row) for row in _lenient(lines[:-1], delimiter)}
     names = {squeeze(name) for name in lines[0].split(delimiter)} if lines else set()
     return max(widths) if len(widths) == 1 and len(lines) > 2 and names & {"id", "title", "text", "abstract"} else 0
 

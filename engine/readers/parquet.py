@@ -58,13 +58,13 @@ class Parquet(Reader, name="parquet"):
                     else:
                         yield mapper.record(row, place)
                 seen += len(frame)
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise BadInput(f"is not a readable Parquet file: {_reason(error)}") from None
 
     def columns(self, path: Path, options: ReaderOptions) -> tuple[list[ColumnGuess], list[str]]:
         try:
             frame = pl.scan_parquet(path).head(_SAMPLE).collect()
-        except pl.exceptions.PolarsError as error:
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             raise BadInput(f"{path.name} is not a readable Parquet file: {_reason(error)}") from None
         return guess_columns(frame.columns, _sample(frame)), frame.columns
 

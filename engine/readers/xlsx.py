@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from python_calamine import CalamineSheet, CalamineWorkbook
 
 _SAMPLE = 50
+_INSIDE = re.compile(rb"xl/(?:workbook|worksheets|_rels|styles|sharedStrings|theme)|opendocument\.spreadsheet")
 
 
 class Spreadsheet(Reader, name="xlsx"):
@@ -29,7 +32,7 @@ class Spreadsheet(Reader, name="xlsx"):
     @classmethod
     def sniff(cls, path: Path, head: bytes) -> float:
         if head.startswith(b"PK\x03\x04"):
-            inside = b"xl/" in head or b"opendocument.spreadsheet" in head
+            inside = _INSIDE.search(head) is not None
             named = path.suffix.lower() in cls.suffixes
             return 1.0 if inside and (named or b"[Content_Types].xml" in head) else 0.9 if named else 0.0
         return 0.9 if head.startswith(b"\xd0\xcf\x11\xe0") and path.suffix.lower() == ".xls" else 0.0
@@ -40,7 +43,7 @@ class Spreadsheet(Reader, name="xlsx"):
         for sheet_name in workbook.sheet_names:
             place = f"{name} sheet {sheet_name}"
             try:
-                names, rows = _table(workbook.get_sheet_by_name(sheet_name))
+                names, rows = _table(_sheet(workbook, sheet_name))
                 if not names:
                     continue
                 filled += 1
@@ -57,7 +60,7 @@ class Spreadsheet(Reader, name="xlsx"):
     def columns(self, path: Path, options: ReaderOptions) -> tuple[list[ColumnGuess], list[str]]:
         workbook = _open(path, options)
         for sheet_name in workbook.sheet_names:
-            names, rows = _table(workbook.get_sheet_by_name(sheet_name))
+            names, rows = _table(_sheet(workbook, sheet_name))
             if names:
                 return guess_columns(names, [row for _, row in itertools.islice(rows, _SAMPLE)]), names
         return [], []
@@ -66,17 +69,26 @@ class Spreadsheet(Reader, name="xlsx"):
 def _open(path: Path, options: ReaderOptions) -> CalamineWorkbook:
     from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            unfolded = sum(entry.file_size for entry in archive.infolist())
-        if unfolded > options.expansion_limit(path.stat().st_size):
-            raise BadInput(f"would unfold to {unfolded:,} bytes, which is more than the limit; it was not opened.")
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                unfolded = sum(entry.file_size for entry in archive.infolist())
+            if unfolded > options.expansion_limit(path.stat().st_size):
+                raise BadInput(f"would unfold to {unfolded:,} bytes, which is more than the limit; it was not opened.")
         return CalamineWorkbook.from_path(str(path))
     except PasswordError:
         raise BadInput("is protected by a password; save it without one.") from None
-    except (CalamineError, zipfile.BadZipFile) as error:
+    except (CalamineError, zipfile.BadZipFile, ValueError, struct.error) as error:
         raise BadInput(f"is not a readable spreadsheet: {error}") from None
+
+
+def _sheet(workbook: CalamineWorkbook, name: str) -> CalamineSheet:
+    from python_calamine import CalamineError
+
+    try:
+        return workbook.get_sheet_by_name(name)
+    except CalamineError as error:
+        raise BadInput(f"is a damaged sheet: {error}") from None
 
 
 def _table(sheet: CalamineSheet) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:

@@ -30,6 +30,11 @@ def in_child(
     return [item for event in events if isinstance(event, Batch) for item in event.items]
 
 
+def here(path: Path, options: ReaderOptions | None = None) -> list[Item]:
+    """Read in this process: for what must be refused before anything unfolds."""
+    return list(detect(path)().read(path, options))
+
+
 @pytest.fixture
 def small_memory() -> Iterator[None]:
     """Fail instead of taking the machine along, should a limit not hold in this very process."""
@@ -126,18 +131,18 @@ def test_zip_bombs_by_ratio_by_lie_and_by_number(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("zeros.txt", "w") as entry:
         for _ in range(120):
             entry.write(bytes(1_000_000))
-    (item,) = in_child(path)
+    (item,) = here(path)
     assert isinstance(item, Rejected)
     assert item.reason.startswith("would unpack to 120,000,000 bytes from 116,")
     # The directory at the end claims one byte; the data is the same.
     lying = path.read_bytes().replace((120_000_000).to_bytes(4, "little"), (1).to_bytes(4, "little"))
     path.write_bytes(lying)
-    (item,) = in_child(path)
+    (item,) = here(path)
     assert isinstance(item, Rejected)
     with zipfile.ZipFile(path, "w") as archive:
         for i in range(20):
             archive.writestr(f"{i}.txt", "x")
-    (item,) = in_child(path, options=ReaderOptions(max_entries=19))
+    (item,) = here(path, ReaderOptions(max_entries=19))
     assert item == Rejected("bomb.zip", "has 20 entries; the limit is 19.")
 
 
@@ -149,7 +154,7 @@ def test_zip_bytes_are_counted_while_they_are_written(tmp_path: Path) -> None:
     assert unpack(path, folder, ReaderOptions(max_expanded_bytes=10), "a.zip") == []
     assert (folder / "a.txt").read_text() == "x" * 10
     path.write_bytes(path.read_bytes()[:-30])
-    (item,) = in_child(path)
+    (item,) = here(path)
     assert isinstance(item, Rejected)
     assert item.reason.startswith("is not a readable zip archive")
 
@@ -161,14 +166,14 @@ def test_an_encrypted_entry_and_one_that_is_damaged(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[data.index(b"some text")] ^= 1
     path.write_bytes(bytes(data))
-    (item,) = in_child(path)
+    (item,) = here(path)
     assert isinstance(item, Rejected)
     assert "Bad CRC-32" in item.reason
 
 
 def test_spreadsheet_bomb(tmp_path: Path) -> None:
     path = hostile.xlsx(tmp_path / "t.xlsx", {"S": [["title"], ["A"]]}, extra={"xl/media/x": bytes(120_000_000)})
-    (item,) = in_child(path)
+    (item,) = here(path)
     assert isinstance(item, Rejected)
     assert "would unfold to 120,00" in item.reason
 
