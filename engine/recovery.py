@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ DATABASE_NAME = "triptych.duckdb"
 WAL_NAME = DATABASE_NAME + ".wal"
 MEMORY_LIMIT = "1GB"
 _FULL = ("no space left", "disk quota", "file too large", "errno 28", "errno 122", "out of disk", "not enough space")
+_ABOUT_LOG = re.compile(r"WAL file|This WAL|\.wal\b")
 _TORN = re.compile(r"entry at byte position (\d+)")
 
 
@@ -59,7 +61,11 @@ def set_aside(file: Path, *, copy: bool = False) -> Path:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
     target = shelf / f"{stamp}-{file.name}"
     if copy:
-        shutil.copy2(file, target)
+        try:
+            shutil.copyfile(file, target)
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise
     else:
         os.replace(file, target)
     return target
@@ -94,7 +100,7 @@ def open_read_only(folder: Path) -> DuckDBPyConnection:
     try:
         connection = connect(folder / DATABASE_NAME, read_only=True)
     except duckdb.Error as error:
-        if "WAL" in str(error):
+        if _ABOUT_LOG.search(str(error)):
             raise WorkspaceDamaged(
                 f"The write-ahead log {folder / WAL_NAME} is damaged or foreign. Open the workspace for writing once to set it aside: {error}"
             ) from error
@@ -114,44 +120,106 @@ def open_writable(folder: Path, log: WriteLog) -> tuple[DuckDBPyConnection, list
 
     Raises WorkspaceDamaged when the database file is damaged, missing from a used folder, or of a newer schema.
     """
+    import duckdb
+
     database, wal = folder / DATABASE_NAME, folder / WAL_NAME
     entries = log.entries()
     empty = not database.exists() or not database.stat().st_size
     if empty and (wal.exists() or any(entry.seq for entry in entries)):
-        found = "is empty in" if database.exists() else "is missing from"
+        state = "is empty in" if database.exists() else "is missing from"
         raise WorkspaceDamaged(
-            f"{database} {found} a workspace that has been used. Restore it from a backup, or choose another folder."
+            f"{database} {state} a workspace that has been used. Restore it from a backup, or choose another folder."
         )
     clean = not wal.exists() and (not entries or entries[-1].clean)
-    kept = set_aside(wal, copy=True) if wal.exists() and wal.stat().st_size else None
-    connection, notices = _connect_past_damage(folder, kept)
+    logged = wal.exists() and wal.stat().st_size > 0
+    log_file = _Log(wal, _copy(wal) if logged else None)
     try:
-        migrations.check(migrations.schema_version(connection), str(folder))
-        if kept is not None:
-            connection.execute(
-                "CHECKPOINT"
-            ).fetchall()  # folds a good log in; one that DuckDB did not recognize stays where it was
-            if not notices and wal.exists() and wal.stat().st_size:
+        connection, notices = _connect_past_damage(folder, log_file)
+        try:
+            migrations.check(migrations.schema_version(connection), str(folder))
+            if logged and _fold(connection, wal) and not notices:
                 connection.close()
-                wal.unlink()
-                notices.append(f"{wal.name} was no log of this database and was moved to {_short(kept)}.")
+                notices.append(f"{wal.name} was no log of this database and was moved to {log_file.remove()}.")
                 connection = connect(database, read_only=False)
-        migrations.migrate(connection)
-        found = connection.execute("SELECT write_seq FROM counters").fetchall()[0][0]
-    except BaseException:
-        connection.close()
-        raise
+            if _is_lost(connection):
+                connection = connect(database, read_only=False)
+            migrations.migrate(connection)
+            found = int(connection.execute("SELECT write_seq FROM counters").fetchall()[0][0])
+        except BaseException:
+            connection.close()
+            raise
+    except duckdb.Error as error:
+        raise _refusal(folder, error) from error
     lost = [entry for entry in entries if entry.seq > found]
     if lost:
-        notices.append(_rolled_back(lost, kept))
-    elif kept is not None and not notices:
-        kept.unlink()
+        notices.append(_rolled_back(lost, log_file))
+    elif not notices:
+        log_file.forget()
     log.rewrite([Entry(found, "opened")])
     return connection, notices, clean
 
 
-def _connect_past_damage(folder: Path, kept: Path | None) -> tuple[DuckDBPyConnection, list[str]]:
-    """Connect; when the write-ahead log is refused, first cut it before the damaged entry, then do without it. `kept` is its copy."""
+@dataclass
+class _Log:
+    """The write-ahead log as it was found, and its copy in quarantine; there is none when the disk has no room for it."""
+
+    file: Path
+    copy: Path | None
+
+    def remove(self) -> str:
+        """Take the log away without deleting its content; returns where that is, in words."""
+        if self.copy is None:
+            self.copy = set_aside(self.file)
+        else:
+            self.file.unlink()
+        return f"{self.copy.parent.name}/{self.copy.name}"
+
+    def cut(self, size: int) -> str | None:
+        """Cut the log, when there is a copy of the whole; returns where that is, in words."""
+        if self.copy is None:
+            return None
+        os.truncate(self.file, size)
+        return f"{self.copy.parent.name}/{self.copy.name}"
+
+    def forget(self) -> None:
+        """The log was sound, so its copy is of no use."""
+        if self.copy is not None:
+            self.copy.unlink()
+
+
+def _copy(wal: Path) -> Path | None:
+    """A copy in quarantine, made before anything can change the log; None when the disk is full."""
+    try:
+        return set_aside(wal, copy=True)
+    except OSError:
+        return None
+
+
+def _fold(connection: DuckDBPyConnection, wal: Path) -> bool:
+    """Fold a good log into the database. True when it is still there afterwards, which means that DuckDB did not recognize it."""
+    import duckdb
+
+    try:
+        connection.execute("CHECKPOINT").fetchall()
+    except duckdb.Error:
+        return False  # the disk is full: the log stays in use
+    return wal.exists() and wal.stat().st_size > 0
+
+
+def _is_lost(connection: DuckDBPyConnection) -> bool:
+    """Whether a fatal error has invalidated the instance, as a checkpoint on a full disk does."""
+    import duckdb
+
+    try:
+        connection.execute("SELECT 1").fetchall()
+    except duckdb.Error:
+        connection.close()
+        return True
+    return False
+
+
+def _connect_past_damage(folder: Path, log_file: _Log) -> tuple[DuckDBPyConnection, list[str]]:
+    """Connect; when the write-ahead log is refused, first cut it before the damaged entry, then do without it."""
     import duckdb
 
     database, wal = folder / DATABASE_NAME, folder / WAL_NAME
@@ -161,30 +229,26 @@ def _connect_past_damage(folder: Path, kept: Path | None) -> tuple[DuckDBPyConne
             return connect(database, read_only=False), notices
         except duckdb.Error as error:
             text = str(error)
-            if "WAL" not in text or kept is None or not wal.exists():
-                raise _refusal(folder, error) from error
+            if not _ABOUT_LOG.search(text) or not wal.exists() or translate(error, "opening the workspace") is not None:
+                raise
             torn = _TORN.search(text)
-            if torn is not None and not notices:
-                os.truncate(wal, int(torn[1]))
-                notices.append(
-                    f"{wal.name} was damaged at byte {torn[1]}; what came before it was recovered, and the whole log was kept as {_short(kept)}."
-                )
-            else:
-                wal.unlink()
+            kept = log_file.cut(int(torn[1])) if torn is not None and not notices else None
+            if torn is not None and kept is not None:
                 notices = [
-                    f"{wal.name} does not belong to this state of the database ({text.splitlines()[0]}) and was moved to {_short(kept)}."
+                    f"{wal.name} was damaged at byte {torn[1]}; what came before it was recovered, and the whole log was kept as {kept}."
+                ]
+            else:
+                reason = text.splitlines()[0]
+                notices = [
+                    f"{wal.name} does not belong to this state of the database ({reason}) and was moved to {log_file.remove()}."
                 ]
     raise WorkspaceDamaged(f"The database {database} cannot be opened, even without its write-ahead log.")
 
 
-def _short(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}"
-
-
-def _rolled_back(lost: list[Entry], kept: Path | None) -> str:
+def _rolled_back(lost: list[Entry], log_file: _Log) -> str:
     named = "; ".join(entry.what for entry in lost[-5:])
     more = f" (and {len(lost) - 5} before)" if len(lost) > 5 else ""
-    where = f" The damaged log was kept as {_short(kept)}." if kept is not None else ""
+    where = f" The damaged log was kept as {log_file.copy.parent.name}/{log_file.copy.name}." if log_file.copy else ""
     return (
         f"{len(lost)} write(s) were rolled back, because the write-ahead log was cut or removed: {named}{more}. "
         f"Unfinished jobs repeat them by themselves; add the files of finished ones again.{where}"
