@@ -111,7 +111,9 @@ class Context:
             live[live] = self.allowed_docs[docs[live]]
         return None if bool(live.all()) else live
 
-    def documents(self, spec: IndexSpec, rows: NDArray[np.int64], scores: NDArray[np.float32], qid: str) -> pl.DataFrame:
+    def documents(
+        self, spec: IndexSpec, rows: NDArray[np.int64], scores: NDArray[np.float32], qid: str
+    ) -> pl.DataFrame:
         """The hits of one query as (qid, doc_id, score): a document scores its best row (passage)."""
         kept = rows >= 0
         positions = self.resources.row_docs(spec)[rows[kept]]

@@ -70,7 +70,9 @@ class Engine:
         a damaged one is dropped and its rebuild is queued."""
         generation = self.generation(collection_id, spec)
         if generation is None:
-            raise IndexNotReady(f"The index {spec.label()!r} is not built yet. Build it in the Library, or with `triptych index`.")
+            raise IndexNotReady(
+                f"The index {spec.label()!r} is not built yet. Build it in the Library, or with `triptych index`."
+            )
         with self._lock:
             known = self._open.get(generation.generation_id)
             if known is not None:
@@ -94,5 +96,7 @@ class Engine:
         if self.workspace.read_only:
             raise IndexNotReady(f"{error} The workspace is read-only, so it cannot be rebuilt here.") from error
         self.workspace.generations.drop(generation.generation_id)
-        self.workspace.jobs.submit("index", generation.collection_id, {"specs": [{spec.name: spec.model_dump(mode="json")}]})
+        self.workspace.jobs.submit(
+            "index", generation.collection_id, {"specs": [{spec.name: spec.model_dump(mode="json")}]}
+        )
         raise IndexNotReady(f"{error} It is being rebuilt from the documents; search again in a moment.") from error

@@ -63,7 +63,9 @@ def why_not(stage: Stage, query: str, doc_id: str, shown: int, ctx: Context) -> 
     """Where `doc_id` was lost on the way to the first `shown` hits of this pipeline."""
     position = _position(ctx, doc_id)
     if position is None:
-        return Missing("not_in_collection", f"{doc_id!r} is not in this collection (it was never added, or was deleted).")
+        return Missing(
+            "not_in_collection", f"{doc_id!r} is not in this collection (it was never added, or was deleted)."
+        )
     result, root = ctx.execute(stage, Ranking.of([(QID, query)]))
     rank = _rank(result, doc_id)
     lists = tuple((r.label(), _in_list(r, query, doc_id, position, ctx)) for r in retrievers(stage))

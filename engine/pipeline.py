@@ -84,7 +84,7 @@ def parse(families: tuple[str, ...], data: Any, depth: int = 0) -> Component:
         data = {data: {}}
     if not isinstance(data, dict) or len(data) != 1:
         raise BadInput(f"A {kind} is written as `name: {{parameters}}`; got {_excerpt(data)}.")
-    (name, parameters), = data.items()
+    ((name, parameters),) = data.items()
     known: dict[str, type[Component]] = {}
     for family in families:
         known |= _components(family)
@@ -150,9 +150,7 @@ def _dump_stage(stage: Stage) -> Any:
 StageField = Annotated[
     Stage, _validated(STAGE_FAMILIES), PlainSerializer(_dump_stage), WithJsonSchema({"x-family": "stage"})
 ]
-FuserField = Annotated[
-    Component, _validated(("fusers",)), PlainSerializer(dump), WithJsonSchema({"x-family": "fuser"})
-]
+FuserField = Annotated[Component, _validated(("fusers",)), PlainSerializer(dump), WithJsonSchema({"x-family": "fuser"})]
 
 
 class Then(Stage, name="then"):
@@ -187,8 +185,12 @@ class Cutoff(Stage, name="cutoff"):
 class Fuse(Stage, name="fuse"):
     """Run several pipelines on the same query and merge their lists into one."""
 
-    inputs: tuple[StageField, ...] = Field(min_length=2, max_length=8, description="The pipelines whose lists are merged.")
-    method: FuserField = Field(default_factory=lambda: parse(("fusers",), "rrf"), description="How the lists are merged.")
+    inputs: tuple[StageField, ...] = Field(
+        min_length=2, max_length=8, description="The pipelines whose lists are merged."
+    )
+    method: FuserField = Field(
+        default_factory=lambda: parse(("fusers",), "rrf"), description="How the lists are merged."
+    )
 
     @model_validator(mode="after")
     def _one_weight_per_input(self) -> Fuse:
@@ -225,8 +227,12 @@ def _steps(stage: Stage) -> tuple[Stage, ...]:
 class PipelineSpec(Component, family="pipelines"):
     """A named pipeline: what a YAML file holds."""
 
-    name_: str = Field("", alias="name", max_length=120, description="What the pipeline is called in lists and columns.")
-    description: str = Field("", max_length=2000, description="A sentence for the people who will choose between pipelines.")
+    name_: str = Field(
+        "", alias="name", max_length=120, description="What the pipeline is called in lists and columns."
+    )
+    description: str = Field(
+        "", max_length=2000, description="A sentence for the people who will choose between pipelines."
+    )
     pipeline: StageField
 
     model_config = {"populate_by_name": True}
@@ -254,7 +260,9 @@ class PipelineSpec(Component, family="pipelines"):
         except (YAMLError, RecursionError, ValueError) as error:
             mark = getattr(error, "problem_mark", None)
             where = f"Line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-            raise BadInput(f"{where}this is not YAML: {getattr(error, 'problem', None) or 'it cannot be parsed'}.") from None
+            raise BadInput(
+                f"{where}this is not YAML: {getattr(error, 'problem', None) or 'it cannot be parsed'}."
+            ) from None
         if isinstance(data, list):
             data = {"pipeline": data}
         if not isinstance(data, dict):

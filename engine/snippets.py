@@ -22,7 +22,9 @@ def snippet(text: str, query: str, analyzer: Analyzer, width: int = WIDTH) -> li
     start = _best_start(found, width)
     end = min(len(text), start + width)
     start, end = _to_words(text, start, end)
-    pieces = mark(text[start:end], [(t.start - start, t.end - start) for t in found if t.start >= start and t.end <= end])
+    pieces = mark(
+        text[start:end], [(t.start - start, t.end - start) for t in found if t.start >= start and t.end <= end]
+    )
     if start > 0:
         pieces.insert(0, ("… ", False))
     if end < len(text):

@@ -114,7 +114,9 @@ class MemoryResources:
         self._open: dict[IndexSpec, OpenIndex] = {}
         numbers = self._source.numbers
         places = np.arange(len(numbers), dtype=np.int32)
-        self.snapshot = Snapshot("memory", 1, numbers, pl.Series("doc_id", list(texts), dtype=pl.String), numbers, places)
+        self.snapshot = Snapshot(
+            "memory", 1, numbers, pl.Series("doc_id", list(texts), dtype=pl.String), numbers, places
+        )
 
     def index(self, spec: IndexSpec) -> OpenIndex:
         """The index of this specification, built on first use."""

@@ -111,7 +111,9 @@ class Ranking:
 
     def with_hits(self, hits: pl.DataFrame) -> Ranking:
         """Replace the hits by (qid, doc_id, score) rows: pairs kept once (best score), NaN refused, ranks recomputed, schema kept when empty."""
-        scored = hits.select(pl.col("qid").cast(pl.String), pl.col("doc_id").cast(pl.String), pl.col("score").cast(pl.Float64))
+        scored = hits.select(
+            pl.col("qid").cast(pl.String), pl.col("doc_id").cast(pl.String), pl.col("score").cast(pl.Float64)
+        )
         if scored["score"].is_nan().any() or scored["score"].null_count():
             raise ValueError("a score is NaN or missing")
         ranked = (

@@ -38,7 +38,9 @@ class Verbs:
 class Deck:
     """The cards of one request: every document is fetched, and its snippet cut, once however many columns show it."""
 
-    def __init__(self, engine: Engine, collection_id: str, query: str = "", ratings: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, engine: Engine, collection_id: str, query: str = "", ratings: Mapping[str, int] | None = None
+    ) -> None:
         self._engine = engine
         self._collection_id = collection_id
         self._query = query
@@ -97,7 +99,9 @@ def checked_query(query: str) -> tuple[str, tuple[str, ...]]:
     text = text.encode("utf-8", "ignore").decode()
     if len(text) <= MAX_QUERY_CHARS:
         return text, ()
-    return text[:MAX_QUERY_CHARS], (f"The query has {len(text):,} characters; the first {MAX_QUERY_CHARS:,} were used.",)
+    return text[:MAX_QUERY_CHARS], (
+        f"The query has {len(text):,} characters; the first {MAX_QUERY_CHARS:,} were used.",
+    )
 
 
 def checked_k(k: int, most: int = MAX_K) -> int:

@@ -11,7 +11,10 @@ from typing import Any
 
 Rows = Sequence[Mapping[str, Any]]
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_TEX = str.maketrans({c: f"\\{c}" for c in "&%$#_"} | {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"})
+_TEX = str.maketrans(
+    {c: f"\\{c}" for c in "&%$#_"}
+    | {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
 
 
 def bibliography() -> dict[str, Callable[[Rows], str]]:
@@ -43,7 +46,11 @@ def ris(rows: Rows) -> str:
     records = []
     for row in rows:
         proceedings = _looks_like_proceedings(row["venue"])
-        lines = [("TY", "CONF" if proceedings else "JOUR" if row["venue"] else "GEN"), ("ID", row["doc_id"]), ("TI", row["title"])]
+        lines = [
+            ("TY", "CONF" if proceedings else "JOUR" if row["venue"] else "GEN"),
+            ("ID", row["doc_id"]),
+            ("TI", row["title"]),
+        ]
         lines += [("AU", name) for name in row["authors"] or ()]
         lines += [("PY", str(row["year"] or "")), ("T2", row["venue"]), ("UR", _url(row["url"])), ("AB", row["text"])]
         body = "".join(f"{tag}  - {' '.join(str(value).split())}\r\n" for tag, value in lines if str(value).strip())
@@ -58,7 +65,9 @@ def csv_text(rows: Rows) -> str:
     columns = ("doc_id", "title", "authors", "year", "venue", "url", "text")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([_cell("; ".join(row["authors"] or ()) if name == "authors" else row[name]) for name in columns])
+        writer.writerow(
+            [_cell("; ".join(row["authors"] or ()) if name == "authors" else row[name]) for name in columns]
+        )
     return out.getvalue()
 
 

@@ -39,7 +39,10 @@ class FacetVerbs(Verbs):
         counts = documents.facets(collection_id, fields, numbers, limit=MOST_YEARS)
         facets = []
         for field in fields:
-            mine = [(str(value), int(count)) for value, count in counts.filter(field=field).select("value", "count").iter_rows()]
+            mine = [
+                (str(value), int(count))
+                for value, count in counts.filter(field=field).select("value", "count").iter_rows()
+            ]
             if field == "year":
                 listed, more = sorted(mine, key=lambda pair: int(pair[0]))[-MOST_YEARS:], 0
             else:
@@ -49,7 +52,9 @@ class FacetVerbs(Verbs):
                 more = len(ordered) - len(listed)
             if len(mine) > 1 or chosen.get(field):
                 values = tuple(FacetValue(value, count, _selected(field, value, chosen)) for value, count in listed)
-                facets.append(Facet(field, field.removeprefix("metadata.").replace("_", " ").capitalize(), values, more))
+                facets.append(
+                    Facet(field, field.removeprefix("metadata.").replace("_", " ").capitalize(), values, more)
+                )
         return tuple(facets)
 
     def _facet_fields(self, collection_id: str) -> tuple[str, ...]:
@@ -62,14 +67,22 @@ class FacetVerbs(Verbs):
             keys = [field for field in fields if field.startswith("metadata.")]
             counts = documents.facets(collection_id, keys, limit=MOST_DISTINCT + 1)
             told = counts.group_by("field").agg(n=pl.len(), longest=pl.col("value").str.len_chars().max())
-            few = set(told.filter((pl.col("n") > 1) & (pl.col("n") <= MOST_DISTINCT) & (pl.col("longest") <= MOST_CHARS))["field"])
+            few = set(
+                told.filter((pl.col("n") > 1) & (pl.col("n") <= MOST_DISTINCT) & (pl.col("longest") <= MOST_CHARS))[
+                    "field"
+                ]
+            )
             known = (revision, tuple(f for f in fields if f not in keys or f in few)[: MOST_KEYS + 4])
             self._known_fields[collection_id] = known
         return known[1]
 
     def _numbers(self, collection_id: str, doc_ids: pl.Series) -> Any:
         snapshot = self.engine.searcher(collection_id).snapshot
-        wanted = snapshot.doc_ids.is_in(doc_ids.implode()).to_numpy() if len(doc_ids) else np.zeros(len(snapshot), dtype=bool)
+        wanted = (
+            snapshot.doc_ids.is_in(doc_ids.implode()).to_numpy()
+            if len(doc_ids)
+            else np.zeros(len(snapshot), dtype=bool)
+        )
         return snapshot.doc_nos[wanted]
 
     def _browse(
@@ -120,7 +133,9 @@ class FacetVerbs(Verbs):
     def _ratings(self, collection_id: str, query: str) -> dict[str, int]:
         """The judgments for this query where it is one of the collection's questions, word for word."""
         documents = self.engine.workspace.documents
-        asked = documents.queries(collection_id).filter(pl.col("text").str.strip_chars().str.to_lowercase() == query.lower())
+        asked = documents.queries(collection_id).filter(
+            pl.col("text").str.strip_chars().str.to_lowercase() == query.lower()
+        )
         if asked.is_empty():
             return {}
         judged = documents.judgments(collection_id).filter(pl.col("qid").is_in(asked["qid"].implode()))

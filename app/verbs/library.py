@@ -116,7 +116,9 @@ class LibraryVerbs(PipelineVerbs):
     ) -> str:
         """Queue the reading of files, folders or zips into a collection (made if absent), then the update of its indexes. Gives the job's id."""
         if duplicates not in DUPLICATE_POLICIES:
-            raise BadInput(f"The policy for duplicate ids is one of {', '.join(DUPLICATE_POLICIES)}; got {duplicates!r}.")
+            raise BadInput(
+                f"The policy for duplicate ids is one of {', '.join(DUPLICATE_POLICIES)}; got {duplicates!r}."
+            )
         found = _existing(paths)
         try:
             stored = self._collection(collection)
@@ -134,7 +136,9 @@ class LibraryVerbs(PipelineVerbs):
         """Queue the building or updating of indexes: the given ones, or all that the known pipelines read. Gives the job's id."""
         stored = self._collection(collection)
         chosen = [parse_spec(spec) for spec in specs] if specs else list(self.needed_indexes())
-        return str(self.engine.workspace.jobs.submit("index", stored.collection_id, {"specs": [_spec_data(s) for s in chosen]}))
+        return str(
+            self.engine.workspace.jobs.submit("index", stored.collection_id, {"specs": [_spec_data(s) for s in chosen]})
+        )
 
     def needed_indexes(self, pipelines: Sequence[str] | None = None) -> tuple[IndexSpec, ...]:
         """The distinct indexes that these pipelines (all known ones by default) read."""
@@ -187,7 +191,11 @@ class LibraryVerbs(PipelineVerbs):
         return check_open(self.engine.workspace)
 
     def _collection_view(self, stored: Collection) -> CollectionView:
-        busy = [j for j in self.engine.workspace.jobs.list(50) if j.collection_id == stored.collection_id and j.status in ("queued", "running")]
+        busy = [
+            j
+            for j in self.engine.workspace.jobs.list(50)
+            if j.collection_id == stored.collection_id and j.status in ("queued", "running")
+        ]
         indexes = self._indexes(stored, building=any(job.kind == "index" or job.phase == "index" for job in busy))
         ready = [view for view in indexes if view.state in ("ready", "behind")]
         state = (
@@ -236,7 +244,9 @@ class LibraryVerbs(PipelineVerbs):
             )
         if stored.documents:
             state = "building" if building else "absent"
-            views.extend(IndexView("", spec.kind, spec.label(), 0, 0, "", state, stored.documents, None) for spec in needed)  # type: ignore[arg-type]
+            views.extend(
+                IndexView("", spec.kind, spec.label(), 0, 0, "", state, stored.documents, None) for spec in needed
+            )  # type: ignore[arg-type]
         return tuple(views)
 
 

@@ -18,7 +18,9 @@ from engine.retrievers.dense import Dense
 class ReadingVerbs(SearchVerbs):
     """The reader pane and the shortlist."""
 
-    def document(self, collection: str, doc_id: str, *, query: str = "", pipeline: str = "", neighbours: int = 6) -> DocumentView:
+    def document(
+        self, collection: str, doc_id: str, *, query: str = "", pipeline: str = "", neighbours: int = 6
+    ) -> DocumentView:
         """One document with its neighbors and, where a query and a pipeline are given, why it scores. Raises NotFound."""
         stored = self._collection(collection)
         documents = self.engine.workspace.documents
@@ -118,7 +120,11 @@ class ReadingVerbs(SearchVerbs):
         vector = np.mean(index.vectors[own], axis=0, dtype=np.float32)  # type: ignore[attr-defined]
         others = (docs >= 0) & (docs != position)
         top = index.search(vector[None, :], min(len(docs), 3 * k), others)
-        hits = context.documents(retriever.index_spec(), top.rows[0], top.scores[0], "q").sort("score", descending=True).head(k)
+        hits = (
+            context.documents(retriever.index_spec(), top.rows[0], top.scores[0], "q")
+            .sort("score", descending=True)
+            .head(k)
+        )
         ranked = [(d, i + 1, s) for i, (d, s) in enumerate(hits.select("doc_id", "score").iter_rows())]
         return self._cards(collection_id, ranked)
 

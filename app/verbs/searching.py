@@ -222,7 +222,9 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         for index in dict.fromkeys(index for spec in specs for index in spec.index_specs()):
             missing = searcher.behind(index)
             if missing:
-                notices.append(f"{missing:,} new {index.unit}s are not in the index {index.label()!r} yet; update it in the Library.")
+                notices.append(
+                    f"{missing:,} new {index.unit}s are not in the index {index.label()!r} yet; update it in the Library."
+                )
         return tuple(notices)
 
 
@@ -250,9 +252,13 @@ def _column(view: PipelineView, spec: PipelineSpec, run: _Run, deck: Deck, k: in
         return Column(view, (), (), run.ms, 0, run.error)
     top = run.ranking.top(k).hits
     cards = deck.cards(
-        top.select("doc_id", "rank", "score").iter_rows(), _analyzer(spec.pipeline), _found_by(run.root, top["doc_id"].to_list())
+        top.select("doc_id", "rank", "score").iter_rows(),
+        _analyzer(spec.pipeline),
+        _found_by(run.root, top["doc_id"].to_list()),
     )
-    return Column(view, tuple(_moved(card, left) for card in cards), stage_times(run.root), run.ms, len(run.ranking.hits))
+    return Column(
+        view, tuple(_moved(card, left) for card in cards), stage_times(run.root), run.ms, len(run.ranking.hits)
+    )
 
 
 def _moved(card: Card, left: list[str] | None) -> ColumnHit:

@@ -79,7 +79,11 @@ class Retriever(Stage, family="retrievers"):
         wanted = min(self.k, len(ctx.snapshot))
         fetch = min(len(docs), int(np.ceil(wanted * rows_per_doc * (1.0 if rows_per_doc == 1 else 1.5))))
         while True:
-            top = self.top_rows(asked, fetch, ctx) if fetch else TopK(np.zeros((len(asked), 0), np.int64), np.zeros((len(asked), 0), np.float32))
+            top = (
+                self.top_rows(asked, fetch, ctx)
+                if fetch
+                else TopK(np.zeros((len(asked), 0), np.int64), np.zeros((len(asked), 0), np.float32))
+            )
             hits = [ctx.documents(spec, top.rows[i], top.scores[i], qid) for i, qid in enumerate(asked["qid"])]
             short = any(len(h) < wanted and top.rows[i].size and top.rows[i, -1] >= 0 for i, h in enumerate(hits))
             if not short or fetch >= len(docs):

@@ -20,7 +20,8 @@ class Bm25(Retriever, name="bm25"):
     """Exact words, weighted by rarity and saturated by repetition; the baseline that everything must beat."""
 
     analyzer: Literal["english", "any"] = Field(
-        "english", description="english: stop words and Snowball stems; any: plain words of any language, with bigrams where no spaces are written."
+        "english",
+        description="english: stop words and Snowball stems; any: plain words of any language, with bigrams where no spaces are written.",
     )
     k1: float = Field(1.2, ge=0, le=10, description="How slowly repeated words saturate.")
     b: float = Field(0.75, ge=0, le=1, description="How strongly long documents are held back.")

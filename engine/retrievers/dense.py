@@ -20,7 +20,9 @@ class Dense(Retriever, name="dense"):
     """Meaning rather than words: the query's vector against every passage's vector."""
 
     model: str = Field("all-MiniLM-L6-v2", min_length=1, max_length=200, description="The encoder.")
-    structure: Literal["auto", "exact", "hnsw"] = Field("auto", description="auto: exact while that is fast, HNSW beyond.")
+    structure: Literal["auto", "exact", "hnsw"] = Field(
+        "auto", description="auto: exact while that is fast, HNSW beyond."
+    )
 
     def label(self) -> str:
         return self.model

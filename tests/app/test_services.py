@@ -14,13 +14,52 @@ from engine.errors import BadInput, IndexNotReady, NotFound
 from engine.types import Judgment, Query, Record
 
 PAPERS = [
-    Record("sparse", "Learned sparse retrieval", "Terms of the vocabulary get weights from a language model.", ("Ada Lovelace",), 2021, "SIGIR"),
-    Record("dense", "Dense passage retrieval", "Two encoders map questions and passages to vectors.", ("Bo Li", "Ada Lovelace"), 2020, "EMNLP"),
-    Record("late", "Late interaction over token vectors", "Each query token finds its most similar passage token.", (), 2020, "SIGIR"),
-    Record("bm25", "The probabilistic relevance framework", "Saturation and length normalization weigh terms.", (), 2009, "FnTIR"),
-    Record("fusion", "Reciprocal rank fusion", "Adding reciprocal ranks beats learned combinations of rankings.", (), 2009, "SIGIR"),
-    Record("bread", "Baking sourdough bread", "Flour, water and patience.", (), 1999, "Kitchen", metadata={"topic": "food"}),
-    Record("soup", "Cooking onion soup", "Slow heat turns onions sweet.", (), 1998, "Kitchen", metadata={"topic": "food"}),
+    Record(
+        "sparse",
+        "Learned sparse retrieval",
+        "Terms of the vocabulary get weights from a language model.",
+        ("Ada Lovelace",),
+        2021,
+        "SIGIR",
+    ),
+    Record(
+        "dense",
+        "Dense passage retrieval",
+        "Two encoders map questions and passages to vectors.",
+        ("Bo Li", "Ada Lovelace"),
+        2020,
+        "EMNLP",
+    ),
+    Record(
+        "late",
+        "Late interaction over token vectors",
+        "Each query token finds its most similar passage token.",
+        (),
+        2020,
+        "SIGIR",
+    ),
+    Record(
+        "bm25",
+        "The probabilistic relevance framework",
+        "Saturation and length normalization weigh terms.",
+        (),
+        2009,
+        "FnTIR",
+    ),
+    Record(
+        "fusion",
+        "Reciprocal rank fusion",
+        "Adding reciprocal ranks beats learned combinations of rankings.",
+        (),
+        2009,
+        "SIGIR",
+    ),
+    Record(
+        "bread", "Baking sourdough bread", "Flour, water and patience.", (), 1999, "Kitchen", metadata={"topic": "food"}
+    ),
+    Record(
+        "soup", "Cooking onion soup", "Slow heat turns onions sweet.", (), 1998, "Kitchen", metadata={"topic": "food"}
+    ),
     Record("中文", "信息检索模型", "我们研究稠密向量检索。", ("李明",), 2023, "CCIR"),
 ]
 
@@ -41,7 +80,13 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 def test_search_gives_cards_with_facts_marks_and_provenance(services: Services):
     result = services.search("papers", "sparse term weights", "Hybrid")
     first = result.cards[0]
-    assert (first.doc_id, first.title, first.year, first.venue, first.rank) == ("sparse", "Learned sparse retrieval", 2021, "SIGIR", 1)
+    assert (first.doc_id, first.title, first.year, first.venue, first.rank) == (
+        "sparse",
+        "Learned sparse retrieval",
+        2021,
+        "SIGIR",
+        1,
+    )
     assert {piece.text for piece in first.snippet if piece.mark == "lexical"} == {"Terms", "weights"}
     assert [found.label for found in first.found_by] == ["BM25", "all-MiniLM-L6-v2"]
     assert first.rating == 3
@@ -66,7 +111,13 @@ def test_without_a_query_the_collection_is_browsed_newest_first(services: Servic
 
 def test_facets_count_the_hits(services: Services):
     browse = {facet.field: facet for facet in services.search("papers", "", "BM25").facets}
-    assert {(v.value, v.count) for v in browse["venue"].values} == {("SIGIR", 3), ("Kitchen", 2), ("CCIR", 1), ("EMNLP", 1), ("FnTIR", 1)}
+    assert {(v.value, v.count) for v in browse["venue"].values} == {
+        ("SIGIR", 3),
+        ("Kitchen", 2),
+        ("CCIR", 1),
+        ("EMNLP", 1),
+        ("FnTIR", 1),
+    }
     assert ("Ada Lovelace", 2) in {(v.value, v.count) for v in browse["authors"].values}
     found = {facet.field: facet for facet in services.search("papers", "onions flour", "BM25").facets}
     assert [(v.value, v.count) for v in found["year"].values] == [("1998", 1), ("1999", 1)]
@@ -78,7 +129,9 @@ def test_filters_hold_on_every_route(services: Services, pipeline: str):
     result = services.search("papers", "retrieval of terms with token vectors", pipeline, filters=kept)
     assert {card.doc_id for card in result.cards} == {"sparse", "late"}
     assert services.search("papers", "retrieval", pipeline, filters={"venue": ["Nowhere"]}).cards == ()
-    assert {card.doc_id for card in services.search("papers", "", pipeline, filters={"metadata.topic": ["food"]}).cards} == {"bread", "soup"}
+    assert {
+        card.doc_id for card in services.search("papers", "", pipeline, filters={"metadata.topic": ["food"]}).cards
+    } == {"bread", "soup"}
 
 
 @pytest.mark.parametrize("query", ["the of and", "zzzxqw", "!!!"])
@@ -254,7 +307,12 @@ def test_unknown_names_list_the_known(services: Services):
 def test_the_workspace_tells_sizes_and_states(services: Services):
     view = services.workspace()
     collection = view.collections[0]
-    assert (collection.name, collection.documents, collection.state, collection.judged_queries) == ("papers", len(PAPERS), "ready", 1)
+    assert (collection.name, collection.documents, collection.state, collection.judged_queries) == (
+        "papers",
+        len(PAPERS),
+        "ready",
+        1,
+    )
     assert {index.label for index in collection.indexes} == {"BM25 · english", "Dense · all-MiniLM-L6-v2"}
     assert next(i for i in collection.indexes if i.kind == "dense").recall == 1.0
     assert view.bytes > 0

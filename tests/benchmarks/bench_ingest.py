@@ -52,7 +52,10 @@ def latencies(services: Services, pipeline: str, queries: list[str]) -> list[flo
 
 def report(name: str, times: list[float]) -> None:
     """One line with the median and the 95th percentile."""
-    print(f"{name:28} p50 {statistics.median(times):7.1f} ms   p95 {statistics.quantiles(times, n=20)[-1]:7.1f} ms", flush=True)
+    print(
+        f"{name:28} p50 {statistics.median(times):7.1f} ms   p95 {statistics.quantiles(times, n=20)[-1]:7.1f} ms",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -67,7 +70,10 @@ def main() -> None:
     _, adding = triptych(folder, "add", str(source), "--collection", NAME, "--no-index")
     _, indexing = triptych(folder, "index", "--collection", NAME, "--pipeline", "BM25")
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"add {adding:.1f} s + BM25 {indexing:.1f} s = {adding + indexing:.1f} s, peak memory of a process {peak:.0f} MB", flush=True)
+    print(
+        f"add {adding:.1f} s + BM25 {indexing:.1f} s = {adding + indexing:.1f} s, peak memory of a process {peak:.0f} MB",
+        flush=True,
+    )
     if options.dense:
         _, encoding = triptych(folder, "index", "--collection", NAME, "--pipeline", "Dense")
         print(f"dense {encoding:.1f} s", flush=True)

@@ -10,6 +10,8 @@ Workspaces are kept in the benchmark's cache folder and brought up to date on ea
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 import time
 
 import ir_measures
@@ -18,7 +20,7 @@ from corpora import CACHE, Corpus, load
 from app.services import Services
 from app.verbs.pipelines import BUILT_IN
 from engine.pipeline import PipelineSpec
-from engine.types import Ranking, Record
+from engine.types import Ranking
 
 MEASURES = [ir_measures.parse_measure(name) for name in ("nDCG@10", "AP", "R@5", "R@20", "R@100")]
 BASELINES = {  # bm25s, sentence-transformers fp32 and RRF k=60 of both, nDCG@10
@@ -32,16 +34,18 @@ PIPELINES = ("BM25", "Dense", "Hybrid")
 
 def fill(services: Services, corpus: Corpus) -> str:
     """The collection with all documents and current indexes; gives its id."""
-    names = {view.name for view in services.collections()}
-    if corpus.name not in names:
-        services.create_collection(corpus.name)
+    path = CACHE / f"{corpus.name}.jsonl"
+    lines = (json.dumps({"_id": doc_id, "title": title, "text": text}) for doc_id, title, text in corpus.rows)
+    path.write_text("\n".join(lines), "utf-8")
+    for job in (
+        services.add([str(path)], corpus.name, index=False),
+        services.index(corpus.name, services.needed_indexes(PIPELINES)),
+    ):
+        done = services.wait(job)
+        if done.status != "done" or done.counts.get("rejected"):
+            raise SystemExit(f"{corpus.name}: {done}")
     stored = services.engine.workspace.collection(corpus.name)
-    if stored.documents != len(corpus.doc_ids):
-        records = [Record(doc_id, title, text) for doc_id, title, text in corpus.rows]
-        for at in range(0, len(records), 2000):
-            services.engine.workspace.documents.upsert(stored.collection_id, records[at : at + 2000], corpus.name)
-    job = services.wait(services.index(corpus.name, services.needed_indexes(PIPELINES)))
-    assert job.status == "done", job
+    print(f"{corpus.name}: {stored.documents:,} documents, {stored.passages:,} passages", file=sys.stderr)
     return stored.collection_id
 
 

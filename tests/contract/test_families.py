@@ -47,7 +47,9 @@ def test_the_real_encoder_explains_its_scores(tmp_path: Path) -> None:
     check_retriever(Dense(), tmp_path, load_encoder("all-MiniLM-L6-v2"))
 
 
-@pytest.mark.parametrize("stage", [Cutoff(k=3), Fuse(inputs=(Bm25(), Dense())), Bm25() % 5], ids=lambda stage: stage.name)
+@pytest.mark.parametrize(
+    "stage", [Cutoff(k=3), Fuse(inputs=(Bm25(), Dense())), Bm25() % 5], ids=lambda stage: stage.name
+)
 def test_stages(stage) -> None:  # type: ignore[no-untyped-def]
     check_stage(stage)
 

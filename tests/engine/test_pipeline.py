@@ -15,11 +15,15 @@ from engine.retrievers.bm25 import Bm25
 from engine.retrievers.dense import Dense
 
 leaves = st.one_of(
-    st.builds(Bm25, k=st.integers(1, 500), k1=st.sampled_from([0.9, 1.2, 2.0]), analyzer=st.sampled_from(["english", "any"])),
+    st.builds(
+        Bm25, k=st.integers(1, 500), k1=st.sampled_from([0.9, 1.2, 2.0]), analyzer=st.sampled_from(["english", "any"])
+    ),
     st.builds(Dense, k=st.integers(1, 500)),
 )
 methods = st.one_of(
-    st.builds(Rrf, k=st.integers(0, 100)), st.builds(WeightedSum, norm=st.sampled_from(["min-max", "z-score", "none"])), st.builds(CombMnz)
+    st.builds(Rrf, k=st.integers(0, 100)),
+    st.builds(WeightedSum, norm=st.sampled_from(["min-max", "z-score", "none"])),
+    st.builds(CombMnz),
 )
 
 

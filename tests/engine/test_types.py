@@ -21,7 +21,13 @@ def test_hits_are_ordered_by_score_then_id_and_ranked_per_query():
     ranking = Ranking.of([("2", "b"), ("1", "a")]).with_hits(
         scored(("1", "x", 1.0), ("1", "w", 1.0), ("2", "z", 0.5), ("1", "y", 2.0), ("2", "a", 0.7))
     )
-    assert ranking.hits.rows() == [("2", "a", 1, 0.7), ("2", "z", 2, 0.5), ("1", "y", 1, 2.0), ("1", "w", 2, 1.0), ("1", "x", 3, 1.0)]
+    assert ranking.hits.rows() == [
+        ("2", "a", 1, 0.7),
+        ("2", "z", 2, 0.5),
+        ("1", "y", 1, 2.0),
+        ("1", "w", 2, 1.0),
+        ("1", "x", 3, 1.0),
+    ]
 
 
 def test_a_pair_is_kept_once_with_its_best_score():
@@ -48,7 +54,10 @@ def test_query_ids_are_unique():
         Ranking.of([("q", "a"), ("q", "b")])
 
 
-@given(st.lists(st.tuples(st.sampled_from("qr"), st.sampled_from("abcdef"), st.floats(-5, 5)), max_size=30), st.integers(1, 8))
+@given(
+    st.lists(st.tuples(st.sampled_from("qr"), st.sampled_from("abcdef"), st.floats(-5, 5)), max_size=30),
+    st.integers(1, 8),
+)
 def test_ranks_are_dense_and_top_is_a_prefix(rows, k):
     ranking = Ranking.of([("q", ""), ("r", "")]).with_hits(scored(*rows))
     for qid in "qr":

@@ -18,9 +18,17 @@ from engine.types import HITS, Ranking
 
 
 def hits(*pairs: tuple[str, float], qid: str = "q") -> pl.DataFrame:
-    return Ranking.of([(qid, "text")]).with_hits(
-        pl.DataFrame([(qid, d, s) for d, s in pairs], schema={"qid": pl.String, "doc_id": pl.String, "score": pl.Float64}, orient="row")
-    ).hits
+    return (
+        Ranking.of([(qid, "text")])
+        .with_hits(
+            pl.DataFrame(
+                [(qid, d, s) for d, s in pairs],
+                schema={"qid": pl.String, "doc_id": pl.String, "score": pl.Float64},
+                orient="row",
+            )
+        )
+        .hits
+    )
 
 
 LEFT = hits(("a", 3.0), ("b", 2.0), ("c", 1.0))
@@ -38,18 +46,24 @@ def test_rrf_adds_reciprocal_ranks():
 
 
 def test_rrf_weights_each_list():
-    assert fused(Rrf(k=0, weights=(2.0, 1.0)), LEFT, RIGHT) == pytest.approx({"a": 2.0, "b": 1.0, "c": 2 / 3 + 1.0, "d": 0.5})
+    assert fused(Rrf(k=0, weights=(2.0, 1.0)), LEFT, RIGHT) == pytest.approx(
+        {"a": 2.0, "b": 1.0, "c": 2 / 3 + 1.0, "d": 0.5}
+    )
 
 
 def test_wsum_min_max():
     # left: a 1, b .5, c 0; right: c 1, d 0
-    assert fused(WeightedSum(weights=(0.4, 0.6)), LEFT, RIGHT) == pytest.approx({"a": 0.4, "b": 0.2, "c": 0.6, "d": 0.0})
+    assert fused(WeightedSum(weights=(0.4, 0.6)), LEFT, RIGHT) == pytest.approx(
+        {"a": 0.4, "b": 0.2, "c": 0.6, "d": 0.0}
+    )
 
 
 def test_wsum_z_score_takes_the_absent_at_the_lists_lowest():
     # left: mean 2, sd sqrt(2/3): a +1.2247, b 0, c -1.2247; right: mean .7, sd .2: c +1, d -1
     z = (3 / 2) ** 0.5
-    assert fused(WeightedSum(norm="z-score"), LEFT, RIGHT) == pytest.approx({"a": z - 1, "b": -1.0, "c": -z + 1, "d": -z - 1})
+    assert fused(WeightedSum(norm="z-score"), LEFT, RIGHT) == pytest.approx(
+        {"a": z - 1, "b": -1.0, "c": -z + 1, "d": -z - 1}
+    )
 
 
 def test_wsum_without_normalisation_adds_raw_scores():
@@ -62,7 +76,9 @@ def test_comb_mnz_multiplies_by_the_number_of_lists():
 
 
 def test_a_list_of_equal_scores_counts_as_full_marks_under_min_max():
-    assert fused(WeightedSum(), hits(("a", 5.0), ("b", 5.0)), RIGHT) == pytest.approx({"a": 1.0, "b": 1.0, "c": 1.0, "d": 0.0})
+    assert fused(WeightedSum(), hits(("a", 5.0), ("b", 5.0)), RIGHT) == pytest.approx(
+        {"a": 1.0, "b": 1.0, "c": 1.0, "d": 0.0}
+    )
 
 
 def test_ranks_and_raw_scores_are_kept_for_the_ledger():
@@ -76,7 +92,9 @@ def test_ranks_and_raw_scores_are_kept_for_the_ledger():
 def test_queries_are_fused_apart():
     left = pl.concat([hits(("a", 9.0), ("b", 1.0), qid="x"), hits(("a", 1.0), ("b", 0.5), qid="y")])
     table = WeightedSum().contributions([left, hits(("a", 1.0), ("b", 0.0), qid="x")])
-    totals = dict(((q, d), s) for q, d, s in table.group_by("qid", "doc_id").agg(pl.col("contribution").sum()).iter_rows())
+    totals = dict(
+        ((q, d), s) for q, d, s in table.group_by("qid", "doc_id").agg(pl.col("contribution").sum()).iter_rows()
+    )
     assert totals == pytest.approx({("x", "a"): 2.0, ("x", "b"): 0.0, ("y", "a"): 1.0, ("y", "b"): 0.0})
 
 
