@@ -55,7 +55,8 @@ def ledger(root: Span) -> tuple[Fuse, pl.DataFrame] | None:
     if not fusions:
         return None
     last = fusions[-1]
-    assert isinstance(last.stage, Fuse) and isinstance(last.stage.method, Fuser)
+    assert isinstance(last.stage, Fuse)
+    assert isinstance(last.stage.method, Fuser)
     return last.stage, last.details["contributions"]
 
 

@@ -272,7 +272,8 @@ def check_retriever(retriever: Retriever, folder: Path, encoder: Any = None) -> 
 
     allowed = np.arange(40) % 3 == 0
     filtered, _ = Context(resources, allowed).execute(asked, queries)
-    assert len(filtered.hits) and all(int(doc_id[1:]) % 3 == 0 for doc_id in filtered.hits["doc_id"])
+    assert len(filtered.hits)
+    assert all(int(doc_id[1:]) % 3 == 0 for doc_id in filtered.hits["doc_id"])
     nothing, _ = Context(resources, np.zeros(40, bool)).execute(asked, queries)
     assert nothing.hits.is_empty()
     check_stage(asked)
@@ -282,7 +283,8 @@ def check_stage(stage: Stage) -> None:
     """What every stage keeps: an equal copy after YAML, a hash, a label, and a description of every parameter."""
     spec = PipelineSpec(pipeline=stage)
     again = PipelineSpec.from_yaml(spec.to_yaml())
-    assert again == spec and hash(again) == hash(spec)
+    assert again == spec
+    assert hash(again) == hash(spec)
     assert stage.label()
     for name, about in type(stage).model_fields.items():
         assert about.description, f"{stage.name}.{name} has no description"
@@ -310,7 +312,8 @@ def check_encoder(encoder: Encoder[FloatRows]) -> None:
     """The contract of dense encoders: a row a text in order, finite, of the card's width, independent of its neighbors; progress is heard."""
     texts = ["Neural retrieval", "", "Cooking onion soup slowly " * 40, "信息检索"]
     rows = encoder.encode_documents(texts)
-    assert rows.shape == (4, encoder.card.dimensions) and rows.dtype == np.float32
+    assert rows.shape == (4, encoder.card.dimensions)
+    assert rows.dtype == np.float32
     assert np.isfinite(rows).all()
     for text, row in zip(texts, rows, strict=True):
         np.testing.assert_array_equal(encoder.encode_documents([text])[0], row)
@@ -320,5 +323,6 @@ def check_encoder(encoder: Encoder[FloatRows]) -> None:
         np.testing.assert_allclose(np.linalg.norm(rows[[0, 2, 3]], axis=1), 1, atol=1e-5)
     heard: list[Progress] = []
     encoder.encode_documents(texts, heard.append)
-    assert heard and heard[-1].total == 4
+    assert heard
+    assert heard[-1].total == 4
     assert encoder.fingerprint

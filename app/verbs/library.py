@@ -222,7 +222,7 @@ class LibraryVerbs(PipelineVerbs):
         """Published indexes, and those that a known pipeline reads but nobody built."""
         views = []
         searcher = self.engine.searcher(stored.collection_id)
-        needed = {spec: None for spec in self.needed_indexes()}
+        needed = dict.fromkeys(self.needed_indexes())
         for generation in self.engine.workspace.generations.live(stored.collection_id):
             spec = lookup("indexes", generation.kind).model_validate(generation.params)
             needed.pop(spec, None)  # type: ignore[call-overload]

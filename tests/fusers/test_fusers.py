@@ -92,9 +92,7 @@ def test_ranks_and_raw_scores_are_kept_for_the_ledger():
 def test_queries_are_fused_apart():
     left = pl.concat([hits(("a", 9.0), ("b", 1.0), qid="x"), hits(("a", 1.0), ("b", 0.5), qid="y")])
     table = WeightedSum().contributions([left, hits(("a", 1.0), ("b", 0.0), qid="x")])
-    totals = dict(
-        ((q, d), s) for q, d, s in table.group_by("qid", "doc_id").agg(pl.col("contribution").sum()).iter_rows()
-    )
+    totals = {(q, d): s for q, d, s in table.group_by("qid", "doc_id").agg(pl.col("contribution").sum()).iter_rows()}
     assert totals == pytest.approx({("x", "a"): 2.0, ("x", "b"): 0.0, ("y", "a"): 1.0, ("y", "b"): 0.0})
 
 
