@@ -7,7 +7,7 @@ postings: weights depend on the whole corpus, so each build computes them anew, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -165,22 +165,38 @@ class Bm25OpenIndex:
 
     def search(self, queries: Sequence[str], k: int, allowed: Mask | None = None) -> TopK:
         """See OpenIndex. Rows that share no weighted term with the query are never returned."""
+        return self._search([self._query(text) for text in _checked_queries(queries)], k, allowed)
+
+    def search_weighted(self, queries: Sequence[Mapping[str, float]], k: int, allowed: Mask | None = None) -> TopK:
+        """As `search`, for queries that are weights of index terms: a row scores the weighted sum. Unknown terms match nothing.
+
+        Raises BadInput on a weight that is negative or not finite.
+        """
+        return self._search([self._weighted(terms) for terms in queries], k, allowed)
+
+    def _search(self, queries: Sequence[Mapping[int, float]], k: int, allowed: Mask | None) -> TopK:
         width = checked_width(k, len(self.numbers))
         mask = checked_mask(allowed, len(self.numbers))
         barred = None if mask is None else ~mask
-        texts = _checked_queries(queries)
-        found = TopK(*empty_hits(len(texts), width))
-        for query, text in enumerate(texts):
-            scores = self.scores(text)
+        found = TopK(*empty_hits(len(queries), width))
+        for i, query in enumerate(queries):
+            scores = self._scores(query)
             if barred is not None:
                 scores[barred] = 0
-            put_hits(found, query, scores, width, floor=0)
+            put_hits(found, i, scores, width, floor=0)
         return found
 
     def scores(self, query: str) -> FloatRows:
         """The score of every row, float32 [rows]; 0 where no term is shared. A term that the query repeats counts as often."""
+        return self._scores(self._query(query))
+
+    def scores_weighted(self, terms: Mapping[str, float]) -> FloatRows:
+        """The score of every row for weighted index terms, float32 [rows]; 0 where none is shared. Raises BadInput as `search_weighted`."""
+        return self._scores(self._weighted(terms))
+
+    def _scores(self, query: Mapping[int, float]) -> FloatRows:
         scores = np.zeros(len(self.numbers), np.float32)
-        for number, count in self._query(query).items():
+        for number, count in query.items():
             start, end = self._indptr[number], self._indptr[number + 1]
             weights = self._weights[start:end]
             # numpy adds in place fast only under its own index type
@@ -199,14 +215,25 @@ class Bm25OpenIndex:
 
     def contributions(self, query: str, row: int) -> list[tuple[str, float]]:
         """What each shared term gives to the score of `row`, largest first; exact: they sum to the score. Raises BadInput."""
+        return self._contributions(self._query(query), row)
+
+    def contributions_weighted(self, terms: Mapping[str, float], row: int) -> list[tuple[str, float]]:
+        """As `contributions`, for weighted index terms. Raises BadInput as `search_weighted`, too."""
+        return self._contributions(self._weighted(terms), row)
+
+    def _contributions(self, query: Mapping[int, float], row: int) -> list[tuple[str, float]]:
         self._checked_row(row)
         found = []
-        for number, count in self._query(query).items():
+        for number, count in query.items():
             start, end = self._indptr[number], self._indptr[number + 1]
-            at = start + np.searchsorted(self._rows[start:end], row)
+            at = start + np.searchsorted(self._rows[start:end], np.int32(row))  # of the same type, or all is converted
             if at < end and self._rows[at] == row:
                 found.append((self.vocabulary[number], float(self._weights[at] * np.float32(count))))
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+
+    def row_weights(self, row: int) -> dict[str, float]:
+        """The BM25 weight of each term of `row`, largest first: what the term would add to the score. Raises BadInput."""
+        return dict(self.contributions_weighted(dict.fromkeys(self.row_terms(row), 1.0), row))
 
     def row_terms(self, row: int) -> dict[str, int]:
         """How often each term occurs in `row`. Raises BadInput."""
@@ -222,6 +249,13 @@ class Bm25OpenIndex:
         """Known terms of a query and how often it holds them."""
         terms = Counter(self.analyzer.query_terms(query))
         return {self._number_of[term]: count for term, count in terms.items() if term in self._number_of}
+
+    def _weighted(self, terms: Mapping[str, float]) -> dict[int, float]:
+        """Known terms by number, without those that weigh nothing."""
+        weights = np.fromiter(terms.values(), np.float64, len(terms))
+        if not (np.isfinite(weights).all() and (weights >= 0).all()):
+            raise BadInput("A query term's weight is negative or not a number; weights must be 0 or more.")
+        return {self._number_of[term]: weight for term, weight in terms.items() if weight and term in self._number_of}
 
     def _checked_row(self, row: int) -> None:
         if not 0 <= row < len(self.numbers):

@@ -56,6 +56,37 @@ def test_a_repeated_query_term_counts_twice(small: Bm25OpenIndex) -> None:
     )
 
 
+def test_weighted_terms_add_their_weighted_parts(small: Bm25OpenIndex) -> None:
+    weighted = {"appl": 0.5, "elder": 2.0, "zebra": 9.0, "date": 0.0}
+    expected = 0.5 * small.scores("apple") + 2 * small.scores("elder")
+    np.testing.assert_allclose(small.scores_weighted(weighted), expected, rtol=1e-6)
+    found = small.search_weighted([weighted, {}, {"zebra": 1.0}], 2)
+    best = np.lexsort((np.arange(3), -expected))[:2]
+    assert found.rows.tolist() == [best.tolist(), [-1, -1], [-1, -1]]
+    masked = small.search_weighted([weighted], 2, np.array([True, False, False]))
+    assert masked.rows.tolist() == [[0, -1]]
+    for row in range(3):
+        parts = small.contributions_weighted(weighted, row)
+        assert sum(weight for _, weight in parts) == pytest.approx(expected[row], rel=1e-6)
+    assert dict(small.contributions_weighted(weighted, 2)).keys() == {"appl", "elder"}
+
+
+def test_a_query_is_the_weighted_search_of_its_counts(small: Bm25OpenIndex) -> None:
+    np.testing.assert_array_equal(small.scores_weighted({"appl": 2, "date": 1}), small.scores("apple date apple"))
+
+
+@pytest.mark.parametrize("weight", [-0.1, math.nan, math.inf])
+def test_weights_that_make_no_score_are_refused(small: Bm25OpenIndex, weight: float) -> None:
+    with pytest.raises(BadInput, match="0 or more"):
+        small.search_weighted([{"appl": weight}], 1)
+
+
+def test_the_weights_of_a_row_are_the_scores_of_its_terms(small: Bm25OpenIndex) -> None:
+    weights = small.row_weights(0)
+    assert weights == {term: pytest.approx(float(small.scores_weighted({term: 1})[0])) for term in small.row_terms(0)}
+    assert list(weights.values()) == sorted(weights.values(), reverse=True)
+
+
 @pytest.mark.parametrize("query", ["", "  ", "the of and", "zebra", "?!"])
 def test_queries_without_a_known_term_have_no_hits(small: Bm25OpenIndex, query: str) -> None:
     assert small.search([query], 3).rows.tolist() == [[-1, -1, -1]]
