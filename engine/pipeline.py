@@ -21,7 +21,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema, model_validator
 
 from engine.component import Component, discover
 from engine.errors import BadInput
@@ -235,7 +235,7 @@ class PipelineSpec(Component, family="pipelines"):
     )
     pipeline: StageField
 
-    model_config = {"populate_by_name": True}
+    model_config = ConfigDict(populate_by_name=True)
 
     def to_yaml(self) -> str:
         """The YAML form; `from_yaml` gives back an equal specification."""
