@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,36 +70,49 @@ class Retriever(Stage, family="retrievers"):
         return False
 
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
-        spec = self.index_spec()
-        queries = ranking.queries
-        asked = queries.filter(pl.col("text").str.strip_chars() != "")
-        if asked.is_empty() or len(ctx.snapshot) == 0:
-            return ranking.with_hits(no_hits())
-        docs = ctx.resources.row_docs(spec)
-        rows_per_doc = max(1.0, len(docs) / len(ctx.snapshot))
-        wanted = min(self.k, len(ctx.snapshot))
-        fetch = min(len(docs), int(np.ceil(wanted * rows_per_doc * (1.0 if rows_per_doc == 1 else 1.5))))
-        while True:
-            top = (
-                self.top_rows(asked, fetch, ctx)
-                if fetch
-                else TopK(np.zeros((len(asked), 0), np.int64), np.zeros((len(asked), 0), np.float32))
-            )
-            hits = [ctx.documents(spec, top.rows[i], top.scores[i], qid) for i, qid in enumerate(asked["qid"])]
-            short = any(len(h) < wanted and top.rows[i].size and top.rows[i, -1] >= 0 for i, h in enumerate(hits))
-            if not short or fetch >= len(docs):
-                break
-            fetch = min(len(docs), fetch * 3)  # several passages of the same documents took the places
-        return ranking.with_hits(pl.concat(hits)).top(self.k)
+        asked = ranking.queries.filter(pl.col("text").str.strip_chars() != "")
+
+        def search(k: int) -> TopK:
+            return self.top_rows(asked, k, ctx)
+
+        return ranking.with_hits(best_documents(self.index_spec(), asked["qid"].to_list(), self.k, search, ctx)).top(
+            self.k
+        )
 
     def score_documents(self, query: str, ctx: Context) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Exact scores of all documents of the snapshot, float64 [documents] (-inf where not indexed), and the best row of each (-1 where none)."""
-        docs = ctx.resources.row_docs(self.index_spec())
-        scores = np.full(len(ctx.snapshot), -np.inf)
-        rows = np.full(len(ctx.snapshot), -1, dtype=np.int64)
-        live = np.flatnonzero(docs >= 0)
-        row_scores = self.exact_scores(query, ctx)[live].astype(np.float64)
-        order = np.lexsort((-live, row_scores))  # ascending, so that the best row of a document is written last
-        scores[docs[live[order]]] = row_scores[order]
-        rows[docs[live[order]]] = live[order]
-        return scores, rows
+        return document_scores(self.index_spec(), self.exact_scores(query, ctx), ctx)
+
+
+def best_documents(
+    spec: IndexSpec, qids: Sequence[str], k: int, search: Callable[[int], TopK], ctx: Context
+) -> pl.DataFrame:
+    """At least the k best documents of every query as (qid, doc_id, score); `search` gives that many best allowed rows of the index, a line a query."""
+    docs = ctx.resources.row_docs(spec) if qids and len(ctx.snapshot) else np.empty(0, np.int32)
+    if not len(docs):
+        return no_hits()
+    rows_per_doc = max(1.0, len(docs) / len(ctx.snapshot))
+    wanted = min(k, len(ctx.snapshot))
+    fetch = min(len(docs), int(np.ceil(wanted * rows_per_doc * (1.0 if rows_per_doc == 1 else 1.5))))
+    while True:
+        top = search(fetch)
+        hits = [ctx.documents(spec, top.rows[i], top.scores[i], qid) for i, qid in enumerate(qids)]
+        short = any(len(h) < wanted and top.rows[i].size and top.rows[i, -1] >= 0 for i, h in enumerate(hits))
+        if not short or fetch >= len(docs):
+            return pl.concat(hits)
+        fetch = min(len(docs), fetch * 3)  # several passages of the same documents took the places
+
+
+def document_scores(
+    spec: IndexSpec, row_scores: NDArray[np.float32], ctx: Context
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """A document scores its best row. float64 [documents of the snapshot] (-inf where not indexed), and that row of each (-1 where none)."""
+    docs = ctx.resources.row_docs(spec)
+    scores = np.full(len(ctx.snapshot), -np.inf)
+    rows = np.full(len(ctx.snapshot), -1, dtype=np.int64)
+    live = np.flatnonzero(docs >= 0)
+    live_scores = row_scores[live].astype(np.float64)
+    order = np.lexsort((-live, live_scores))  # ascending, so that the best row of a document is written last
+    scores[docs[live[order]]] = live_scores[order]
+    rows[docs[live[order]]] = live[order]
+    return scores, rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,12 +13,13 @@ from pydantic import Field
 from engine.context import Context
 from engine.indexes.bm25 import Bm25Index, Bm25OpenIndex
 from engine.kernels.bm25 import Variant
+from engine.pipeline import Stage
 from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight
 from engine.types import TopK
 
 
-class Bm25(Retriever, name="bm25"):
-    """Exact words, weighted by rarity and saturated by repetition; the baseline that everything must beat."""
+class Bm25Parameters(Stage):
+    """The parameters of every stage that reads a BM25 index: they say which one."""
 
     analyzer: Literal["english", "any"] = Field(
         "english",
@@ -27,6 +29,19 @@ class Bm25(Retriever, name="bm25"):
     b: float = Field(0.75, ge=0, le=1, description="How strongly long documents are held back.")
     variant: Variant = Field("lucene", description="The formula's idf and saturation.")
 
+    def index_spec(self) -> Bm25Index:
+        return Bm25Index(analyzer=self.analyzer, k1=self.k1, b=self.b, variant=self.variant)
+
+    def open_index(self, ctx: Context) -> Bm25OpenIndex:
+        """The open index. Raises IndexNotReady."""
+        index = ctx.resources.index(self.index_spec())
+        assert isinstance(index, Bm25OpenIndex)
+        return index
+
+
+class Bm25(Bm25Parameters, Retriever, name="bm25"):
+    """Exact words, weighted by rarity and saturated by repetition; the baseline that everything must beat."""
+
     def label(self) -> str:
         return "BM25"
 
@@ -34,26 +49,24 @@ class Bm25(Retriever, name="bm25"):
     def needs_match(self) -> bool:
         return True
 
-    def index_spec(self) -> Bm25Index:
-        return Bm25Index(analyzer=self.analyzer, k1=self.k1, b=self.b, variant=self.variant)
-
-    def _index(self, ctx: Context) -> Bm25OpenIndex:
-        index = ctx.resources.index(self.index_spec())
-        assert isinstance(index, Bm25OpenIndex)
-        return index
-
     def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
-        return self._index(ctx).search(queries["text"].to_list(), k, ctx.allowed_rows(self.index_spec()))
+        return self.open_index(ctx).search(queries["text"].to_list(), k, ctx.allowed_rows(self.index_spec()))
 
     def exact_scores(self, query: str, ctx: Context) -> NDArray[np.float32]:
-        return self._index(ctx).scores(query)
+        return self.open_index(ctx).scores(query)
 
     def explain_row(self, query: str, row: int, ctx: Context) -> ScoreExplanation:
-        weights = sorted(self._index(ctx).contributions(query, row), key=lambda pair: -pair[1])
-        return ScoreExplanation(
-            exact=True,
-            score=float(sum(weight for _, weight in weights)),
-            weights=tuple(TermWeight(term, float(weight)) for term, weight in weights),
-            note="Each query term's exact BM25 weight in this document; they sum to the score.",
-            row=row,
-        )
+        note = "Each query term's exact BM25 weight in this document; they sum to the score."
+        return explained(self.open_index(ctx).contributions(query, row), row, note)
+
+
+def explained(contributions: Sequence[tuple[str, float]], row: int, note: str) -> ScoreExplanation:
+    """The exact explanation of a score that is the sum of what terms contribute."""
+    weights = sorted(contributions, key=lambda pair: -pair[1])
+    return ScoreExplanation(
+        exact=True,
+        score=float(sum(weight for _, weight in weights)),
+        weights=tuple(TermWeight(term, float(weight)) for term, weight in weights),
+        note=note,
+        row=row,
+    )
