@@ -60,7 +60,7 @@ def workbench() -> Iterator[str]:
             "--json",
             "--no-browser",
             "-w",
-            folder,
+            f"{folder}/workspace",
         ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
             assert server.stdout is not None

@@ -12,11 +12,14 @@ from pydantic_core import PydanticUndefined
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "assets" / "docs"
-FAMILIES = {
+TITLES = {
     "retrievers": "Retrievers: the first stage",
+    "feedback": "Feedback: stages that change the query",
     "fusers": "Fusion methods: for `fuse`",
+    "selectors": "Selectors: stages that choose among the hits",
     "indexes": "Indexes: what a retriever reads",
     "chunkers": "Chunkers: how long documents become passages",
+    "metrics": "Metrics: how rankings are judged",
 }
 
 
@@ -92,7 +95,7 @@ def _parameter(parameter: Any) -> tuple[str, str, str]:
 
 def components() -> str:
     """The page about components and their parameters."""
-    from engine.component import discover
+    from engine.component import FAMILIES, discover
     from engine.pipeline import Cutoff, Fuse
 
     parts = [
@@ -102,9 +105,12 @@ def components() -> str:
         "## Stages",
     ]
     parts += [part for cls in (Fuse, Cutoff) for part in _component(cls)]
-    for family, title in FAMILIES.items():
-        parts.append(f"## {title}")
-        parts += [part for cls in discover(family).values() for part in _component(cls)]
+    families = [family for family in (*TITLES, *FAMILIES) if family not in ("readers", "encoders")]
+    for family in dict.fromkeys(families):
+        known = discover(family) if family in FAMILIES else {}
+        if known:
+            parts.append(f"## {TITLES[family]}")
+            parts += [part for cls in known.values() for part in _component(cls)]
     rows = [
         (
             f"`{name}`",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import functools
+import os
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -137,3 +140,49 @@ def test_the_license_is_the_whole_text() -> None:
     assert "Version 2.0, January 2004" in text
     assert "END OF TERMS AND CONDITIONS" in text
     assert PROJECT["project"]["license"] == "Apache-2.0"
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_all_that_running_needs(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", minversion="77")
+    source = tmp_path / "source"
+    for name in ("app", "engine", "assets", "examples"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copyfile(ROOT / name, source / name)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    site = tmp_path / "site"
+    build = [
+        *pip,
+        "install",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--no-compile",
+        "--target",
+        str(site),
+        str(source),
+    ]
+    built = subprocess.run(build, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    held = {
+        str(path.relative_to(ROOT))
+        for name in ("assets", "examples")
+        for path in (ROOT / name).rglob("*")
+        if path.is_file()
+    }
+    copied = {
+        f"{name}/{path.relative_to(site / f'triptych_{name}')}"
+        for name in ("assets", "examples")
+        for path in (site / f"triptych_{name}").rglob("*")
+        if path.is_file()
+    }
+    assert held == copied
+    code = "import app, sys\nassert app.__file__.startswith(sys.argv.pop()), app.__file__\nfrom app.cli import main\nmain()"
+    for arguments in (["models", "list"], ["demo", "--no-serve", "--workspace", str(tmp_path / "workspace")]):
+        ran = subprocess.run(
+            [sys.executable, "-c", code, *arguments, str(site)],
+            capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(site)},
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout.strip()
