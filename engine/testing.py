@@ -20,6 +20,7 @@ from engine.context import Context
 from engine.encoders.base import Encoder
 from engine.fusers.base import CONTRIBUTIONS, Fuser
 from engine.indexes.base import IndexSpec, OpenIndex
+from engine.metrics.base import Metric, mark, parse_metric
 from engine.models.card import ModelCard
 from engine.pipeline import PipelineSpec, Stage
 from engine.retrievers.base import Retriever
@@ -288,6 +289,29 @@ def check_stage(stage: Stage) -> None:
     assert stage.label()
     for name, about in type(stage).model_fields.items():
         assert about.description, f"{stage.name}.{name} has no description"
+
+
+def check_metric(metric: Metric) -> None:
+    """The contract of the metrics family: one value a query from 0 to 1, 0 without hits, better for a better order, a notation that reads back."""
+    qids = ["good", "bad", "empty"]
+    judgments = pl.DataFrame({"qid": qids, "doc_id": ["a"] * 3, "rating": [1] * 3})
+    judgments = pl.concat([judgments, judgments.with_columns(doc_id=pl.lit("b"), rating=pl.lit(0, pl.Int64))])
+    hits = pl.DataFrame(
+        [("good", "a", 9.0), ("good", "b", 1.0), ("bad", "a", 1.0), ("bad", "b", 9.0), ("stranger", "a", 9.0)],
+        schema=["qid", "doc_id", "score"],
+        orient="row",
+    )
+    found = metric.values(mark(qids, hits, judgments))
+    assert (str(found.dtype), found.shape) == ("float64", (3,))
+    assert ((found >= 0) & (found <= 1)).all()
+    good, bad, empty = found.tolist()
+    assert good >= bad >= empty == 0.0
+    alone = metric.values(mark(["good"], hits, judgments))
+    assert alone.tolist() == [good], "a query's value does not depend on other queries"
+    assert metric.values(mark([], hits, judgments)).shape == (0,)
+    assert parse_metric(metric.label()) == metric
+    assert all(about.description for about in type(metric).model_fields.values())
+    assert type(metric).model_validate(metric.model_dump()) == metric
 
 
 def check_chunker(chunker: Chunker) -> None:

@@ -1,4 +1,4 @@
-"""Every fuser, retriever, stage, chunker and encoder keeps the contract of its family."""
+"""Every fuser, retriever, stage, metric, chunker and encoder keeps the contract of its family."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ import pytest
 
 from engine.chunkers.base import Chunker
 from engine.component import discover
+from engine.errors import BadInput
 from engine.fusers.base import Fuser
+from engine.metrics.base import parse_metric
 from engine.models.catalogue import load_encoder
 from engine.pipeline import Cutoff, Fuse, parse
 from engine.retrievers.base import Retriever
 from engine.retrievers.bm25 import Bm25
 from engine.retrievers.dense import Dense
-from engine.testing import HashEncoder, check_chunker, check_encoder, check_fuser, check_retriever, check_stage
+from engine.testing import (
+    HashEncoder,
+    check_chunker,
+    check_encoder,
+    check_fuser,
+    check_metric,
+    check_retriever,
+    check_stage,
+)
 
 
 @pytest.mark.parametrize("name", sorted(discover("fusers")))
@@ -52,6 +62,17 @@ def test_the_real_encoder_explains_its_scores(tmp_path: Path) -> None:
 )
 def test_stages(stage) -> None:  # type: ignore[no-untyped-def]
     check_stage(stage)
+
+
+@pytest.mark.parametrize("name", sorted(discover("metrics")))
+@pytest.mark.parametrize("cutoff", ["", "@1", "@10"])
+def test_metrics(name: str, cutoff: str) -> None:
+    cut = discover("metrics")[name].cut  # type: ignore[attr-defined]
+    if (cut == "must" and not cutoff) or (cut == "never" and cutoff):
+        with pytest.raises(BadInput):
+            parse_metric(name + cutoff)
+    else:
+        check_metric(parse_metric(name + cutoff))
 
 
 @pytest.mark.parametrize("name", sorted(discover("chunkers")))

@@ -1,0 +1,14 @@
+"""Average precision (TREC; Buckley and Voorhees, SIGIR 2000)."""
+
+from __future__ import annotations
+
+from engine.metrics.base import Floats, Marked, RelevanceMetric, share
+
+
+class AveragePrecision(RelevanceMetric, name="AP"):
+    """The mean, over all known relevant documents, of the precision at each one's rank; 0 for those not retrieved."""
+
+    def values(self, marked: Marked) -> Floats:
+        relevant = self.relevant(marked)
+        precision = marked.so_far(relevant) / marked.position
+        return share(marked.total(relevant & self.within(marked), precision), marked.known(self.rel))

@@ -1,0 +1,16 @@
+"""R-precision (TREC)."""
+
+from __future__ import annotations
+
+from engine.metrics.base import Floats, Marked, RelevanceMetric, share
+
+
+class RPrecision(RelevanceMetric, name="Rprec"):
+    """Precision at rank R, R being the number of known relevant documents of the query."""
+
+    cut = "never"
+
+    def values(self, marked: Marked) -> Floats:
+        known = marked.known(self.rel)
+        within = marked.position <= known[marked.query]
+        return share(marked.count(self.relevant(marked) & within), known)
