@@ -91,7 +91,8 @@ def test_every_dependency_has_its_reason() -> None:
 def test_every_package_is_listed() -> None:
     folders = {path.parent for base in ("app", "engine") for path in (ROOT / base).rglob("*.py")}
     packages = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
-    assert set(PROJECT["tool"]["setuptools"]["packages"]) == packages | {"triptych_assets", "triptych_examples"}
+    listed = set(PROJECT["tool"]["setuptools"]["packages"])
+    assert listed == packages | {"triptych_assets", "triptych_examples"}, "list it in pyproject.toml: packages"
 
 
 def pins(file: str) -> dict[str, list[str]]:
