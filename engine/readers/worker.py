@@ -33,7 +33,7 @@ def main() -> None:
     """Serve one request and exit."""
     send = _claim_output()
     request = json.loads(_read_line())
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(request["scratch"],), daemon=True).start()
     options = ReaderOptions(**request["options"])
     limit_memory(request["memory_bytes"])
     for source in (Source(**one | {"path": Path(one["path"])}) for one in request["sources"]):
@@ -68,10 +68,11 @@ def _read_line() -> bytes:
     return bytes(line)
 
 
-def _exit_with_parent() -> None:
-    """The parent holds the other end of standard input open for as long as it lives."""
+def _exit_with_parent(scratch: str) -> None:
+    """The parent holds the other end of standard input open for as long as it lives; what it cannot clean up any more goes too."""
     while os.read(0, 1):
         pass
+    shutil.rmtree(scratch, ignore_errors=True)
     os._exit(0)
 
 

@@ -196,7 +196,7 @@ def test_closing_the_iterator_ends_the_child(acting: Path) -> None:
 
 @POSIX
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_a_killed_parent_leaves_no_child(acting: Path) -> None:
+def test_a_killed_parent_leaves_neither_child_nor_files(acting: Path) -> None:
     (acting / "a.act").write_text("sleep")
     script = (
         "from pathlib import Path; from engine.readers.sandbox import read_in_child; from engine.readers.sources import Source\n"
@@ -204,7 +204,9 @@ def test_a_killed_parent_leaves_no_child(acting: Path) -> None:
         "for e in read_in_child([Source(p, 'a.act', 'act', 5)]): print(e, flush=True)\n"
     )
     root = str(Path(__file__).resolve().parents[2])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ["PYTHONPATH"]])}
+    scratch = acting.parent / "scratch"
+    scratch.mkdir()
+    environment = os.environ | {"TMPDIR": str(scratch), "PYTHONPATH": os.pathsep.join([root, os.environ["PYTHONPATH"]])}
     with subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()  # the child has started to read
@@ -215,6 +217,7 @@ def test_a_killed_parent_leaves_no_child(acting: Path) -> None:
     while _alive(child) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _alive(child)
+    assert list(scratch.iterdir()) == []
 
 
 def _children(pid: int) -> list[int]:
