@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
@@ -17,6 +17,9 @@ from engine.writelog import Entry, WriteLog
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+
+T = TypeVar("T")
 
 
 class _Slot:
@@ -41,6 +44,7 @@ class Database:
         self._local = threading.local()
         self._slots: weakref.WeakSet[_Slot] = weakref.WeakSet()
         self._epoch = 0
+        self._closed = False
         self._depth = 0
         self._writing_thread: int | None = None
         self._after: list[Callable[[], None]] = []
@@ -59,8 +63,10 @@ class Database:
         slot: _Slot | None = getattr(self._local, "slot", None)
         if slot is None or slot.epoch != self._epoch:
             with self._guard:
-                if self._connection is None:
+                if self._closed:
                     raise TriptychError(f"The workspace {self.folder} is closed.")
+                if self._connection is None:  # an earlier attempt to connect again failed
+                    self._connection = recovery.connect(self.folder / recovery.DATABASE_NAME, read_only=self.read_only)
                 slot = _Slot(self._connection.cursor(), self._epoch)
                 self._slots.add(slot)
             self._local.slot = slot
@@ -68,14 +74,30 @@ class Database:
 
     def query(self, sql: str, params: Sequence[Any] = (), **frames: pl.DataFrame) -> pl.DataFrame:
         """Rows as a polars frame. Values go through `?` parameters or `frames` (tables by name), never into the text."""
-        cursor = self.cursor()
-        with self.translated("the query"), arrow.lent(cursor, **frames):
-            return arrow.read(cursor, sql, params)
+
+        def ask() -> pl.DataFrame:
+            cursor = self.cursor()
+            with arrow.lent(cursor, **frames):
+                return arrow.read(cursor, sql, params)
+
+        return self._asked(ask)
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """A few rows as tuples; quicker than `query` for one."""
+        return self._asked(lambda: list(self.cursor().execute(sql, list(params)).fetchall()))
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """Ask, and once more when another thread had to open the database again meanwhile."""
+        import duckdb
+
         with self.translated("the query"):
-            return list(self.cursor().execute(sql, list(params)).fetchall())
+            epoch = self._epoch
+            try:
+                return ask()
+            except duckdb.ConnectionException:
+                if epoch == self._epoch or self._closed:
+                    raise
+                return ask()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -198,10 +220,10 @@ class Database:
     def close(self) -> None:
         """Close every cursor and the connection, and note that the session ended in order. Idempotent."""
         with self._writer, self._guard:
-            if self._connection is None:
+            if self._closed:
                 return
-            seq = None
-            if not self.read_only:
+            self._closed, seq = True, None
+            if not self.read_only and self._connection is not None:
                 with suppress(Exception):
                     seq = int(self._connection.execute("SELECT write_seq FROM counters").fetchall()[0][0])
             self._close_cursors()
