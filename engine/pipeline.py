@@ -21,7 +21,15 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from engine.component import Component, discover
 from engine.errors import BadInput
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
     from engine.context import Context
     from engine.indexes.base import IndexSpec
 
-STAGE_FAMILIES = ("retrievers", "stages")
+STAGE_FAMILIES = ("retrievers", "feedback", "selectors", "stages")
 MAX_DEPTH = 12
 MAX_YAML_CHARS = 64_000
 
