@@ -218,7 +218,7 @@ class Database:
             self.cursor().execute("CHECKPOINT").fetchall()
 
     def close(self) -> None:
-        """Close every cursor and the connection, and note that the session ended in order. Idempotent."""
+        """Close every cursor and the connection, and note that the run ended in order. Idempotent."""
         with self._writer, self._guard:
             if self._closed:
                 return

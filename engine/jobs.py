@@ -171,7 +171,7 @@ class Jobs:
         return job_id
 
     def pause(self, job_id: str) -> None:
-        """Halt a job so that `resume` continues it, also in a later session. Raises BadInput when it is finished."""
+        """Halt a job so that `resume` continues it, also after a restart. Raises BadInput when it is finished."""
         self._halt(job_id, "pause")
 
     def cancel(self, job_id: str) -> None:

@@ -116,7 +116,7 @@ def open_read_only(folder: Path) -> DuckDBPyConnection:
 
 
 def open_writable(folder: Path, log: WriteLog) -> tuple[DuckDBPyConnection, list[str], bool]:
-    """Open or create for writing. Returns the connection, what recovery did in words, and whether the last session ended in order.
+    """Open or create for writing. Returns the connection, what recovery did in words, and whether the last run ended in order.
 
     Raises WorkspaceDamaged when the database file is damaged, missing from a used folder, or of a newer schema.
     """

@@ -109,7 +109,7 @@ class Workspace(Shelf):
         return workspace
 
     def _recover(self, resume_jobs: bool) -> None:
-        """Settle what an earlier session left: interrupted jobs, orphaned folders."""
+        """Settle what an earlier run left: interrupted jobs, orphaned folders."""
         try:
             interrupted = self.jobs.recover(resume_jobs)
         except StorageFull as error:
@@ -123,7 +123,7 @@ class Workspace(Shelf):
         swept = self.generations.sweep()
         if swept:
             self.notices.append(
-                f"Removed {len(swept)} unfinished folder(s) of an earlier session: {', '.join(swept[:5])}."
+                f"Removed {len(swept)} unfinished folder(s) of an earlier run: {', '.join(swept[:5])}."
             )
 
     def close(self) -> None:

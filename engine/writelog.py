@@ -18,7 +18,7 @@ _KEPT, _MOST = 200, 2_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One committed write, or the end of a session that closed in order (`clean`)."""
+    """One committed write, or the end of a run that closed in order (`clean`)."""
 
     seq: int
     what: str
