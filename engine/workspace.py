@@ -122,9 +122,7 @@ class Workspace(Shelf):
             )
         swept = self.generations.sweep()
         if swept:
-            self.notices.append(
-                f"Removed {len(swept)} unfinished folder(s) of an earlier run: {', '.join(swept[:5])}."
-            )
+            self.notices.append(f"Removed {len(swept)} unfinished folder(s) of an earlier run: {', '.join(swept[:5])}.")
 
     def close(self) -> None:
         """Stop the jobs (they resume on the next open), close the database, give the lock up. Idempotent."""
