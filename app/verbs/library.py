@@ -186,9 +186,9 @@ class LibraryVerbs(PipelineVerbs):
 
     def doctor(self) -> list[Finding]:
         """Check the workspace and this installation."""
-        from engine.doctor import check_open
+        from engine.doctor import check
 
-        return check_open(self.engine.workspace)
+        return check(self.folder, self.engine.workspace)
 
     def _collection_view(self, stored: Collection) -> CollectionView:
         busy = [

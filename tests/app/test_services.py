@@ -318,6 +318,12 @@ def test_the_workspace_tells_sizes_and_states(services: Services):
     assert view.bytes > 0
 
 
+def test_the_doctor_finds_a_healthy_workspace(services: Services):
+    findings = services.doctor()
+    assert findings
+    assert not [finding for finding in findings if finding.level == "error"]
+
+
 def test_adding_nothing_or_the_absent_is_refused(services: Services):
     with pytest.raises(BadInput, match="No file"):
         services.add([], "papers")
