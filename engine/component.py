@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from importlib.metadata import entry_points
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.errors import BadInput
 
-FAMILIES = ("readers", "chunkers", "encoders", "indexes", "retrievers", "fusers")
+FAMILIES = ("readers", "chunkers", "encoders", "indexes", "retrievers", "feedback", "fusers", "selectors", "metrics")
 
 
 class Component(BaseModel):
@@ -41,17 +42,23 @@ class Component(BaseModel):
 
 def discover(family: str) -> dict[str, type[Component]]:
     """All components of a family: every module of `engine.<family>`, then third parties' `triptych.<family>` entry points."""
+    _load(family)
+    return dict(sorted(Component._registry.get(family, {}).items()))
+
+
+@functools.cache
+def _load(family: str) -> None:
+    """Once a process: looking through what is installed takes longer than parsing a pipeline."""
     package = importlib.import_module(f"engine.{family}")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"engine.{family}.{module.name}")
     for entry in entry_points(group=f"triptych.{family}"):
         entry.load()
-    return dict(sorted(Component._registry.get(family, {}).items()))
 
 
 def lookup(family: str, name: str) -> type[Component]:
     """The component class called `name`. Raises BadInput that lists the known names."""
     known = discover(family)
     if name not in known:
-        raise BadInput(f"There is no {family[:-1]} called {name!r}. Known: {', '.join(known)}.")
+        raise BadInput(f"There is no {family.removesuffix('s')} called {name!r}. Known: {', '.join(known)}.")
     return known[name]

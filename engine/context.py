@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.trace import Span
-from engine.types import HITS, FloatRows, Mask, Ranking, Snapshot
+from engine.types import HITS, FloatRows, Ints, Mask, Ranking, Snapshot
 
 if TYPE_CHECKING:
     from engine.encoders.base import Encoder
@@ -124,6 +124,19 @@ class Context:
             schema={"doc_id": pl.String, "score": pl.Float64},
         )
         return hits.select(pl.lit(qid).alias("qid"), "doc_id", "score")
+
+    def rows(self, spec: IndexSpec, doc_ids: pl.Series) -> dict[str, Ints]:
+        """int64 rows (passages) of each of these documents in the index, ascending; documents that it does not hold are left out."""
+        at = self.snapshot.doc_ids.is_in(doc_ids.unique().to_list()).arg_true().to_numpy()
+        wanted = np.zeros(
+            len(self.snapshot) + 1, dtype=bool
+        )  # one place more for rows of no live document, which hold -1
+        wanted[at] = True
+        docs = self.resources.row_docs(spec)
+        rows = np.flatnonzero(wanted[docs])
+        rows = rows[np.argsort(docs[rows], kind="stable")]
+        owners, first = np.unique(docs[rows], return_index=True)
+        return dict(zip(self.snapshot.doc_ids.gather(owners), np.split(rows, first[1:]), strict=False))
 
 
 def no_hits() -> pl.DataFrame:

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from engine.chunkers.base import Chunker
 from engine.context import Context
 from engine.encoders.base import Encoder
+from engine.feedback.base import QUERIES_NOTE, Feedback, NewQuery
 from engine.fusers.base import CONTRIBUTIONS, Fuser
 from engine.indexes.base import IndexSpec, OpenIndex
 from engine.metrics.base import Metric, mark, parse_metric
 from engine.models.card import ModelCard
 from engine.pipeline import PipelineSpec, Stage
-from engine.retrievers.base import Retriever
+from engine.retrievers.base import Retriever, document_scores
+from engine.selectors.base import SELECTION_NOTE, Selector
 from engine.types import HITS, FloatRows, Ints, Mask, Progress, ProgressSink, Ranking, Snapshot, TopK, ignore_progress
 
 RECALL_SAMPLE = 100  # texts that an approximate index may ask for, to measure what it misses
@@ -277,6 +279,84 @@ def check_retriever(retriever: Retriever, folder: Path, encoder: Any = None) -> 
     assert all(int(doc_id[1:]) % 3 == 0 for doc_id in filtered.hits["doc_id"])
     nothing, _ = Context(resources, np.zeros(40, bool)).execute(asked, queries)
     assert nothing.hits.is_empty()
+    check_stage(asked)
+
+
+def check_feedback(feedback: Feedback, folder: Path, encoder: Any = None) -> None:
+    """The contract of the feedback family: it searches the whole index with a query that it shows and can explain; filters, k, empty queries."""
+    texts = {f"d{i}": text for i, text in enumerate(sentences(40).values())}
+    resources = MemoryResources(texts, folder, encoder)
+    asked = feedback.model_copy(update={"k": 6, "documents": 3})
+    queries = Ranking.of([("1", "scientific papers"), ("2", "nearest neighbors graph"), ("3", "   ")])
+    first = pl.DataFrame(
+        [("1", "d0", 3.0), ("1", "d5", 2.0), ("1", "d7", 1.0), ("1", "d11", 0.5), ("1", "gone", 0.1)],
+        schema={"qid": pl.String, "doc_id": pl.String, "score": pl.Float64},
+        orient="row",
+    )
+    context = Context(resources)
+    found, span = context.execute(asked, queries.with_hits(first))
+    assert found.queries.equals(queries.queries)
+    assert found.hits.schema == HITS
+    assert set(found.hits["qid"]) == {"1", "2"}, "a query without hits is searched as it is, an empty one finds nothing"
+    assert found.hits["rank"].max() == 6
+    searched: dict[str, NewQuery] = span.details[QUERIES_NOTE]
+    assert set(searched) == {"1", "2"}
+    assert list(searched["1"].documents) == ["d0", "d5", "d7"], "as many of the first hits as it was told, best first"
+    assert (searched["2"].documents, searched["2"].original) == ({}, 1)
+    assert list(searched["1"].terms.values()) == sorted(searched["1"].terms.values(), reverse=True)
+
+    for qid, query in searched.items():
+        row_scores = asked.exact_scores(query, context)
+        scores, rows = document_scores(asked.index_spec(), row_scores, context)
+        order = sorted(range(40), key=lambda d, s=scores: (-s[d], f"d{d}"))  # type: ignore[misc]
+        best = [scores[d] for d in order if not (asked.needs_match and scores[d] <= 0)][:6]
+        got = list(found.hits.filter(qid=qid).select("doc_id", "score").iter_rows())
+        np.testing.assert_allclose([score for _, score in got], best, rtol=1e-4, atol=1e-5)
+        told = asked.explain_row(query, int(rows[int(got[0][0][1:])]), context)
+        assert abs(told.score - got[0][1]) < 1e-3, "the explanation is of the score that was given"
+        if told.exact and told.weights:
+            assert abs(sum(w.weight for w in told.weights) - told.score) < 1e-3, "an exact explanation adds up"
+
+    allowed = np.arange(40) % 3 == 0
+    filtered, _ = Context(resources, allowed).execute(asked, queries.with_hits(first))
+    assert {int(doc_id[1:]) % 3 for doc_id in filtered.hits["doc_id"]} == {0}
+    nothing, _ = Context(MemoryResources({}, folder / "empty", encoder)).execute(asked, queries)
+    assert nothing.hits.is_empty()
+    check_stage(asked)
+
+
+def check_selector(selector: Selector, folder: Path, encoder: Any = None) -> None:
+    """The contract of the selectors family: some of the first hits, each once, the same every time; the table in the trace tells which."""
+    texts = {f"d{i}": text for i, text in enumerate(sentences(40).values())}
+    resources = MemoryResources(texts, folder, encoder)
+    asked = selector.model_copy(update={"k": 6, "candidates": 10})
+    rows = [(qid, f"d{(i * step) % 40}", 20.0 - i) for qid, step in (("1", 3), ("2", 7)) for i in range(12)]
+    hits = pl.DataFrame(rows, schema={"qid": pl.String, "doc_id": pl.String, "score": pl.Float64}, orient="row")
+    ranking = Ranking.of([("1", "one"), ("2", "two"), ("3", "three")]).with_hits(hits)
+    found, span = Context(resources).execute(asked, ranking)
+    again, _ = Context(resources).execute(asked, ranking)
+    assert found.hits.equals(again.hits), "equal runs give equal lists"
+    assert found.queries.equals(ranking.queries)
+    assert found.hits.schema == HITS
+    assert set(found.hits["qid"]) == {"1", "2"}
+    table = span.details[SELECTION_NOTE]
+    assert table.select("qid", "doc_id", "rank").equals(found.hits.select("qid", "doc_id", "rank"))
+    for qid in ("1", "2"):
+        chosen = found.hits.filter(qid=qid)["doc_id"].to_list()
+        assert len(chosen) == 6
+        assert set(chosen) <= set(ranking.top(10).hits.filter(qid=qid)["doc_id"]), "nothing but the candidates"
+        received = dict(ranking.hits.filter(qid=qid).select("doc_id", "rank").iter_rows())
+        assert table.filter(qid=qid)["received"].to_list() == [received[doc_id] for doc_id in chosen]
+        alone = Ranking.of([(qid, "text")]).with_hits(hits.filter(qid=qid))
+        told = Context(resources).execute(asked, alone)[0].hits["doc_id"].to_list()
+        assert told == chosen, "a query's selection does not depend on other queries"
+    all_of_them = selector.model_copy(update={"k": 12, "candidates": 12})
+    assert len(Context(resources).execute(all_of_them, ranking)[0].hits) == 24
+    unknown = Ranking.of([("1", "one")]).with_hits(hits.filter(qid="1").with_columns(doc_id="x" + pl.col("doc_id")))
+    assert len(Context(resources).execute(asked, unknown)[0].hits) == 6, (
+        "hits that the index does not hold stay candidates"
+    )
+    assert Context(resources).execute(asked, Ranking.of([("1", "one")]))[0].hits.is_empty()
     check_stage(asked)
 
 

@@ -1,0 +1,1 @@
+"""The feedback family: base.py, what lexical and vector feedback share, and one file per component."""

@@ -1,0 +1,1 @@
+"""The selectors family: base.py and one file per component."""
