@@ -1,0 +1,212 @@
+"""Paired comparison of two pipelines over the same queries: tests, intervals, effect sizes, correction for many comparisons.
+
+Everything takes `differences`: float64 [queries], one pipeline's value minus the other's. numpy only; what is drawn at random is seeded.
+Which test: Smucker, Allan and Carterette (CIKM 2007); why correct: Fuhr (SIGIR Forum 2017), Sakai (Laboratory Experiments in IR, 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import BadInput
+
+Floats = NDArray[np.float64]
+SEED = 13
+ROUNDS = 10_000
+EXACT_SIGNS = 14  # up to here all 2^n sign patterns are tried instead of drawn
+EXACT_RANKS = 50  # up to here the exact distribution of the rank sum is computed
+_TIE = 1e-9  # differences this small are rounding, not a win
+_CHUNK = 4_000_000  # numbers drawn at once
+
+
+@dataclass(frozen=True, slots=True)
+class WinTieLoss:
+    """On how many queries a pipeline is better, equal and worse."""
+
+    wins: int
+    ties: int
+    losses: int
+
+
+def win_tie_loss(differences: Floats) -> WinTieLoss:
+    """Differences within 1e-9 are ties."""
+    wins, losses = int((differences > _TIE).sum()), int((differences < -_TIE).sum())
+    return WinTieLoss(wins, len(differences) - wins - losses, losses)
+
+
+def paired_t(differences: Floats) -> float:
+    """Two-sided p of Student's paired t test; 1 for fewer than two queries or when nothing differs, 0 when all differ by the same."""
+    n = len(differences)
+    if n < 2 or not differences.any():
+        return 1.0
+    spread = float(differences.std(ddof=1))
+    if spread <= 1e-15 * abs(float(differences.mean())):
+        return 0.0
+    t = float(differences.mean()) / (spread / math.sqrt(n))
+    return student_tail(t, n - 1)
+
+
+def student_tail(t: float, freedom: int) -> float:
+    """P(|T| >= |t|) of Student's t with `freedom` degrees."""
+    return _incomplete_beta(freedom / 2, 0.5, freedom / (freedom + t * t))
+
+
+def wilcoxon(differences: Floats) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test; zeros are dropped and ties share their mean rank.
+
+    Exact up to 50 differences, ties included; beyond, the normal approximation with the correction for ties.
+    """
+    kept = differences[np.abs(differences) > _TIE]
+    n = len(kept)
+    if n == 0:
+        return 1.0
+    doubled, sizes = _doubled_ranks(np.abs(kept))
+    observed = int(doubled[kept > 0].sum())
+    whole = int(doubled.sum())
+    if n <= EXACT_RANKS:
+        ways = np.zeros(whole + 1)
+        ways[0] = 1.0
+        for rank in doubled:  # the distribution of the sum when every sign is a fair coin
+            ways[rank:] = (ways[rank:] + ways[: whole + 1 - rank]) / 2
+            ways[:rank] /= 2
+        tail = min(observed, whole - observed)
+        return min(1.0, 2 * float(ways[: tail + 1].sum()))
+    mean = n * (n + 1) / 4
+    variance = n * (n + 1) * (2 * n + 1) / 24 - float((sizes.astype(np.float64) ** 3 - sizes).sum()) / 48
+    return math.erfc(abs(observed / 2 - mean) / math.sqrt(variance) / math.sqrt(2))
+
+
+def _doubled_ranks(sizes: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Twice the mean rank of each value, so that it is a whole number, and how many share each distinct value. Values within 1e-9 are equal."""
+    order = np.argsort(sizes, kind="stable")
+    fresh = np.concatenate([[True], np.diff(sizes[order]) > _TIE])
+    group = np.cumsum(fresh) - 1
+    counts = np.bincount(group)
+    ends = np.cumsum(counts)
+    ranks = np.empty(len(sizes), np.int64)
+    ranks[order] = (2 * ends - counts + 1)[group]
+    return ranks, counts
+
+
+def randomization(differences: Floats, rounds: int = ROUNDS, seed: int = SEED) -> float:
+    """Two-sided p of the sign-flip (Fisher randomization) test on the mean: exact up to 14 differences that are not 0, else drawn."""
+    kept = differences[differences != 0]
+    n = len(kept)
+    if n == 0:
+        return 1.0
+    observed = abs(float(kept.sum())) * (1 - 1e-12) - 1e-15
+    if n <= EXACT_SIGNS:
+        signs = ((np.arange(1 << n)[:, None] >> np.arange(n)) & 1) * 2.0 - 1.0
+        return float((np.abs(signs @ kept) >= observed).mean())
+    rng = np.random.default_rng(seed)
+    beyond, done = 0, 0
+    while done < rounds:
+        batch = min(rounds - done, max(1, _CHUNK // n))
+        signs = rng.integers(0, 2, size=(batch, n), dtype=np.int8) * 2.0 - 1.0
+        beyond += int((np.abs(signs @ kept) >= observed).sum())
+        done += batch
+    return (beyond + 1) / (rounds + 1)  # what was seen is one of the possible outcomes, so p is never 0
+
+
+def bootstrap_interval(
+    values: Floats, level: float = 0.95, rounds: int = ROUNDS, seed: int = SEED
+) -> tuple[float, float]:
+    """The percentile interval of the mean over queries drawn with replacement (Efron 1979); a point for fewer than two values."""
+    if not 0 < level < 1:
+        raise BadInput(f"The level of an interval lies between 0 and 1; got {level}.")
+    n = len(values)
+    if n == 0:
+        return math.nan, math.nan
+    if n == 1:
+        return float(values[0]), float(values[0])
+    rng = np.random.default_rng(seed)
+    means = np.empty(rounds)
+    done = 0
+    while done < rounds:
+        batch = min(rounds - done, max(1, _CHUNK // n))
+        means[done : done + batch] = values[rng.integers(0, n, size=(batch, n))].mean(axis=1)
+        done += batch
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def cohen_dz(differences: Floats) -> float:
+    """The mean difference in standard deviations of the differences (Cohen 1988); nan where they do not vary."""
+    spread = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
+    return float(differences.mean()) / spread if spread > 0 else math.nan
+
+
+def hedges_g(differences: Floats) -> float:
+    """Cohen's d_z times Hedges' exact correction for small samples."""
+    freedom = len(differences) - 1
+    if freedom < 2:
+        return math.nan
+    log = math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2) - 0.5 * math.log(freedom / 2)
+    return cohen_dz(differences) * math.exp(log)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjusted p values that keep the chance of any false finding down (Holm 1979); in the order given."""
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    steps = values[order] * np.arange(len(values), 0, -1)
+    return _restored(np.minimum(np.maximum.accumulate(steps), 1.0), order)
+
+
+def benjamini_hochberg(p: Sequence[float]) -> list[float]:
+    """Adjusted p values that keep the share of false findings down (Benjamini and Hochberg 1995); in the order given."""
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")[::-1]
+    steps = values[order] * len(values) / np.arange(len(values), 0, -1)
+    return _restored(np.minimum(np.minimum.accumulate(steps), 1.0), order)
+
+
+def _restored(adjusted: Floats, order: NDArray[np.int64]) -> list[float]:
+    result = np.empty(len(adjusted))
+    result[order] = adjusted
+    return [float(value) for value in result]
+
+
+def _as_they_are(p: Sequence[float]) -> list[float]:
+    return [float(value) for value in p]
+
+
+TESTS: dict[str, Callable[[Floats], float]] = {"randomization": randomization, "t": paired_t, "wilcoxon": wilcoxon}
+CORRECTIONS: dict[str, Callable[[Sequence[float]], list[float]]] = {
+    "holm": holm,
+    "bh": benjamini_hochberg,
+    "none": _as_they_are,
+}
+
+
+def _incomplete_beta(a: float, b: float, x: float) -> float:
+    """The regularized incomplete beta function I_x(a, b), by Lentz's continued fraction (Numerical Recipes, 6.4)."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _incomplete_beta(b, a, 1 - x)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
+    tiny = 1e-300
+    c, d = 1.0, 1 / _away(1 - (a + b) * x / (a + 1), tiny)
+    result = d
+    for m in range(1, 500):
+        for step in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d = 1 / _away(1 + step * d, tiny)
+            c = _away(1 + step / c, tiny)
+            result *= d * c
+        if abs(d * c - 1) < 1e-15:
+            break
+    return front * result
+
+
+def _away(value: float, tiny: float) -> float:
+    """Never 0, which the continued fraction divides by."""
+    return value if abs(value) > tiny else tiny
