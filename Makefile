@@ -55,7 +55,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: requirements.lock pyproject.toml | $(BIN)/python
-	@echo "Installing the pinned packages (some 200 MB, once)"
+	@echo "Installing the pinned packages (once; a minute or two)"
 	@$(WITHOUT_HNSW) requirements.lock > $(VENV)/wheels.txt
 	@$(PIP) $(LOCKED) -r $(VENV)/wheels.txt
 	@$(MAKE) --no-print-directory hnsw-$(HNSW)
