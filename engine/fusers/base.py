@@ -68,6 +68,11 @@ def normalise(stacked: pl.DataFrame, how: Normalisation) -> pl.DataFrame:
     return stacked.with_columns(normalised=pl.col("raw").fill_null(0.0))
 
 
+def score_of(norm: Normalisation) -> str:
+    """How a formula names the normalised score."""
+    return "score" if norm == "none" else f"{norm}(score)"
+
+
 def weight_of(weights: tuple[float, ...], count: int) -> pl.Expr:
     """The weight of each row's input; all 1 where none were given."""
     values = weights or (1.0,) * count

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 from pydantic import Field
 
-from engine.fusers.base import CONTRIBUTIONS, Fuser, Normalisation, normalise, stack
+from engine.fusers.base import CONTRIBUTIONS, Fuser, Normalisation, normalise, score_of, stack
 
 
 class CombMnz(Fuser, name="comb_mnz"):
@@ -16,7 +16,7 @@ class CombMnz(Fuser, name="comb_mnz"):
     norm: Normalisation = Field("min-max", description="How each list's scores are brought to one scale, per query.")
 
     def formula(self) -> str:
-        return f"(lists that hold it) × Σ {'score' if self.norm == 'none' else self.norm + '(score)'}"
+        return f"(lists that hold it) × Σ {score_of(self.norm)}"
 
     def contributions(self, lists: Sequence[pl.DataFrame]) -> pl.DataFrame:
         holders = pl.col("raw").is_not_null().sum().over("qid", "doc_id")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 from pydantic import Field
 
-from engine.fusers.base import CONTRIBUTIONS, Fuser, Normalisation, normalise, stack, weight_of
+from engine.fusers.base import CONTRIBUTIONS, Fuser, Normalisation, normalise, score_of, stack, weight_of
 
 
 class WeightedSum(Fuser, name="wsum"):
@@ -17,7 +17,7 @@ class WeightedSum(Fuser, name="wsum"):
     weights: tuple[float, ...] = Field((), description="One weight per input; all equal when empty.")
 
     def formula(self) -> str:
-        return f"Σ {'weight × ' if self.weights else ''}{'score' if self.norm == 'none' else self.norm + '(score)'}"
+        return f"Σ {'weight × ' if self.weights else ''}{score_of(self.norm)}"
 
     def contributions(self, lists: Sequence[pl.DataFrame]) -> pl.DataFrame:
         return (

@@ -35,7 +35,7 @@ def test_fusers(name: str) -> None:
 
 
 @pytest.mark.parametrize("norm", ["min-max", "z-score", "none"])
-@pytest.mark.parametrize("name", ["wsum", "comb_mnz"])
+@pytest.mark.parametrize("name", ["wsum", "comb_sum", "comb_anz", "comb_max", "comb_mnz"])
 def test_normalisations(name: str, norm: str) -> None:
     method = parse(("fusers",), {name: {"norm": norm}})
     assert isinstance(method, Fuser)

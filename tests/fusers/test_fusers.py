@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from engine.component import discover
 from engine.errors import BadInput
 from engine.fusers.base import CONTRIBUTIONS, Fuser
+from engine.fusers.comb_anz import CombAnz
+from engine.fusers.comb_max import CombMax
 from engine.fusers.comb_mnz import CombMnz
+from engine.fusers.comb_sum import CombSum
 from engine.fusers.rrf import Rrf
 from engine.fusers.wsum import WeightedSum
 from engine.pipeline import parse
@@ -73,6 +76,36 @@ def test_wsum_without_normalisation_adds_raw_scores():
 def test_comb_mnz_multiplies_by_the_number_of_lists():
     # c: (0 + 1) x 2 lists
     assert fused(CombMnz(), LEFT, RIGHT) == pytest.approx({"a": 1.0, "b": 0.5, "c": 2.0, "d": 0.0})
+
+
+def test_comb_sum_adds_normalised_scores():
+    # left: a 1, b .5, c 0; right: c 1, d 0
+    assert fused(CombSum(), LEFT, RIGHT) == pytest.approx({"a": 1.0, "b": 0.5, "c": 1.0, "d": 0.0})
+
+
+def test_comb_anz_divides_by_the_number_of_lists():
+    # c: (0 + 1) / 2 lists; the others stand in one list
+    assert fused(CombAnz(), LEFT, RIGHT) == pytest.approx({"a": 1.0, "b": 0.5, "c": 0.5, "d": 0.0})
+
+
+def test_comb_anz_leaves_out_lists_that_lack_the_document():
+    # z-scores, left: a +1.2247, b 0, c -1.2247; right: c +1, d -1. Only c is averaged.
+    z = (3 / 2) ** 0.5
+    expected = {"a": z, "b": 0.0, "c": (-z + 1) / 2, "d": -1.0}
+    assert fused(CombAnz(norm="z-score"), LEFT, RIGHT) == pytest.approx(expected)
+
+
+def test_comb_max_takes_the_largest_and_names_its_list():
+    z = (3 / 2) ** 0.5
+    assert fused(CombMax(norm="z-score"), LEFT, RIGHT) == pytest.approx({"a": z, "b": 0.0, "c": 1.0, "d": -1.0})
+    table = CombMax().contributions([LEFT, RIGHT]).filter(doc_id="c").sort("input")
+    assert table["contribution"].to_list() == [0.0, 1.0]
+    tied = CombMax().contributions([hits(("a", 1.0)), hits(("a", 7.0))]).sort("input")
+    assert tied["contribution"].to_list() == [1.0, 0.0]
+
+
+def test_comb_max_of_negative_scores_is_not_zero():
+    assert fused(CombMax(norm="none"), hits(("a", -3.0)), hits(("a", -2.0), ("b", -1.0))) == {"a": -2.0, "b": -1.0}
 
 
 def test_a_list_of_equal_scores_counts_as_full_marks_under_min_max():

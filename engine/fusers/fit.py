@@ -1,0 +1,104 @@
+"""Fit the weights of a weighted sum to relevance judgments, and measure by cross-validation what that is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.errors import BadInput
+from engine.fusers.base import Normalisation, normalise, stack
+from engine.metrics.base import mark, parse_metric
+from engine.types import Ints
+
+MOST_LISTS = 5
+SEED = 13
+
+
+@dataclass(frozen=True, slots=True)
+class FittedWeights:
+    """Weights of `wsum` that sum to 1, best over all queries, and what to expect of weights so fitted.
+
+    held_out: the mean over queries, each measured under weights that were fitted to the other folds; equal: the mean under equal weights;
+    fold_weights: the weights that each fold was measured under, which tell how stable they are; queries: how many there were.
+    """
+
+    weights: tuple[float, ...]
+    held_out: float
+    equal: float
+    fold_weights: tuple[tuple[float, ...], ...]
+    queries: int
+
+
+def fit_weights(
+    lists: Sequence[pl.DataFrame],
+    judgments: pl.DataFrame,
+    measure: str = "nDCG@10",
+    folds: int = 5,
+    *,
+    norm: Normalisation = "min-max",
+    steps: int = 10,
+) -> FittedWeights:
+    """Try every weighting whose weights are multiples of 1 / steps and sum to 1; among equally good ones the most even is taken.
+
+    lists: hits (engine.types.HITS) of each input over the same queries; judgments: qid, doc_id, rating. Queries count that have a hit and
+    a rating above 0. The same for equal arguments. Raises BadInput on fewer queries than folds.
+    """
+    metric = parse_metric(measure)
+    if not 2 <= len(lists) <= MOST_LISTS:
+        raise BadInput(f"Weights are fitted for 2 to {MOST_LISTS} lists; got {len(lists)}.")
+    if folds < 2 or not 1 <= steps <= 100:
+        raise BadInput(f"Fitting needs 2 folds or more and 1 to 100 steps; got {folds} and {steps}.")
+    relevant = judgments.filter(pl.col("rating") > 0)["qid"].unique().to_list()
+    stacked = normalise(stack(lists), norm).filter(pl.col("qid").is_in(relevant)).sort("qid", "doc_id", "input")
+    qids = stacked["qid"].unique(maintain_order=True).to_list()
+    if len(qids) < folds:
+        raise BadInput(
+            f"{len(qids)} of the queries have hits and relevant documents; {folds} folds need at least {folds}."
+        )
+    pairs = stacked.filter(pl.col("input") == 0).select("qid", "doc_id")
+    scores = stacked["normalised"].to_numpy().reshape(len(pairs), len(lists))
+
+    def measured(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return metric.values(mark(qids, pairs.with_columns(score=pl.Series(scores @ weights)), judgments))
+
+    grid = weightings(len(lists), steps)
+    values = np.stack([measured(weights) for weights in grid])
+    fold = np.random.default_rng(SEED).permutation(len(qids)) % folds
+    chosen = [_best(values[:, fold != number]) for number in range(folds)]
+    held_out = np.concatenate([values[best, fold == number] for number, best in enumerate(chosen)])
+    equal = measured(np.full(len(lists), 1 / len(lists)))
+    return FittedWeights(
+        weights=_as_tuple(grid[_best(values)]),
+        held_out=float(held_out.mean()),
+        equal=float(equal.mean()),
+        fold_weights=tuple(_as_tuple(grid[best]) for best in chosen),
+        queries=len(qids),
+    )
+
+
+def weightings(lists: int, steps: int) -> NDArray[np.float64]:
+    """All weightings by multiples of 1 / steps that sum to 1, float64 [weightings, lists], the most even first."""
+    counts: Ints = np.array(list(_compositions(steps, lists)), np.int64)
+    return counts[np.argsort((counts**2).sum(axis=1), kind="stable")] / steps
+
+
+def _compositions(total: int, parts: int) -> Iterator[tuple[int, ...]]:
+    if parts == 1:
+        yield (total,)
+        return
+    for first in range(total + 1):
+        for rest in _compositions(total - first, parts - 1):
+            yield (first, *rest)
+
+
+def _best(values: NDArray[np.float64]) -> int:
+    """The weighting with the highest mean over queries; the first of those that differ by rounding only."""
+    return int(np.argmax(np.round(values.mean(axis=1), 12)))
+
+
+def _as_tuple(weights: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(round(float(weight), 6) for weight in weights)
