@@ -28,6 +28,7 @@ def build(dispatcher: Dispatcher) -> Blocks:
         """Answer one request of the page."""
         return dispatcher.call(payload)
 
+    blocks: Blocks
     with gr.Blocks(title="Triptych", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML(
             value=str(shell.frame()),

@@ -85,7 +85,9 @@ class Line:
 class Dispatcher:
     """Finds the action, checks what came with it, runs it in line, and answers."""
 
-    def __init__(self, ui: Ui, actions: dict[str, Action], *, running: int = 4, waiting: int = 64, patience: float = 30.0) -> None:
+    def __init__(
+        self, ui: Ui, actions: dict[str, Action], *, running: int = 4, waiting: int = 64, patience: float = 30.0
+    ) -> None:
         self.ui = ui
         self._actions = actions
         self._fast = Line(running, waiting, patience)
@@ -95,13 +97,16 @@ class Dispatcher:
         """Answer one request: {"action", "url", "args", "alert"}. Never raises; errors come back as a box in the region `alert`."""
         request = payload if isinstance(payload, dict) else {}
         name = request.get("action")
-        alert = request.get("alert") if request.get("alert") in ALERTS else "tp-alert"
+        wanted = request.get("alert")
+        alert = wanted if isinstance(wanted, str) and wanted in ALERTS else "tp-alert"
         try:
             action = self._actions.get(name) if isinstance(name, str) else None
             if action is None:
                 return _failed(alert, "BadInput", f"There is no action called {str(name)[:60]!r}; reload the page.")
             if action.writes and not self.ui.access.write:
-                raise ReadOnly("This server shows the workspace for reading only; changes are made where it was started for writing.")
+                raise ReadOnly(
+                    "This server shows the workspace for reading only; changes are made where it was started for writing."
+                )
             url = request.get("url")
             state = UiState.from_query(url if isinstance(url, str) else "")
             with (self._slow if action.slow else self._fast).place():
@@ -115,7 +120,11 @@ class Dispatcher:
         except Exception:
             reference = secrets.token_hex(4)
             log.exception("action %r failed (reference %s)", name, reference)
-            return _failed(alert, "", f"This is a fault of Triptych, not yours. The log of the server names it under the reference {reference}; trying again does no harm.")
+            return _failed(
+                alert,
+                "",
+                f"This is a fault of Triptych, not yours. The log of the server names it under the reference {reference}; trying again does no harm.",
+            )
 
 
 def _failed(alert: str, kind: str, message: str) -> dict[str, Any]:

@@ -32,7 +32,16 @@ def columns(result: CompareResult) -> str:
     return table(
         header,
         (
-            (result.query, column.pipeline.name, hit.card.rank, hit.card.doc_id, hit.card.title, hit.card.score, hit.movement, int(hit.new))
+            (
+                result.query,
+                column.pipeline.name,
+                hit.card.rank,
+                hit.card.doc_id,
+                hit.card.title,
+                hit.card.score,
+                hit.movement,
+                int(hit.new),
+            )
             for column in result.columns
             for hit in column.hits
         ),
@@ -45,7 +54,13 @@ def ledger(found: Ledger) -> str:
     for name in found.inputs:
         header += [f"{name} rank", f"{name} raw", f"{name} contribution"]
     rows = (
-        [row.rank, row.doc_id, row.title, row.score, *(cell for e in row.entries for cell in (e.rank, e.raw, e.contribution))]
+        [
+            row.rank,
+            row.doc_id,
+            row.title,
+            row.score,
+            *(cell for e in row.entries for cell in (e.rank, e.raw, e.contribution)),
+        ]
         for row in found.rows
     )
     return table(header, rows)

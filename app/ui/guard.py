@@ -106,7 +106,9 @@ def _size(scope: Scope, headers: Headers, rules: Rules) -> tuple[int, str] | Non
     if not length.isdigit():
         return 411, "A Content-Length is needed."
     limit = rules.max_upload if upload else MAX_CALL
-    return (413, f"The request has {int(length):,} bytes; at most {limit:,} are taken.") if int(length) > limit else None
+    return (
+        (413, f"The request has {int(length):,} bytes; at most {limit:,} are taken.") if int(length) > limit else None
+    )
 
 
 def host_name(value: str) -> str:

@@ -50,7 +50,9 @@ class Reply:
             "push": self.push,
             "dialog": None if self.dialog is None else str(self.dialog),
             "closeDialog": self.close_dialog,
-            "download": None if download is None else {"name": download.name, "mime": download.mime, "text": download.text},
+            "download": None
+            if download is None
+            else {"name": download.name, "mime": download.mime, "text": download.text},
             "focus": self.focus,
             "say": self.say,
             "poll": self.poll,
@@ -102,6 +104,11 @@ class Args:
                 value = json.loads(value)
             except ValueError:
                 value = None
-        if not isinstance(value, list) or not value or len(value) > MAX_PATHS or not all(isinstance(item, str) and len(item) <= 4096 for item in value):
+        if (
+            not isinstance(value, list)
+            or not value
+            or len(value) > MAX_PATHS
+            or not all(isinstance(item, str) and len(item) <= 4096 and "\x00" not in item for item in value)
+        ):
             raise BadInput(f"Choose between 1 and {MAX_PATHS:,} files.")
         return tuple(value)

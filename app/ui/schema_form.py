@@ -90,7 +90,9 @@ def root(schema: dict[str, Any], spec: dict[str, Any]) -> Slot:
     return _slot(schema, ("pipeline",), "stage", "Stages", "", spec.get("pipeline", []), removable=False)
 
 
-def _slot(schema: dict[str, Any], path: Path, family: str, title: str, description: str, value: Any, *, removable: bool) -> Slot:
+def _slot(
+    schema: dict[str, Any], path: Path, family: str, title: str, description: str, value: Any, *, removable: bool
+) -> Slot:
     if sequences(schema, family):
         items = [_node(schema, (*path, i), item) for i, item in enumerate(value)]
     else:
@@ -108,7 +110,7 @@ def _node(schema: dict[str, Any], path: Path, tagged: dict[str, Any]) -> Node:
         here = (*path, name, key)
         resolved, ref = resolve(schema, part)
         title, about = resolved.get("title") or _title(key), part.get("description", "")
-        item, item_ref = resolve(schema, part.get("items", {})) if part.get("type") == "array" else ({}, "")
+        item_ref = resolve(schema, part.get("items", {}))[1] if part.get("type") == "array" else ""
         present = key in parameters
         if ref and is_family(schema, ref):
             if present:
@@ -116,7 +118,10 @@ def _node(schema: dict[str, Any], path: Path, tagged: dict[str, Any]) -> Node:
         elif item_ref and is_family(schema, item_ref):
             lists.append((here, title, about))
             few = len(parameters.get(key, ())) <= part.get("minItems", 0)
-            slots += [_slot(schema, (*here, i), item_ref, f"{title.removesuffix('s')} {i + 1}", "", value, removable=not few) for i, value in enumerate(parameters.get(key, ()))]
+            slots += [
+                _slot(schema, (*here, i), item_ref, f"{title.removesuffix('s')} {i + 1}", "", value, removable=not few)
+                for i, value in enumerate(parameters.get(key, ()))
+            ]
         else:
             fields.append(_field(here, key, resolved, parameters.get(key, resolved.get("default")), title, about))
     return Node(path, name, definition.get("description", ""), tuple(fields), tuple(slots), tuple(lists))
@@ -188,7 +193,12 @@ def read(field: Field, text: str) -> Any:
             return [item.strip() for item in stripped.split(",") if item.strip()]
         return json.loads(stripped) if field.kind == "json" else text
     except ValueError:
-        words = {"integer": "a whole number", "number": "a number", "numbers": "numbers with commas between", "json": "JSON"}
+        words = {
+            "integer": "a whole number",
+            "number": "a number",
+            "numbers": "numbers with commas between",
+            "json": "JSON",
+        }
         raise BadInput(f"{field.title}: {text!r} is not {words.get(field.kind, 'usable')}.") from None
 
 
@@ -214,7 +224,7 @@ def _normal_node(schema: dict[str, Any], tagged: Any, depth: int) -> dict[str, A
     if not isinstance(tagged, dict) or len(tagged) != 1:
         raise BadInput("A stage is written as `name: {parameters}`.")
     ((name, parameters),) = tagged.items()
-    filled = copy.deepcopy(parameters) if isinstance(parameters, dict) else {}
+    filled = dict(parameters) if isinstance(parameters, dict) else {}
     for key, part in schema["$defs"].get(name, {}).get("properties", {}).items():
         if key not in filled:
             continue
@@ -237,7 +247,9 @@ def template(schema: dict[str, Any], name: str, depth: int = 0) -> dict[str, Any
         item_ref = resolve(schema, part.get("items", {}))[1] if part.get("type") == "array" else ""
         if item_ref and is_family(schema, item_ref) and depth < 3:
             simple = _simple(schema, item_ref)
-            parameters[key] = [_wrap(schema, item_ref, simple[i % len(simple)]) for i in range(max(1, part.get("minItems", 1)))]
+            parameters[key] = [
+                _wrap(schema, item_ref, simple[i % len(simple)]) for i in range(max(1, part.get("minItems", 1)))
+            ]
         elif ref and is_family(schema, ref) and depth < 3:
             parameters[key] = _wrap(schema, ref, _simple(schema, ref)[0])
     return {name: parameters}
@@ -245,7 +257,11 @@ def template(schema: dict[str, Any], name: str, depth: int = 0) -> dict[str, Any
 
 def _simple(schema: dict[str, Any], family: str) -> list[str]:
     """Components that need nothing filled in; those that read an index first, so that a new fusion has something to fuse."""
-    free = [name for name in choices(schema, family) if not schema["$defs"].get(name, {}).get("required") and name != "cutoff"]
+    free = [
+        name
+        for name in choices(schema, family)
+        if not schema["$defs"].get(name, {}).get("required") and name != "cutoff"
+    ]
     return free or list(choices(schema, family))
 
 
@@ -259,7 +275,11 @@ def parse_path(text: str) -> Path:
         parts = json.loads(text)
     except ValueError:
         parts = None
-    if not isinstance(parts, list) or not 0 < len(parts) <= MAX_PATH or not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
+    if (
+        not isinstance(parts, list)
+        or not 0 < len(parts) <= MAX_PATH
+        or not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts)
+    ):
         raise BadInput("The form field is unknown; reload the page.")
     return tuple(parts)
 
@@ -267,7 +287,9 @@ def parse_path(text: str) -> Path:
 def at(spec: Any, path: Path) -> Any:
     """The value at a path. Raises BadInput where there is none."""
     for part in path:
-        if isinstance(spec, list) and isinstance(part, int) and 0 <= part < len(spec) or isinstance(spec, dict) and isinstance(part, str) and part in spec:
+        if (isinstance(spec, list) and isinstance(part, int) and 0 <= part < len(spec)) or (
+            isinstance(spec, dict) and isinstance(part, str) and part in spec
+        ):
             spec = spec[part]  # type: ignore[index]
         else:
             raise BadInput("The form no longer fits the pipeline; reload the page.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import os
@@ -10,6 +11,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +58,13 @@ def serve(
     listener = listen(host, port)
     app = make_app(services, host=host, password=password, access=Access(write=write, server_paths=own))
     address = f"http://{host if own else _lan_address()}:{listener.getsockname()[1]}"
-    config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
+    )
     server = uvicorn.Server(config)
-    print(f"Triptych is at {address}" + ("" if own else f" (user {USER!r}, your password)"), file=sys.stderr, flush=True)
+    print(
+        f"Triptych is at {address}" + ("" if own else f" (user {USER!r}, your password)"), file=sys.stderr, flush=True
+    )
     if on_ready is not None:
         on_ready(address)
     if open_browser:
@@ -72,7 +78,9 @@ def check_address(host: str, *, lan: bool, password: str) -> None:
     if is_loopback(host):
         return
     if not lan:
-        raise BadInput(f"{host!r} is reachable from other computers. Say so with the LAN option, and give a password; without them only 127.0.0.1 is served.")
+        raise BadInput(
+            f"{host!r} is reachable from other computers. Say so with the LAN option, and give a password; without them only 127.0.0.1 is served."
+        )
     if len(password) < MIN_PASSWORD:
         raise BadInput(f"Serving other computers needs a password of at least {MIN_PASSWORD} characters.")
 
@@ -106,7 +114,9 @@ def listen(host: str, port: int | None) -> socket.socket:
     raise BadInput(f"Cannot listen on {host} at {wanted}: it is in use or not allowed. Choose another with --port.")
 
 
-def make_app(services: Services, *, host: str = "127.0.0.1", password: str = "", access: Access | None = None, **limits: Any) -> ASGIApp:
+def make_app(
+    services: Services, *, host: str = "127.0.0.1", password: str = "", access: Access | None = None, **limits: Any
+) -> ASGIApp:
     """The guarded ASGI app. `limits` go to the Dispatcher (running, waiting, patience); `max_upload` and `max_file` to the uploads."""
     access = access or Access(write=not services.read_only)
     if access.write and services.read_only:
@@ -115,7 +125,14 @@ def make_app(services: Services, *, host: str = "127.0.0.1", password: str = "",
     uploads = Uploads(services.folder, create=access.write)
     if access.write:
         uploads.sweep(services)
-    app = _gradio_app(Dispatcher(Ui(services, access, uploads), _actions(), **limits), uploads, password, max_file)
+    dispatcher = Dispatcher(Ui(services, access, uploads), _actions(), **limits)
+
+    async def made() -> ASGIApp:
+        return _gradio_app(dispatcher, uploads, password, max_file)
+
+    # Outside a running event loop Gradio opens loops of its own and never closes them; on a thread there is room for one.
+    with ThreadPoolExecutor(1) as pool:
+        app = pool.submit(lambda: asyncio.run(made())).result()
     hosts = LOOPBACK if is_loopback(host) else LOOPBACK | {host.lower(), _lan_address(), socket.gethostname().lower()}
     return Guard(app, Rules(frozenset(hosts), max_upload if access.write else 0))
 

@@ -38,9 +38,7 @@ class UiState:
         """The address part after `?`; what is at its default is left out."""
         pairs = [("tab", self.page)]
         pairs += [
-            (key, value)
-            for key, value in (("c", self.collection), ("q", self.query), ("p", self.pipeline))
-            if value
+            (key, value) for key, value in (("c", self.collection), ("q", self.query), ("p", self.pipeline)) if value
         ]
         pairs += [("col", name) for name in self.columns]
         if self.k != COMPARE_K:
@@ -49,7 +47,9 @@ class UiState:
         if self.offset:
             pairs.append(("from", str(self.offset)))
         pairs += [
-            (key, value) for key, value in (("doc", self.document), ("panel", self.panel), ("on", self.subject)) if value
+            (key, value)
+            for key, value in (("doc", self.document), ("panel", self.panel), ("on", self.subject))
+            if value
         ]
         return urlencode(pairs)
 
@@ -57,7 +57,9 @@ class UiState:
     def from_query(cls, text: str) -> UiState:
         """Read an address. Whatever is unknown, too long or out of range falls back to its default; it never raises."""
         try:
-            pairs = parse_qsl(text[:100_000].removeprefix("?"), keep_blank_values=True, max_num_fields=500, errors="replace")
+            pairs = parse_qsl(
+                text[:100_000].removeprefix("?"), keep_blank_values=True, max_num_fields=500, errors="replace"
+            )
         except ValueError:
             return cls()
         single = dict(reversed(pairs))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Liberation Sans", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Noto Sans Mono", "Liberation Mono", "monospace")
 FILES = "/ui"
+SCRIPTS = ("morph.js", "uploads.js", "flow.js", "triptych.js")
 
 
 def theme() -> Base:
@@ -36,7 +37,6 @@ def head() -> str:
             el("link", rel="icon", type="image/svg+xml", href=f"{FILES}/favicon.svg"),
             el("link", rel="stylesheet", href=versioned("triptych.css")),
             el("script", src=versioned("early.js")),
-            el("script", src=versioned("flow.js"), defer=True),
-            el("script", src=versioned("triptych.js"), defer=True),
+            [el("script", src=versioned(name), defer=True) for name in SCRIPTS],
         )
     )

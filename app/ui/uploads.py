@@ -23,14 +23,14 @@ class Uploads:
         self.root = workspace.resolve() / "tmp" / "uploads"
         if create:
             self.root.mkdir(parents=True, exist_ok=True)
-            os.chmod(self.root, 0o700)  # noqa: PTH101 - Path.chmod follows the same call
+            os.chmod(self.root, 0o700)
 
     def owns(self, path: str) -> bool:
         """Whether a path is a file that was uploaded here; links and ways out are not."""
         given = Path(path)
         try:
             real = given.resolve(strict=True)
-        except OSError:
+        except (OSError, ValueError):
             return False
         inside = real.is_relative_to(self.root) and len(real.relative_to(self.root).parts) == 2
         return inside and given.is_absolute() and real.is_file() and not given.is_symlink()
@@ -39,7 +39,9 @@ class Uploads:
         """The paths, where each was uploaded, or `anywhere` on this computer is allowed. Raises BadInput."""
         for path in paths:
             if not anywhere and not self.owns(path):
-                raise BadInput(f"{Path(path).name!r} is not an uploaded file. Paths on the server are only read from this computer itself.")
+                raise BadInput(
+                    f"{Path(path).name!r} is not an uploaded file. Paths on the server are only read from this computer itself."
+                )
         return tuple(paths)
 
     def claim(self, paths: Sequence[str], job_id: str) -> None:

@@ -8,7 +8,7 @@
   let slow = 0;
   let latest = {};
   let pollTimer = 0;
-  let upload = null;
+  let returning = false; // a step back or forward: what is in a focused field is of another time
 
   const $ = (id) => document.getElementById(id);
   const wait = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -19,23 +19,29 @@
     'clear-filters': 'main', column: 'main', read: 'side', panel: 'side', close: 'side', why: 'side', ledger: 'side', find: 'find', 'editor-yaml': 'editor',
     'editor-edit': 'editor', jobs: 'jobs'};
 
-  async function call(action, args = {}, alert = '') {
+  // Calls that change the address run one after another, each from the address that the one before left behind.
+  const QUIET = new Set(['jobs', 'find', 'editor-yaml']);
+  let chain = Promise.resolve();
+
+  function call(action, args = {}, alert = '') {
     const kind = KIND[action];
     const ticket = kind ? (latest[kind] = (latest[kind] ?? 0) + 1) : 0;
-    const quiet = action === 'jobs' || action === 'find' || action === 'editor-yaml';
-    if (!quiet) busy(1);
-    let reply;
+    const current = () => !kind || latest[kind] === ticket;
+    if (QUIET.has(action)) return ask(action, args, alert, current);
+    busy(1);
+    chain = chain.then(() => (current() ? ask(action, args, alert, current) : null)).catch((error) => { console.error(error); return null; }).finally(() => busy(-1));
+    return chain;
+  }
+
+  async function ask(action, args, alert, current) {
+    let reply = null;
     try {
       reply = await server.call({action, url: location.search, args, alert});
-      if (!reply || typeof reply !== 'object' || !reply.regions) throw new Error('no answer');
-    } catch {
-      reply = null;
-    } finally {
-      if (!quiet) busy(-1);
-    }
-    if (kind && latest[kind] !== ticket) return null;
+      if (!reply?.regions) reply = null;
+    } catch { /* no answer: said below */ }
+    if (!current()) return null;
     if (reply === null) {
-      if (!quiet) offline();
+      if (!QUIET.has(action)) offline();
       return null;
     }
     offline(false);
@@ -67,9 +73,9 @@
     for (const [id, html] of Object.entries(reply.regions)) {
       const region = REGION.test(id) ? $(id) : null;
       if (!region) continue;
-      if (id === 'tp-yaml') { setYaml(region, html); continue; }
+      if (id === 'tp-yaml') { if (region !== document.activeElement) setYaml(region, html); continue; }
       const scrolled = remember(region);
-      fill(region, html);
+      TriptychMorph.fill(region, html, returning);
       restore(scrolled);
       if (id === 'tp-side') { region.hidden = html === ''; root.classList.toggle('has-side', html !== ''); }
     }
@@ -83,50 +89,6 @@
     if (reply.focus) document.querySelector(reply.focus)?.focus();
     settle(action);
     if (reply.poll) poll(700);
-  }
-
-  // Keep what stays, change what changed: focus, open details, scroll positions and hover survive.
-  function fill(region, html) {
-    const next = region.cloneNode(false);
-    next.innerHTML = html;
-    morph(region, next);
-  }
-
-  const keyOf = (node) => (node.nodeType === 1 ? node.dataset?.key || node.id || '' : '');
-
-  function morph(now, next) {
-    const keyed = new Map();
-    for (const child of now.childNodes) if (keyOf(child)) keyed.set(keyOf(child), child);
-    let at = now.firstChild;
-    for (const wanted of [...next.childNodes]) {
-      const key = keyOf(wanted);
-      let match = key ? keyed.get(key) : at && !keyOf(at) && at.nodeType === wanted.nodeType && at.nodeName === wanted.nodeName ? at : null;
-      if (match && match.nodeName !== wanted.nodeName) match = null;
-      if (!match) { now.insertBefore(wanted, at); continue; }
-      if (match === at) at = at.nextSibling;
-      else now.insertBefore(match, at);
-      update(match, wanted);
-    }
-    while (at) { const gone = at; at = at.nextSibling; gone.remove(); }
-  }
-
-  function update(now, next) {
-    if (now.nodeType !== 1) { if (now.nodeValue !== next.nodeValue) now.nodeValue = next.nodeValue; return; }
-    if (now.dataset.keep !== undefined && next.dataset.keep !== undefined) return;
-    for (const {name} of [...now.attributes]) if (!next.hasAttribute(name) && name !== 'open' && name !== 'style') now.removeAttribute(name);
-    if (!next.hasAttribute('style')) now.removeAttribute('style');
-    for (const {name, value} of [...next.attributes]) if (now.getAttribute(name) !== value && !(name === 'tabindex' && now.dataset.hit !== undefined)) now.setAttribute(name, value);
-    if (now instanceof HTMLInputElement && now !== document.activeElement) {
-      if (now.type === 'checkbox') now.checked = next.hasAttribute('checked');
-      else if (now.type !== 'file') now.value = next.getAttribute('value') ?? '';
-    }
-    if (now instanceof HTMLTextAreaElement) { if (now !== document.activeElement) now.value = next.value; return; }
-    if (now instanceof HTMLSelectElement) {
-      morph(now, next);
-      now.value = [...next.options].find((option) => option.hasAttribute('selected'))?.value ?? next.value;
-      return;
-    }
-    morph(now, next);
   }
 
   function remember(region) {
@@ -160,6 +122,7 @@
     }
     const page = address.get('tab') ?? 'search';
     root.dataset.page = page;
+    root.dataset.address = location.search || '?';
     const query = address.get('q');
     document.title = [query && page !== 'library' ? query : '', page[0].toUpperCase() + page.slice(1), 'Triptych'].filter(Boolean).join(' · ');
     if (['search', 'compare', 'page', 'go', 'collection', 'ask', 'clear-filters', 'filter', 'years'].includes(action)) $('tp-main').scrollTop = 0;
@@ -179,7 +142,7 @@
   // ---------------------------------------------------------------- dialogs
   function openDialog(html) {
     const dialog = $('tp-dialog');
-    fill(dialog, html);
+    TriptychMorph.fill(dialog, html, true);
     if (!dialog.open) dialog.showModal();
     dialog.querySelector('[autofocus], input')?.focus();
     dialog.querySelector('input[type=text]')?.select();
@@ -247,7 +210,7 @@
 
   function onChange(event) {
     const element = event.target;
-    if (element.matches('[data-upload]')) { sendFiles([...element.files]); element.value = ''; return; }
+    if (element.matches('[data-upload]')) { TriptychUploads.send([...element.files], call); element.value = ''; return; }
     const action = element.dataset?.change;
     if (!action) return;
     const args = argsOf(element);
@@ -380,67 +343,6 @@
     }
   }
 
-  // ------------------------------------------------------------------ uploads
-  // Sent straight to Gradio's upload address, because only that way the progress is known.
-  async function sendFiles(files) {
-    const line = $('lib-upload');
-    if (!files.length || !line) return;
-    upload?.abort();
-    const total = files.reduce((sum, file) => sum + file.size, 0);
-    const shown = document.createElement('div');
-    shown.className = 'upload';
-    const words = document.createElement('span');
-    const meter = document.createElement('span');
-    meter.className = 'meter';
-    const bar = document.createElement('i');
-    meter.append(bar);
-    shown.append(words, meter);
-    line.replaceChildren(shown);
-    const tell = (sent) => {
-      const share = total ? Math.min(100, 100 * sent / total) : 100;
-      words.textContent = `${files.length === 1 ? files[0].name : `${files.length} files`}: ${share.toFixed(0)}%`;
-      bar.style.width = `${share}%`;
-    };
-    tell(0);
-    const body = new FormData();
-    for (const file of files) body.append('files', file, file.name);
-    try {
-      const paths = await post(body, tell);
-      words.textContent = 'Reading the first records…';
-      await call('preview', {paths, target: $('lib-target')?.value ?? ''}, 'lib-add-alert');
-      line.replaceChildren();
-    } catch (error) {
-      const box = document.createElement('div');
-      box.className = 'box box-error';
-      box.setAttribute('role', 'alert');
-      box.textContent = error.message;
-      line.replaceChildren(box);
-    }
-  }
-
-  function post(body, tell) {
-    return new Promise((done, fail) => {
-      upload = new XMLHttpRequest();
-      upload.upload.addEventListener('progress', (event) => tell(event.loaded));
-      upload.addEventListener('load', () => {
-        if (upload.status === 200) { done(JSON.parse(upload.responseText)); return; }
-        const why = {413: 'The file is larger than this server takes. Add it by its path instead, or split it.', 403: 'This server does not take files.'}[upload.status];
-        fail(new Error(why ?? `The file could not be sent (${upload.status}). Try again.`));
-      });
-      upload.addEventListener('error', () => fail(new Error('The connection broke while the file was sent. Try again.')));
-      upload.open('POST', new URL('gradio_api/upload', location.href));
-      upload.send(body);
-    });
-  }
-
-  function onDrag(event) {
-    const drop = $('lib-add')?.querySelector('[data-drop]');
-    if (!drop || !event.dataTransfer?.types.includes('Files')) return;
-    event.preventDefault();
-    drop.classList.toggle('is-over', event.type === 'dragover');
-    if (event.type === 'drop') sendFiles([...event.dataTransfer.files]);
-  }
-
   // --------------------------------------------------------------------- jobs
   const runningJobs = () => (document.querySelector('#tp-jobline [data-running]')?.dataset.running ?? '').split(',').filter(Boolean);
   let known = [];
@@ -468,11 +370,11 @@
     document.addEventListener('input', onInput);
     document.addEventListener('toggle', onToggle, true);
     document.addEventListener('keydown', onKey);
-    for (const kind of ['dragover', 'dragleave', 'drop']) document.addEventListener(kind, onDrag);
+    for (const kind of ['dragover', 'dragleave', 'drop']) document.addEventListener(kind, (event) => TriptychUploads.drag(event, call));
     root.addEventListener('mouseover', (event) => window.TriptychFlow.follow(event.target.closest('[data-columns] [data-hit], .ledger [data-doc]')?.dataset.doc ?? null));
     root.addEventListener('focusin', (event) => { const hit = event.target.closest('[data-hit]'); if (hit) select(hit); });
     brush();
-    window.addEventListener('popstate', () => call('open'));
+    window.addEventListener('popstate', () => { returning = true; call('open').finally(() => { returning = false; }); });
     call('open').then(() => document.documentElement.classList.add('is-ready'));
   }
 

@@ -63,12 +63,37 @@ SHAPES = (
     "Revisiting {} in the light of large encoders",
 )
 VENUES = ("SIGIR", "ECIR", "CIKM", "ACL", "EMNLP", "TOIS", "Information Processing & Management")
-PEOPLE = ("Ada Lindqvist", "Marco Ferrari", "Yuki Tanaka", "Priya Raman", "Thomas Okafor", "Elena Petrova", "Noah Cohen", "Mei-Ling Chen")
+PEOPLE = (
+    "Ada Lindqvist",
+    "Marco Ferrari",
+    "Yuki Tanaka",
+    "Priya Raman",
+    "Thomas Okafor",
+    "Elena Petrova",
+    "Noah Cohen",
+    "Mei-Ling Chen",
+)
 SPECIAL = (
-    ("cjk", "基于预训练语言模型的稠密检索方法研究与中文文献搜索系统评测", "本文研究稠密检索在中文科技文献上的效果。retrieval dense 实验结果表明,混合方法优于单一方法。"),
-    ("arabic", "استرجاع المعلومات الكثيف للأدبيات العلمية العربية", "ندرس dense retrieval للنصوص العربية ونقارنه بالطرق المعجمية التقليدية."),
-    ("long", "A very long title that goes on and on about dense retrieval, " * 4 + "and finally stops", "Dense retrieval. " * 400),
-    ("hostile", HOSTILE, f"dense retrieval {HOSTILE} and an external image ![x](https://evil.example/x.png) <iframe src=https://evil.example>"),
+    (
+        "cjk",
+        "基于预训练语言模型的稠密检索方法研究与中文文献搜索系统评测",
+        "本文研究稠密检索在中文科技文献上的效果。retrieval dense 实验结果表明,混合方法优于单一方法。",
+    ),
+    (
+        "arabic",
+        "استرجاع المعلومات الكثيف للأدبيات العلمية العربية",
+        "ندرس dense retrieval للنصوص العربية ونقارنه بالطرق المعجمية التقليدية.",
+    ),
+    (
+        "long",
+        "A very long title that goes on and on about dense retrieval, " * 4 + "and finally stops",
+        "Dense retrieval. " * 400,
+    ),
+    (
+        "hostile",
+        HOSTILE,
+        f"dense retrieval {HOSTILE} and an external image ![x](https://evil.example/x.png) <iframe src=https://evil.example>",
+    ),
     ("untitled", "", "A dense document about retrieval that has no title at all."),
 )
 
@@ -97,8 +122,31 @@ def papers(count: int = 70) -> list[Paper]:
             "BM25 is significant after correction for multiple comparisons."
         )
         authors = tuple(PEOPLE[(i * 3 + j) % len(PEOPLE)] for j in range(1 + i % 5))
-        made.append(Paper(f"paper-{i:03d}", title[0].upper() + title[1:], text, authors, 1994 + (i * i) % 31, VENUES[i % len(VENUES)], f"https://example.org/papers/{i}", topic))
-    made += [Paper(key, title, text, ("Fatima al-Zahra", "王小明"), 2021, VENUES[0], "javascript:alert(1)" if key == "hostile" else "10.1145/3397271", "special") for key, title, text in SPECIAL]
+        made.append(
+            Paper(
+                f"paper-{i:03d}",
+                title[0].upper() + title[1:],
+                text,
+                authors,
+                1994 + (i * i) % 31,
+                VENUES[i % len(VENUES)],
+                f"https://example.org/papers/{i}",
+                topic,
+            )
+        )
+    made += [
+        Paper(
+            key,
+            title,
+            text,
+            ("Fatima al-Zahra", "王小明"),
+            2021,
+            VENUES[0],
+            "javascript:alert(1)" if key == "hostile" else "10.1145/3397271",
+            "special",
+        )
+        for key, title, text in SPECIAL
+    ]
     return made
 
 
@@ -113,7 +161,14 @@ SCHEMA: dict[str, Any] = {
         "bm25": {
             "description": "Exact words, weighted by rarity.",
             "properties": {
-                "k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100, "title": "K", "description": "How many."},
+                "k": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": 1000,
+                    "default": 100,
+                    "title": "K",
+                    "description": "How many.",
+                },
                 "k1": {"type": "number", "minimum": 0, "default": 1.2, "title": "K1"},
                 "analyzer": {"enum": ["english", "any"], "default": "english", "title": "Analyzer", "type": "string"},
             },
@@ -141,7 +196,11 @@ SCHEMA: dict[str, Any] = {
                 "weights": {"type": "array", "items": {"type": "number"}, "default": [], "title": "Weights"},
             }
         },
-        "wsum": {"properties": {"norm": {"enum": ["min-max", "z-score"], "default": "min-max", "title": "Norm", "type": "string"}}},
+        "wsum": {
+            "properties": {
+                "norm": {"enum": ["min-max", "z-score"], "default": "min-max", "title": "Norm", "type": "string"}
+            }
+        },
         "fuser": {"anyOf": [{"properties": {name: {"$ref": f"#/$defs/{name}"}}} for name in ("rrf", "wsum")]},
         "stage": {
             "anyOf": [
@@ -187,10 +246,31 @@ class FakeServices:
 
     def _view(self, name: str) -> CollectionView:
         if name != "Retrieval papers":
-            return CollectionView(name, "", 1460 if name == "CISI" else 0, 1522, "2026-05-02", 4_100_000, (), 76 if name == "CISI" else 0, "unindexed" if name == "CISI" else "empty")
+            return CollectionView(
+                name,
+                "",
+                1460 if name == "CISI" else 0,
+                1522,
+                "2026-05-02",
+                4_100_000,
+                (),
+                76 if name == "CISI" else 0,
+                "unindexed" if name == "CISI" else "empty",
+            )
         indexes = (
             IndexView("g1", "bm25", "BM25 · english", 75, 310_000, "2026-05-02T10:11:12", "ready", 0, None, ""),
-            IndexView("g2", "dense", "Dense · all-MiniLM-L6-v2", 71, 1_240_000, "2026-05-02T10:12:40", "behind", 4, 0.994, "hnsw"),
+            IndexView(
+                "g2",
+                "dense",
+                "Dense · all-MiniLM-L6-v2",
+                71,
+                1_240_000,
+                "2026-05-02T10:12:40",
+                "behind",
+                4,
+                0.994,
+                "hnsw",
+            ),
             IndexView("", "dense", "Dense · other", 0, 0, "", "absent", 75, None),
         )
         return CollectionView(name, "Seventy-five papers", 75, 81, "2026-05-02", 1_550_000, indexes, 3, "behind")
@@ -207,16 +287,31 @@ class FakeServices:
         return self._view(name)
 
     def rename_collection(self, name: str, new: str) -> CollectionView:
+        self.collection(name)
         self.names[self.names.index(name)] = new
         return self._view(new)
 
     def delete_collection(self, name: str) -> None:
+        self.collection(name)
         self.names.remove(name)
 
     # library
     def preview(self, paths: Sequence[str], columns: Mapping[str, str] | None = None) -> tuple[Preview, ...]:
-        records = tuple({"doc_id": p.doc_id, "title": p.title, "text": p.text, "authors": list(p.authors), "year": p.year, "venue": p.venue} for p in papers(4))
-        guesses = tuple(ColumnGuess(*pair) for pair in (("doc_id", "id"), ("title", "title"), ("text", "abstract"), ("year", "date")))
+        records = tuple(
+            {
+                "doc_id": p.doc_id,
+                "title": p.title,
+                "text": p.text,
+                "authors": list(p.authors),
+                "year": p.year,
+                "venue": p.venue,
+            }
+            for p in papers(4)
+        )
+        guesses = tuple(
+            ColumnGuess(*pair)
+            for pair in (("doc_id", "id"), ("title", "title"), ("text", "abstract"), ("year", "date"))
+        )
         rejected = (RejectionView(f"{paths[0]} row 7", "The year is 'n.d.'", '{"id": "x7"}'),)
         return (Preview("CSV", paths[0], guesses, ("id", "title", "abstract", "date", "extra"), records, rejected),)
 
@@ -234,10 +329,74 @@ class FakeServices:
             return ()
         counts = {"added": 7210, "changed": 12, "duplicate": 3, "rejected": 60}
         return (
-            JobView("job-1", "add", "Retrieval papers", "Add anthology.bib", "running", "encode", 7222, 23_100, "documents", 141.2, 112.0, counts, "", "2026-05-02T10:00:00", ""),
-            JobView("job-0", "add", "CISI", "Add cisi", "paused", "read", 400, None, "documents", None, None, {"added": 400}, "", "2026-05-02T09:00:00", ""),
-            JobView("job-f", "add", "CISI", "Add broken.parquet", "failed", "read", 0, None, "documents", None, None, {}, "broken.parquet is truncated: its footer is missing. Save it again and add it.", "", "2026-05-02T08:00:00"),
-            JobView("job-d", "add", "CISI", "Add notes", "done", "", 40, 40, "documents", None, None, {"added": 38, "rejected": 2}, "", "", "2026-05-01T18:20:00"),
+            JobView(
+                "job-1",
+                "add",
+                "Retrieval papers",
+                "Add anthology.bib",
+                "running",
+                "encode",
+                7222,
+                23_100,
+                "documents",
+                141.2,
+                112.0,
+                counts,
+                "",
+                "2026-05-02T10:00:00",
+                "",
+            ),
+            JobView(
+                "job-0",
+                "add",
+                "CISI",
+                "Add cisi",
+                "paused",
+                "read",
+                400,
+                None,
+                "documents",
+                None,
+                None,
+                {"added": 400},
+                "",
+                "2026-05-02T09:00:00",
+                "",
+            ),
+            JobView(
+                "job-f",
+                "add",
+                "CISI",
+                "Add broken.parquet",
+                "failed",
+                "read",
+                0,
+                None,
+                "documents",
+                None,
+                None,
+                {},
+                "broken.parquet is truncated: its footer is missing. Save it again and add it.",
+                "",
+                "2026-05-02T08:00:00",
+            ),
+            JobView(
+                "job-d",
+                "add",
+                "CISI",
+                "Add notes",
+                "done",
+                "",
+                40,
+                40,
+                "documents",
+                None,
+                None,
+                {"added": 38, "rejected": 2},
+                "",
+                "",
+                "2026-05-01T18:20:00",
+            ),
         )
 
     def job(self, job_id: str) -> JobView:
@@ -252,7 +411,14 @@ class FakeServices:
     resume = cancel = pause
 
     def rejections(self, job_id: str, offset: int = 0, limit: int = 100) -> tuple[RejectionView, ...]:
-        rows = [RejectionView(f"anthology.bib line {40 * i}", "This entry has no title and no abstract.", f"@misc{{key{i}, note = {{{HOSTILE}}}}}") for i in range(60)]
+        rows = [
+            RejectionView(
+                f"anthology.bib line {40 * i}",
+                "This entry has no title and no abstract.",
+                f"@misc{{key{i}, note = {{{HOSTILE}}}}}",
+            )
+            for i in range(60)
+        ]
         return tuple(rows[offset : offset + limit])
 
     def doctor(self) -> list[Any]:
@@ -260,7 +426,10 @@ class FakeServices:
 
     # pipelines
     def pipelines(self) -> tuple[PipelineView, ...]:
-        return tuple(PipelineView(name, i % 4, yaml, SUMMARIES.get(name, "")) for i, (name, yaml) in enumerate(self.saved.items()))
+        return tuple(
+            PipelineView(name, i % 4, yaml, SUMMARIES.get(name, ""))
+            for i, (name, yaml) in enumerate(self.saved.items())
+        )
 
     def pipeline(self, name: str) -> PipelineView:
         found = [view for view in self.pipelines() if view.name == name]
@@ -274,10 +443,13 @@ class FakeServices:
         return PipelineView("", 0, yaml, "checked")
 
     def save_pipeline(self, name: str, yaml: str) -> PipelineView:
+        if not name:
+            raise BadInput("A pipeline needs a name.")
         self.saved[name] = yaml
         return self.pipeline(name)
 
     def delete_pipeline(self, name: str) -> None:
+        self.pipeline(name)
         del self.saved[name]
 
     def schema(self) -> dict[str, Any]:
@@ -292,14 +464,18 @@ class FakeServices:
                 closeness = len(words & set(tokens(paper.topic + paper.title))) / (1 + len(words))
                 score = closeness + (zlib.crc32(f"{paper.doc_id}{query}".encode()) % 1000) / 2500
             else:
-                score = sum(tokens(paper.title + " " + paper.text).count(word) for word in words) / (1 + len(paper.text) / 900)
+                score = sum(tokens(paper.title + " " + paper.text).count(word) for word in words) / (
+                    1 + len(paper.text) / 900
+                )
             if score > 0:
                 scored.append((paper.doc_id, float(score)))
         return sorted(scored, key=lambda pair: (-pair[1], pair[0]))
 
     def _ranking(self, query: str, pipeline: str) -> tuple[list[tuple[str, float]], dict[str, tuple[FoundBy, ...]]]:
         if pipeline == "Not built":
-            raise IndexNotReady("The index 'Dense · other' is not built yet. Build it in the Library, or with `triptych index`.")
+            raise IndexNotReady(
+                "The index 'Dense · other' is not built yet. Build it in the Library, or with `triptych index`."
+            )
         if pipeline not in self.saved:
             raise NotFound(f"There is no pipeline called {pipeline!r}.")
         kinds = {"BM25": ["BM25"], "Dense": ["Dense"]}.get(pipeline, ["BM25", "Dense"])
@@ -317,8 +493,33 @@ class FakeServices:
         paper = self.papers[doc_id]
         words = set(tokens(query))
         runs = re.split(r"(\W+)", paper.text[:280])
-        marked = [Piece(run, "lexical" if run.lower() in words else "semantic" if run in ("paraphrases", "encoders") and words else "") for run in runs if run]
-        return Card(doc_id, paper.title, paper.authors, paper.year, paper.venue, paper.url, "papers.bib", tuple(marked), rank, score, found, doc_id in self.kept, {"paper-000": 2, "paper-010": 0}.get(doc_id) if query else None)
+        marked = [
+            Piece(
+                run,
+                "lexical"
+                if run.lower() in words
+                else "semantic"
+                if run in ("paraphrases", "encoders") and words
+                else "",
+            )
+            for run in runs
+            if run
+        ]
+        return Card(
+            doc_id,
+            paper.title,
+            paper.authors,
+            paper.year,
+            paper.venue,
+            paper.url,
+            "papers.bib",
+            tuple(marked),
+            rank,
+            score,
+            found,
+            doc_id in self.kept,
+            {"paper-000": 2, "paper-010": 0}.get(doc_id) if query else None,
+        )
 
     def _filtered(self, hits: list[tuple[str, float]], filters: Mapping[str, Any] | None) -> list[tuple[str, float]]:
         kept = []
@@ -332,7 +533,17 @@ class FakeServices:
             kept.append((doc_id, score))
         return kept
 
-    def search(self, collection: str, query: str, pipeline: str, *, k: int = 100, offset: int = 0, limit: int = 20, filters: Mapping[str, Any] | None = None) -> SearchResult:
+    def search(
+        self,
+        collection: str,
+        query: str,
+        pipeline: str,
+        *,
+        k: int = 100,
+        offset: int = 0,
+        limit: int = 20,
+        filters: Mapping[str, Any] | None = None,
+    ) -> SearchResult:
         self.collection(collection)
         text = query.strip()
         notices = ("The query was longer than 2,000 characters; the rest was ignored.",) if len(text) > 2000 else ()
@@ -341,9 +552,25 @@ class FakeServices:
         else:
             hits, found = [(doc_id, 0.0) for doc_id in self.papers], {}
         hits = self._filtered(hits, filters)[: k if text else None]
-        cards = tuple(self._card(d, offset + i + 1, s, text, found.get(d, ())) for i, (d, s) in enumerate(hits[offset : offset + limit]))
+        cards = tuple(
+            self._card(d, offset + i + 1, s, text, found.get(d, ()))
+            for i, (d, s) in enumerate(hits[offset : offset + limit])
+        )
         suggestions = () if text else tuple(text for _, text in self.questions(collection))
-        return SearchResult(collection, text, self.pipeline(pipeline), k, offset, len(hits), cards, self._facets(hits, filters), self._stages(pipeline), 4.2, notices, suggestions)
+        return SearchResult(
+            collection,
+            text,
+            self.pipeline(pipeline),
+            k,
+            offset,
+            len(hits),
+            cards,
+            self._facets(hits, filters),
+            self._stages(pipeline),
+            4.2,
+            notices,
+            suggestions,
+        )
 
     def _facets(self, hits: list[tuple[str, float]], filters: Mapping[str, Any] | None) -> tuple[Facet, ...]:
         def counted(get: Any) -> dict[str, int]:
@@ -355,18 +582,41 @@ class FakeServices:
 
         chosen = filters or {}
         years = tuple(FacetValue(v, n, False) for v, n in sorted(counted(lambda p: p.year).items()))
-        venues = tuple(FacetValue(v, n, v in chosen.get("venue", ())) for v, n in sorted(counted(lambda p: p.venue).items(), key=lambda pair: -pair[1]))
-        topics = tuple(FacetValue(v, n, False) for v, n in sorted(counted(lambda p: p.topic).items(), key=lambda pair: -pair[1])[:6])
-        return (Facet("year", "Year", years), Facet("venue", "Venue", venues), Facet("metadata.topic", "Topic", topics, 5)) if hits else ()
+        venues = tuple(
+            FacetValue(v, n, v in chosen.get("venue", ()))
+            for v, n in sorted(counted(lambda p: p.venue).items(), key=lambda pair: -pair[1])
+        )
+        topics = tuple(
+            FacetValue(v, n, False)
+            for v, n in sorted(counted(lambda p: p.topic).items(), key=lambda pair: -pair[1])[:6]
+        )
+        return (
+            (Facet("year", "Year", years), Facet("venue", "Venue", venues), Facet("metadata.topic", "Topic", topics, 5))
+            if hits
+            else ()
+        )
 
     def _stages(self, pipeline: str, cached: bool = False) -> tuple[StageTime, ...]:
         bm25 = StageTime("0", "BM25", 1.1, 1, 62, cached)
         dense = StageTime("1", "all-MiniLM-L6-v2", 6.3, 1, 75, cached)
         if pipeline in ("BM25", "Dense"):
             return (bm25,) if pipeline == "BM25" else (dense,)
-        return (replace(bm25, cached=True), replace(dense, cached=True), StageTime("2", "fuse (rrf)", 0.8, 137, 75), StageTime("3", "top 100", 0.1, 75, 75))
+        return (
+            replace(bm25, cached=True),
+            replace(dense, cached=True),
+            StageTime("2", "fuse (rrf)", 0.8, 137, 75),
+            StageTime("3", "top 100", 0.1, 75, 75),
+        )
 
-    def compare(self, collection: str, query: str, pipelines: Sequence[str], *, k: int = 10, filters: Mapping[str, Any] | None = None) -> CompareResult:
+    def compare(
+        self,
+        collection: str,
+        query: str,
+        pipelines: Sequence[str],
+        *,
+        k: int = 10,
+        filters: Mapping[str, Any] | None = None,
+    ) -> CompareResult:
         self.collection(collection)
         columns: list[Column] = []
         for slot, name in enumerate(pipelines):
@@ -381,17 +631,35 @@ class FakeServices:
             shown = []
             for i, (doc_id, score) in enumerate(hits[:k]):
                 movement = left.index(doc_id) - i if doc_id in left else None
-                shown.append(ColumnHit(self._card(doc_id, i + 1, score, query, found.get(doc_id, ())), movement if columns else None, bool(columns) and doc_id not in left))
-            columns.append(Column(view, tuple(shown), self._stages(name), {"BM25": 1.4, "Dense": 6.6}.get(name, 1.2), len(hits)))
+                shown.append(
+                    ColumnHit(
+                        self._card(doc_id, i + 1, score, query, found.get(doc_id, ())),
+                        movement if columns else None,
+                        bool(columns) and doc_id not in left,
+                    )
+                )
+            columns.append(
+                Column(view, tuple(shown), self._stages(name), {"BM25": 1.4, "Dense": 6.6}.get(name, 1.2), len(hits))
+            )
         pairs = []
         for i, a in enumerate(columns):
             for j in range(i + 1, len(columns)):
                 one, other = ({hit.card.doc_id for hit in column.hits} for column in (a, columns[j]))
                 if not a.error and not columns[j].error and one | other:
-                    pairs.append(Agreement(i, j, len(one & other) / len(one | other), 0.9 * len(one & other) / len(one | other), len(one & other)))
+                    pairs.append(
+                        Agreement(
+                            i,
+                            j,
+                            len(one & other) / len(one | other),
+                            0.9 * len(one & other) / len(one | other),
+                            len(one & other),
+                        )
+                    )
         return CompareResult(collection, query, k, tuple(columns), tuple(pairs), 9.7, "dense" in query, ())
 
-    def ledger(self, collection: str, query: str, pipeline: str, *, k: int = 10, filters: Mapping[str, Any] | None = None) -> Ledger | None:
+    def ledger(
+        self, collection: str, query: str, pipeline: str, *, k: int = 10, filters: Mapping[str, Any] | None = None
+    ) -> Ledger | None:
         if pipeline in ("BM25", "Dense", "Not built"):
             return None
         hits, found = self._ranking(query, pipeline)
@@ -399,16 +667,33 @@ class FakeServices:
         for rank, (doc_id, score) in enumerate(hits[:k], 1):
             by = {item.label: item for item in found[doc_id]}
             entries = tuple(
-                LedgerEntry(by[kind].rank, by[kind].score, 1 / (60 + by[kind].rank), 1 / (60 + by[kind].rank)) if kind in by else LedgerEntry(None, None, None, 0.0)
+                LedgerEntry(by[kind].rank, by[kind].score, 1 / (60 + by[kind].rank), 1 / (60 + by[kind].rank))
+                if kind in by
+                else LedgerEntry(None, None, None, 0.0)
                 for kind in ("BM25", "Dense")
             )
             rows.append(LedgerRow(doc_id, self.papers[doc_id].title, rank, score, entries))
         return Ledger(pipeline, "rrf", "Σ 1 / (60 + rank)", ("BM25", "Dense"), tuple(rows))
 
-    def why_not(self, collection: str, query: str, pipelines: Sequence[str], doc_id: str, *, k: int = 10, filters: Mapping[str, Any] | None = None) -> tuple[WhyNot, ...]:
+    def why_not(
+        self,
+        collection: str,
+        query: str,
+        pipelines: Sequence[str],
+        doc_id: str,
+        *,
+        k: int = 10,
+        filters: Mapping[str, Any] | None = None,
+    ) -> tuple[WhyNot, ...]:
         verdicts = ("below_cutoff", "no_shared_term", "shown", "missed_by_ann")
         return tuple(
-            WhyNot(name, i, verdicts[i % 4], f"{doc_id} is at rank {17 + i}, below the cut-off of {k}.", (("BM25", "rank 17, score 3.2"), ("Dense", "rank 214, score 0.31")))
+            WhyNot(
+                name,
+                i,
+                verdicts[i % 4],
+                f"{doc_id} is at rank {17 + i}, below the cut-off of {k}.",
+                (("BM25", "rank 17, score 3.2"), ("Dense", "rank 214, score 0.31")),
+            )
             for i, name in enumerate(pipelines)
         )
 
@@ -418,29 +703,76 @@ class FakeServices:
         if paper is None:
             raise NotFound(f"There is no document {doc_id!r} in {collection!r}; it may have been deleted.")
         explanations = self._explained(paper, query, pipeline) if query else ()
-        metadata = (("topic", paper.topic), ("doi", "10.1145/3397271.3401075"), ("note", HOSTILE if doc_id == "hostile" else "camera-ready"))
+        metadata = (
+            ("topic", paper.topic),
+            ("doi", "10.1145/3397271.3401075"),
+            ("note", HOSTILE if doc_id == "hostile" else "camera-ready"),
+        )
         half = len(paper.text) // 2
-        return DocumentView(doc_id, paper.title, paper.text, paper.authors, paper.year, paper.venue, paper.url, "papers.bib", metadata, ((0, half), (half, len(paper.text))), doc_id in self.kept, self.more_like_this(collection, doc_id, k=6), explanations)
+        return DocumentView(
+            doc_id,
+            paper.title,
+            paper.text,
+            paper.authors,
+            paper.year,
+            paper.venue,
+            paper.url,
+            "papers.bib",
+            metadata,
+            ((0, half), (half, len(paper.text))),
+            doc_id in self.kept,
+            self.more_like_this(collection, doc_id, k=6),
+            explanations,
+        )
 
     def _explained(self, paper: Paper, query: str, pipeline: str) -> tuple[Explanation, ...]:
         shift = len(paper.title) + 2 if paper.title else 0
-        lexical = [Attribution(m.group().lower(), 1.7, m.start() + shift, m.end() + shift) for word in dict.fromkeys(tokens(query)) if (m := re.search(rf"\b{re.escape(word)}\b", paper.text, re.I))]
-        semantic = [Attribution(word, weight, at + shift, at + len(word) + shift) for word, weight in (("paraphrases", 0.21), ("encoders", 0.18), ("abstracts", 0.12), ("budget", -0.03)) if (at := paper.text.find(word)) >= 0]
+        lexical = [
+            Attribution(m.group().lower(), 1.7, m.start() + shift, m.end() + shift)
+            for word in dict.fromkeys(tokens(query))
+            if (m := re.search(rf"\b{re.escape(word)}\b", paper.text, re.I))
+        ]
+        semantic = [
+            Attribution(word, weight, at + shift, at + len(word) + shift)
+            for word, weight in (("paraphrases", 0.21), ("encoders", 0.18), ("abstracts", 0.12), ("budget", -0.03))
+            if (at := paper.text.find(word)) >= 0
+        ]
         exact = Explanation("BM25", "bm25", True, sum(a.weight for a in lexical), 3, tuple(lexical), "")
-        close = Explanation("all-MiniLM-L6-v2", "dense", False, 0.71, None, tuple(semantic), "Cosine lost when each token is left out; the parts do not add up to it.")
+        close = Explanation(
+            "all-MiniLM-L6-v2",
+            "dense",
+            False,
+            0.71,
+            None,
+            tuple(semantic),
+            "Cosine lost when each token is left out; the parts do not add up to it.",
+        )
         return (exact,) if pipeline == "BM25" else (close,) if pipeline == "Dense" else (exact, close)
 
     def more_like_this(self, collection: str, doc_id: str, *, k: int = 10) -> tuple[Card, ...]:
+        if doc_id not in self.papers:
+            raise NotFound(f"There is no document {doc_id!r}.")
         near = [p for p in self.papers.values() if p.topic == self.papers[doc_id].topic and p.doc_id != doc_id]
         return tuple(self._card(p.doc_id, i + 1, 0.9 - i / 50) for i, p in enumerate(near[:k]))
 
     def find_documents(self, collection: str, text: str, limit: int = 20) -> tuple[tuple[str, str], ...]:
-        return tuple((p.doc_id, p.title) for p in self.papers.values() if text.lower() in (p.title + p.doc_id).lower())[:limit]
+        return tuple((p.doc_id, p.title) for p in self.papers.values() if text.lower() in (p.title + p.doc_id).lower())[
+            :limit
+        ]
 
     def questions(self, collection: str) -> tuple[tuple[str, str], ...]:
         if collection != "Retrieval papers":
             return ()
-        return tuple((str(i), text) for i, text in enumerate(("dense retrieval for scientific literature", "does query expansion help dense encoders?", "how to calibrate scores of a reranker")))
+        return tuple(
+            (str(i), text)
+            for i, text in enumerate(
+                (
+                    "dense retrieval for scientific literature",
+                    "does query expansion help dense encoders?",
+                    "how to calibrate scores of a reranker",
+                )
+            )
+        )
 
     def shortlist(self, collection: str) -> tuple[Card, ...]:
         return tuple(self._card(doc_id, i + 1, 0.0) for i, doc_id in enumerate(self.kept))

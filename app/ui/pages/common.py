@@ -36,7 +36,9 @@ def settle(state: UiState, collections: tuple[CollectionView, ...], pipelines: t
 def explained_by(state: UiState) -> str:
     """The pipeline whose view of the open document is explained."""
     if state.page == "compare":
-        return state.subject if state.subject in state.columns else state.columns[-1] if state.columns else state.pipeline
+        return (
+            state.subject if state.subject in state.columns else state.columns[-1] if state.columns else state.pipeline
+        )
     return state.pipeline
 
 

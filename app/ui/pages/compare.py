@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from app.results import CompareResult
+from app.results import CompareResult, WhyNot
 from app.ui import exports
 from app.ui.dispatch import Action, Ui
 from app.ui.html import el
@@ -65,7 +65,9 @@ def run(ui: Ui, state: UiState, args: Args) -> Reply:
     """Enter was pressed, or the cut-off changed."""
     query = args.text("query", MAX_QUERY, state.query)
     closed = query != state.query and not state.panel
-    reply = _shown(ui, state.with_(query=query, k=args.whole("k", 1, 100, state.k), document="" if closed else state.document))
+    reply = _shown(
+        ui, state.with_(query=query, k=args.whole("k", 1, 100, state.k), document="" if closed else state.document)
+    )
     if closed:
         reply.regions["tp-side"] = None
     return reply
@@ -119,7 +121,9 @@ def ledger_pane(ui: Ui, state: UiState) -> Markup:
     found = None
     chosen = tried[0]
     for name in tried:
-        found = ui.services.ledger(state.collection, state.query, name, k=max(10, state.k), filters=state.for_services())
+        found = ui.services.ledger(
+            state.collection, state.query, name, k=max(10, state.k), filters=state.for_services()
+        )
         if found is not None:
             chosen = name
             break
@@ -128,9 +132,11 @@ def ledger_pane(ui: Ui, state: UiState) -> Markup:
 
 def why_pane(ui: Ui, state: UiState) -> Markup:
     """Why a document is not in every column."""
-    title, verdicts = "", ()
+    title, verdicts = "", tuple[WhyNot, ...]()
     if state.subject and state.query.strip():
-        verdicts = ui.services.why_not(state.collection, state.query, state.columns, state.subject, k=state.k, filters=state.for_services())
+        verdicts = ui.services.why_not(
+            state.collection, state.query, state.columns, state.subject, k=state.k, filters=state.for_services()
+        )
     if state.subject:
         try:
             title = ui.services.document(state.collection, state.subject).title
@@ -172,7 +178,9 @@ def export_ledger(ui: Ui, state: UiState, args: Args) -> Reply:
     """The ledger that is shown, as CSV."""
     names = [state.subject] if state.subject in state.columns else [*reversed(state.columns)]
     for name in names:
-        found = ui.services.ledger(state.collection, state.query, name, k=max(10, state.k), filters=state.for_services())
+        found = ui.services.ledger(
+            state.collection, state.query, name, k=max(10, state.k), filters=state.for_services()
+        )
         if found is not None:
             return Reply(download=Download("ledger.csv", "text/csv", exports.ledger(found)))
     raise BadInput("None of the shown pipelines fuses anything.")

@@ -40,7 +40,9 @@ def change(ui: Ui, state: UiState, args: Args) -> Reply:
     schema = ui.services.schema()
     view = ui.services.check_pipeline(_raw(args))
     spec = schema_form.normal(schema, _data(view.yaml))
-    spec = schema_form.edit(schema, spec, args.text("op"), schema_form.parse_path(args.text("path", 4000)), args.text("value", 4000))
+    spec = schema_form.edit(
+        schema, spec, args.text("op"), schema_form.parse_path(args.text("path", 4000)), args.text("value", 4000)
+    )
     try:
         checked = ui.services.check_pipeline(_write(spec))
     except TriptychError as error:
@@ -92,7 +94,9 @@ def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
     """Are you sure?"""
     name = args.text("name")
     question = f"“{name}” is forgotten. Links that name it will say that it is missing."
-    return Reply(dialog=shell.ask_dialog("Delete this pipeline?", question, "pipeline-delete", "Delete", danger=True, name=name))
+    return Reply(
+        dialog=shell.ask_dialog("Delete this pipeline?", question, "pipeline-delete", "Delete", danger=True, name=name)
+    )
 
 
 def delete(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -102,7 +106,9 @@ def delete(ui: Ui, state: UiState, args: Args) -> Reply:
     name = args.text("name")
     ui.services.delete_pipeline(name)
     left = tuple(column for column in state.columns if column != name)
-    reply = frame.show(ui, state.with_(subject="", columns=left, pipeline="" if state.pipeline == name else state.pipeline))
+    reply = frame.show(
+        ui, state.with_(subject="", columns=left, pipeline="" if state.pipeline == name else state.pipeline)
+    )
     reply.close_dialog = True
     return reply
 

@@ -31,7 +31,10 @@ def show(ui: Ui, state: UiState, *, push: bool = False) -> Reply:
     alert = None
     if state.collection and state.collection not in {item.name for item in view.collections}:
         known = ", ".join(f"“{item.name}”" for item in view.collections[:8])
-        alert = error_box("NotFound", f"There is no collection “{state.collection}” in this workspace. {f'There is {known}.' if known else 'It has none yet.'}")
+        alert = error_box(
+            "NotFound",
+            f"There is no collection “{state.collection}” in this workspace. {f'There is {known}.' if known else 'It has none yet.'}",
+        )
         state = state.with_(collection="", document="", panel="", filters=(), offset=0)
     else:
         state = common.settle(state, view.collections, services.pipelines())
@@ -61,7 +64,9 @@ def go(ui: Ui, state: UiState, args: Args) -> Reply:
     """Another page; the query goes along."""
     page = args.text("page")
     query = args.text("query", MAX_QUERY, state.query)
-    state = state.with_(page=page if page in PAGES else "search", query=query, document="", panel="", subject="", offset=0)
+    state = state.with_(
+        page=page if page in PAGES else "search", query=query, document="", panel="", subject="", offset=0
+    )
     return show(ui, state, push=True)
 
 
@@ -72,7 +77,11 @@ def to_compare(ui: Ui, state: UiState, args: Args) -> Reply:
 
 def choose(ui: Ui, state: UiState, args: Args) -> Reply:
     """Another collection; filters and the open document belong to the former one."""
-    return show(ui, state.with_(collection=args.text("name"), filters=(), document="", panel="", subject="", offset=0), push=True)
+    return show(
+        ui,
+        state.with_(collection=args.text("name"), filters=(), document="", panel="", subject="", offset=0),
+        push=True,
+    )
 
 
 def search_in(ui: Ui, state: UiState, args: Args) -> Reply:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from app.results import CollectionView, JobView
+from app.results import CollectionView, JobView, RejectionView
 from app.ui import exports
 from app.ui.dispatch import Action, Ui
 from app.ui.pages import common
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import UiState
-from app.ui.views import jobs, library, shell
+from app.ui.views import adding, jobs, library, shell
 from engine.errors import BadInput, NotFound
 
 ROWS = 50
@@ -86,7 +86,10 @@ def preview(ui: Ui, state: UiState, args: Args) -> Reply:
     columns = args.named("column.")
     shown = ui.services.preview(paths, columns or None)
     target = args.text("target", default=state.collection)
-    return Reply({"lib-preview": library.preview(shown, paths, columns, target), "lib-add-alert": None}, focus="#lib-preview [data-field=target]")
+    return Reply(
+        {"lib-preview": adding.preview(shown, paths, columns, target), "lib-add-alert": None},
+        focus="#lib-preview [data-field=target]",
+    )
 
 
 def discard(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -101,10 +104,20 @@ def add(ui: Ui, state: UiState, args: Args) -> Reply:
     target = args.text("target").strip()
     if not target:
         raise BadInput("Name the collection that the documents go into.")
-    job_id = ui.services.add(paths, target, columns=args.named("column.") or None, duplicates=args.text("duplicates", default="replace"), index=args.flag("index"))
+    job_id = ui.services.add(
+        paths,
+        target,
+        columns=args.named("column.") or None,
+        duplicates=args.text("duplicates", default="replace"),
+        index=args.flag("index"),
+    )
     ui.uploads.claim(paths, job_id)
-    state = state.with_(collection=target, document="", offset=0, filters=() if target != state.collection else state.filters)
-    return Reply({"lib-preview": None, "lib-add-alert": None, **_around(ui, state)}, state=state, poll=True, say="Queued")
+    state = state.with_(
+        collection=target, document="", offset=0, filters=() if target != state.collection else state.filters
+    )
+    return Reply(
+        {"lib-preview": None, "lib-add-alert": None, **_around(ui, state)}, state=state, poll=True, say="Queued"
+    )
 
 
 def _control(verb: str) -> Action:
@@ -120,13 +133,15 @@ def show_rejections(ui: Ui, state: UiState, args: Args) -> Reply:
     job = ui.services.job(args.text("job"))
     offset = args.whole("offset", 0, 10_000_000, 0)
     rows = ui.services.rejections(job.job_id, offset, ROWS)
-    return Reply({f"tp-rejected-{job.job_id}": jobs.rejections(job.job_id, rows, offset, job.counts.get("rejected", len(rows)))})
+    return Reply(
+        {f"tp-rejected-{job.job_id}": jobs.rejections(job.job_id, rows, offset, job.counts.get("rejected", len(rows)))}
+    )
 
 
 def export_rejections(ui: Ui, state: UiState, args: Args) -> Reply:
     """All skipped rows of a job as CSV."""
     job_id = ui.services.job(args.text("job")).job_id
-    rows = []
+    rows: list[RejectionView] = []
     while len(rows) < MOST_ROWS:
         some = ui.services.rejections(job_id, len(rows), 1000)
         rows += some
@@ -144,7 +159,17 @@ def index(ui: Ui, state: UiState, args: Args) -> Reply:
 def ask_drop(ui: Ui, state: UiState, args: Args) -> Reply:
     """Are you sure?"""
     text = f"{args.text('label')} of “{args.text('name')}”. The documents stay, and it can be built again."
-    return Reply(dialog=shell.ask_dialog("Drop this index?", text, "drop-index", "Drop", danger=True, generation=args.text("generation"), name=args.text("name")))
+    return Reply(
+        dialog=shell.ask_dialog(
+            "Drop this index?",
+            text,
+            "drop-index",
+            "Drop",
+            danger=True,
+            generation=args.text("generation"),
+            name=args.text("name"),
+        )
+    )
 
 
 def drop(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -155,7 +180,9 @@ def drop(ui: Ui, state: UiState, args: Args) -> Reply:
 
 def ask_new(ui: Ui, state: UiState, args: Args) -> Reply:
     """A name for a new collection."""
-    return Reply(dialog=shell.ask_dialog("New collection", "", "create-collection", "Create", field="name", label="Name"))
+    return Reply(
+        dialog=shell.ask_dialog("New collection", "", "create-collection", "Create", field="name", label="Name")
+    )
 
 
 def create(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -163,7 +190,9 @@ def create(ui: Ui, state: UiState, args: Args) -> Reply:
     from app.ui.pages import frame
 
     made = ui.services.create_collection(args.text("name").strip())
-    reply = frame.show(ui, UiState(page="library", collection=made.name, pipeline=state.pipeline, columns=state.columns), push=True)
+    reply = frame.show(
+        ui, UiState(page="library", collection=made.name, pipeline=state.pipeline, columns=state.columns), push=True
+    )
     reply.close_dialog = True
     return reply
 
@@ -171,7 +200,11 @@ def create(ui: Ui, state: UiState, args: Args) -> Reply:
 def ask_rename(ui: Ui, state: UiState, args: Args) -> Reply:
     """Another name for a collection."""
     name = args.text("name")
-    return Reply(dialog=shell.ask_dialog("Rename the collection", "", "rename-to", "Rename", field="new", value=name, label="Name", name=name))
+    return Reply(
+        dialog=shell.ask_dialog(
+            "Rename the collection", "", "rename-to", "Rename", field="new", value=name, label="Name", name=name
+        )
+    )
 
 
 def rename(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -187,7 +220,18 @@ def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
     """The name has to be typed: documents are lost."""
     view = ui.services.collection(args.text("name"))
     text = f"“{view.name}” with {view.documents:,} documents, its indexes and its shortlist. This cannot be undone. Type its name to go on."
-    return Reply(dialog=shell.ask_dialog("Delete the collection?", text, "delete-collection", "Delete", field="typed", label="Name", danger=True, name=view.name))
+    return Reply(
+        dialog=shell.ask_dialog(
+            "Delete the collection?",
+            text,
+            "delete-collection",
+            "Delete",
+            field="typed",
+            label="Name",
+            danger=True,
+            name=view.name,
+        )
+    )
 
 
 def delete(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -198,7 +242,9 @@ def delete(ui: Ui, state: UiState, args: Args) -> Reply:
     if args.text("typed").strip() != name.strip():
         raise BadInput(f"The name does not match. Type “{name}” to delete it.")
     ui.services.delete_collection(name)
-    reply = frame.show(ui, state.with_(collection="", document="", panel="", filters=()) if state.collection == name else state)
+    reply = frame.show(
+        ui, state.with_(collection="", document="", panel="", filters=()) if state.collection == name else state
+    )
     reply.close_dialog = True
     return reply
 

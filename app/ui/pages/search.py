@@ -14,7 +14,11 @@ from app.ui.views.controls import button
 from app.ui.views.messages import error_box
 from engine.errors import BadInput, TriptychError
 
-EXPORTS = {"bibtex": ("bib", "application/x-bibtex"), "ris": ("ris", "application/x-research-info-systems"), "csv": ("csv", "text/csv")}
+EXPORTS = {
+    "bibtex": ("bib", "application/x-bibtex"),
+    "ris": ("ris", "application/x-research-info-systems"),
+    "csv": ("csv", "text/csv"),
+}
 
 
 def head(ui: Ui, state: UiState) -> Markup:
@@ -55,8 +59,18 @@ def hits(ui: Ui, state: UiState) -> dict[str, Markup | None]:
         )
     except TriptychError as error:
         ready = type(error).__name__ == "IndexNotReady" and ui.access.write
-        remedy = [button("Build the indexes", "index", look="primary", name=state.collection), button("Go to the Library", "go", page="library")] if ready else []
-        return {"tp-facets": facets.panel((), state.filters), "tp-results": error_box(type(error).__name__, str(error), *remedy)}
+        remedy = (
+            [
+                button("Build the indexes", "index", look="primary", name=state.collection),
+                button("Go to the Library", "go", page="library"),
+            ]
+            if ready
+            else []
+        )
+        return {
+            "tp-facets": facets.panel((), state.filters),
+            "tp-results": error_box(type(error).__name__, str(error), *remedy),
+        }
     return {"tp-facets": facets.panel(result.facets, state.filters), "tp-results": search.results(result, state)}
 
 

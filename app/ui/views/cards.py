@@ -11,11 +11,16 @@ from app.ui import format
 from app.ui.html import classes, el, join, pieces
 from app.ui.views.controls import chip, icon_button
 
+SHORT_LABEL = 8
+"""Labels up to this length are never cut in narrow cards."""
+
 
 def byline(authors: tuple[str, ...], year: int | None, venue: str, most: int = 3) -> Markup | None:
     """Authors, year and venue on one line; None when nothing is known."""
     parts = [
-        el("span", format.names(authors, most), class_="by-authors", dir="auto", title=", ".join(authors)) if authors else None,
+        el("span", format.names(authors, most), class_="by-authors", dir="auto", title=", ".join(authors))
+        if authors
+        else None,
         el("span", year, class_="by-year") if year is not None else None,
         el("span", venue, class_="by-venue", dir="auto", title=venue) if venue else None,
     ]
@@ -30,7 +35,7 @@ def found_chips(found_by: Sequence[FoundBy]) -> Markup:
             "span",
             el("span", item.label, class_="found-label"),
             el("b", f"#{item.rank}"),
-            class_="chip chip-found",
+            class_=classes("chip chip-found", "is-short" if len(item.label) <= SHORT_LABEL else ""),
             title=f"{item.label} found it at rank {item.rank}, score {format.score(item.score)}",
         )
         for item in found_by
@@ -47,7 +52,9 @@ def rating_chip(rating: int | None) -> Markup | None:
 def star(doc_id: str, shortlisted: bool) -> Markup:
     """The shortlist toggle."""
     label = "Remove from the shortlist" if shortlisted else "Add to the shortlist"
-    return icon_button(label, "star", "star", pressed=shortlisted, look="star", doc=doc_id, state="off" if shortlisted else "on")
+    return icon_button(
+        label, "star", "star", pressed=shortlisted, look="star", doc=doc_id, state="off" if shortlisted else "on"
+    )
 
 
 def title_text(title: str, doc_id: str) -> str:
@@ -63,14 +70,27 @@ def result(card: Card, *, opened: bool, position: int, query: bool, first: bool 
         el("span", card.rank, class_="hit-rank", aria_label=f"Rank {card.rank}"),
         el(
             "div",
-            el("h3", el("button", el("span", title, class_="clamp-3"), type="button", class_="hit-title", data_action="read", data_doc=card.doc_id, dir="auto")),
+            el(
+                "h3",
+                el(
+                    "button",
+                    el("span", title, class_="clamp-3"),
+                    type="button",
+                    class_="hit-title",
+                    data_action="read",
+                    data_doc=card.doc_id,
+                    dir="auto",
+                ),
+            ),
             byline(card.authors, card.year, card.venue),
             el("p", pieces(card.snippet), class_="hit-snippet", dir="auto") if card.snippet else None,
             el(
                 "div",
                 found_chips(card.found_by),
                 rating_chip(card.rating),
-                chip(f"score {format.score(card.score)}", "score", "The score of the whole pipeline") if query else None,
+                chip(f"score {format.score(card.score)}", "score", "The score of the whole pipeline")
+                if query
+                else None,
                 class_="hit-foot",
             ),
             class_="hit-body",

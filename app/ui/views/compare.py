@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from app.results import Agreement, Column, ColumnHit, CompareResult, PipelineView, StageTime
+from app.results import Agreement, Column, ColumnHit, CompareResult, Piece, PipelineView, StageTime
 from app.ui import format
 from app.ui.html import classes, el, join, pieces
 from app.ui.icons import icon
@@ -29,7 +29,9 @@ def board(result: CompareResult, names: Sequence[PipelineView], document: str) -
     """Notices, agreement, the columns and the canvas for the lines between them."""
     slowest = max((column.took_ms for column in result.columns), default=0.0)
     everywhere = [{hit.card.doc_id for hit in column.hits} for column in result.columns if not column.error]
-    columns = [_column(column, i, result, names, slowest, everywhere, document) for i, column in enumerate(result.columns)]
+    columns = [
+        _column(column, i, result, names, slowest, everywhere, document) for i, column in enumerate(result.columns)
+    ]
     return join(
         notices(result.notices),
         _overview(result),
@@ -58,7 +60,9 @@ def heads(columns: Sequence[str], names: Sequence[PipelineView]) -> Markup:
     return el("div", drawn, class_=f"columns n-{len(drawn)}")
 
 
-def _head(name: str, index: int, total: int, names: Sequence[PipelineView], summary: str, strip: Markup | None) -> Markup:
+def _head(
+    name: str, index: int, total: int, names: Sequence[PipelineView], summary: str, strip: Markup | None
+) -> Markup:
     known = [(view.name, view.name) for view in names]
     options = known if name in {key for key, _ in known} else [(name, f"{name} (missing)"), *known]
     return el(
@@ -66,7 +70,15 @@ def _head(name: str, index: int, total: int, names: Sequence[PipelineView], summ
         el(
             "div",
             slot_mark(index),
-            select(f"column{index}", options, name, label=f"Pipeline of column {index + 1}", action="column", class_="select select-column", data_index=index),
+            select(
+                f"column{index}",
+                options,
+                name,
+                label=f"Pipeline of column {index + 1}",
+                action="column",
+                class_="select select-column",
+                data_index=index,
+            ),
             icon_button("Move this column to the left", "column-left", "left", index=index) if index else None,
             icon_button("Remove this column", "column-remove", "close", index=index) if total > 2 else None,
             icon_button("Add a column", "column-add", "plus") if index == total - 1 and total < MAX_COLUMNS else None,
@@ -97,13 +109,26 @@ def _column(
         body = el(
             "ol",
             [
-                _hit(hit, index, any(hit.card.doc_id not in ids for ids in everywhere), document, first=index == 0 and i == 0)
+                _hit(
+                    hit,
+                    index,
+                    any(hit.card.doc_id not in ids for ids in everywhere),
+                    document,
+                    first=index == 0 and i == 0,
+                )
                 for i, hit in enumerate(column.hits)
             ],
             class_="column-hits",
             data_hits=index,
         )
-    return el("section", head, body, class_=f"column slot-{index % 4}", data_column=index, aria_label=f"{column.pipeline.name}, column {index + 1}")
+    return el(
+        "section",
+        head,
+        body,
+        class_=f"column slot-{index % 4}",
+        data_column=index,
+        aria_label=f"{column.pipeline.name}, column {index + 1}",
+    )
 
 
 def movement(hit: ColumnHit, index: int) -> Markup | None:
@@ -125,12 +150,30 @@ def _hit(hit: ColumnHit, index: int, missing: bool, document: str, *, first: boo
     title = cards.title_text(card.title, card.doc_id)
     return el(
         "li",
-        el("div", el("span", card.rank, class_="hit-rank"), movement(hit, index), _rating(card.rating), class_="rank-box"),
         el(
             "div",
-            el("h3", el("button", el("span", title, class_="clamp"), type="button", class_="hit-title", data_action="read", data_doc=card.doc_id, title=title, dir="auto")),
+            el("span", card.rank, class_="hit-rank"),
+            movement(hit, index),
+            _rating(card.rating),
+            class_="rank-box",
+        ),
+        el(
+            "div",
+            el(
+                "h3",
+                el(
+                    "button",
+                    el("span", title, class_="clamp"),
+                    type="button",
+                    class_="hit-title",
+                    data_action="read",
+                    data_doc=card.doc_id,
+                    title=title,
+                    dir="auto",
+                ),
+            ),
             cards.byline(card.authors, card.year, card.venue, 1),
-            el("p", pieces(card.snippet), class_="hit-snippet", dir="auto") if card.snippet else None,
+            el("p", pieces(from_match(card.snippet)), class_="hit-snippet", dir="auto") if card.snippet else None,
             el(
                 "div",
                 cards.found_chips(card.found_by),
@@ -155,11 +198,27 @@ def _hit(hit: ColumnHit, index: int, missing: bool, document: str, *, first: boo
     )
 
 
+def from_match(runs: Sequence[Piece], before: int = 24) -> tuple[Piece, ...]:
+    """A snippet that begins shortly before its first match, because a narrow card shows only its beginning."""
+    first = next((i for i, run in enumerate(runs) if run.mark), None)
+    lead = "".join(run.text for run in runs[:first]) if first else ""
+    if len(lead) <= before + 8:
+        return tuple(runs)
+    cut = lead.find(" ", len(lead) - before)
+    return (Piece("…" + lead[cut:] if cut >= 0 else "… "), *runs[first:])
+
+
 def _rating(rating: int | None) -> Markup | None:
     if rating is None:
         return None
     look = "rated-yes" if rating > 0 else "rated-no"
-    return el("span", icon("check" if rating > 0 else "minus"), rating, class_=f"rated {look}", title=f"Judged {rating} by the collection's own judgments")
+    return el(
+        "span",
+        icon("check" if rating > 0 else "minus"),
+        rating,
+        class_=f"rated {look}",
+        title=f"Judged {rating} by the collection's own judgments",
+    )
 
 
 def _strip(stages: Sequence[StageTime], took: float, slowest: float) -> Markup:
@@ -179,7 +238,11 @@ def _strip(stages: Sequence[StageTime], took: float, slowest: float) -> Markup:
         "details",
         el(
             "summary",
-            el("span", el("span", segments, class_="strip-bar", style=f"width:{max(4.0, width):.1f}%"), class_="strip-track"),
+            el(
+                "span",
+                el("span", segments, class_="strip-bar", style=f"width:{max(4.0, width):.1f}%"),
+                class_="strip-track",
+            ),
             el("span", format.milliseconds(took), class_="strip-total"),
             title="Latency by stage",
         ),
@@ -216,7 +279,14 @@ def _overview(result: CompareResult) -> Markup:
             class_="took",
             title="All columns together",
         ),
-        el("span", "judged", class_="chip chip-relevant", title="A question that came with the collection and its judgments; relevant hits are marked") if result.judged else None,
+        el(
+            "span",
+            "judged",
+            class_="chip chip-relevant",
+            title="A question that came with the collection and its judgments; relevant hits are marked",
+        )
+        if result.judged
+        else None,
         el("span", class_="grow"),
         icon_button("Export the columns as CSV", "export-compare", "download"),
         class_="overview",
@@ -241,7 +311,15 @@ def _pair(item: Agreement, labels: Sequence[str], k: int) -> Markup:
 def start(suggestions: Sequence[str], columns: Sequence[str], names: Sequence[PipelineView]) -> Markup:
     """Compare without a query: what it is for, and questions to begin with."""
     asks = [
-        el("button", format.shorten(text, 110), type="button", class_="suggestion", data_action="ask", data_query=text, dir="auto")
+        el(
+            "button",
+            format.shorten(text, 110),
+            type="button",
+            class_="suggestion",
+            data_action="ask",
+            data_query=text,
+            dir="auto",
+        )
         for text in suggestions[:6]
     ]
     return join(

@@ -27,7 +27,9 @@ def button(label: str, action: str, /, *, glyph: str = "", look: str = "", hint:
     )
 
 
-def icon_button(label: str, action: str, glyph: str, /, *, pressed: bool | None = None, look: str = "", **data: Any) -> Markup:
+def icon_button(
+    label: str, action: str, glyph: str, /, *, pressed: bool | None = None, look: str = "", **data: Any
+) -> Markup:
     """A button that is only an icon; `label` is its accessible name and tooltip. `pressed` makes it a toggle."""
     return el(
         "button",
@@ -46,7 +48,9 @@ def _data(action: str, data: dict[str, Any]) -> dict[str, Any]:
     return {"data_action": action, **named}
 
 
-def select(field: str, options: Sequence[tuple[str, str]], value: str, *, label: str, action: str = "", **attributes: Any) -> Markup:
+def select(
+    field: str, options: Sequence[tuple[str, str]], value: str, *, label: str, action: str = "", **attributes: Any
+) -> Markup:
     """A native select. With `action`, choosing runs it."""
     return el(
         "select",

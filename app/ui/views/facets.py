@@ -30,7 +30,9 @@ def bins(values: Sequence[tuple[int, int]], most: int = MAX_BARS) -> list[tuple[
 def panel(facets: Sequence[Facet], filters: Sequence[tuple[str, tuple[str, ...]]]) -> Markup:
     """The whole facet column. Chosen values stay listed even where nothing is left under them."""
     chosen = dict(filters)
-    parts = [_years(facet, chosen.get("year", ())) if facet.field == "year" else _values(facet, chosen) for facet in facets]
+    parts = [
+        _years(facet, chosen.get("year", ())) if facet.field == "year" else _values(facet, chosen) for facet in facets
+    ]
     return join(
         el(
             "div",
@@ -66,9 +68,27 @@ def _years(facet: Facet, chosen: tuple[str, ...]) -> Markup | None:
         el("div", drawn, class_="years", data_years=True, aria_hidden="true"),
         el(
             "form",
-            el("input", type="number", class_="year", data_field="low", value=low, min=0, max=9999, aria_label="First year"),
+            el(
+                "input",
+                type="number",
+                class_="year",
+                data_field="low",
+                value=low,
+                min=0,
+                max=9999,
+                aria_label="First year",
+            ),
             el("span", "–", aria_hidden="true"),
-            el("input", type="number", class_="year", data_field="high", value=high, min=0, max=9999, aria_label="Last year"),
+            el(
+                "input",
+                type="number",
+                class_="year",
+                data_field="high",
+                value=high,
+                min=0,
+                max=9999,
+                aria_label="Last year",
+            ),
             el("button", "Set", type="submit", class_="btn btn-small"),
             class_="year-form",
             data_form=True,
@@ -92,7 +112,14 @@ def _values(facet: Facet, chosen: dict[str, tuple[str, ...]]) -> Markup | None:
             "li",
             el(
                 "label",
-                el("input", type="checkbox", checked=value.value in picked, data_change="filter", data_name=facet.field, data_value=value.value),
+                el(
+                    "input",
+                    type="checkbox",
+                    checked=value.value in picked,
+                    data_change="filter",
+                    data_name=facet.field,
+                    data_value=value.value,
+                ),
                 el("span", value.value, class_="facet-name", dir="auto", title=value.value),
                 el("span", format.count(value.count), class_="facet-count"),
                 el("i", class_="facet-bar", style=f"width:{100 * value.count / top:.1f}%", aria_hidden="true"),

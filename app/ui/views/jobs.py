@@ -34,7 +34,11 @@ COUNTS = (
 def table(jobs: Sequence[JobView], *, read_only: bool) -> Markup:
     """All jobs, newest first."""
     if not jobs:
-        return el("p", "No jobs yet. Adding documents and building indexes show up here, and go on when this page is closed.", class_="muted")
+        return el(
+            "p",
+            "No jobs yet. Adding documents and building indexes show up here, and go on when this page is closed.",
+            class_="muted",
+        )
     return el("ul", [_job(job, read_only) for job in jobs], class_="jobs")
 
 
@@ -90,9 +94,18 @@ def _facts(job: JobView, share: float | None) -> list[Markup]:
     facts: list[Markup] = []
     if job.status in ACTIVE:
         progress = f"{job.done:,} of {job.total:,} {job.unit}" if job.total else f"{job.done:,} {job.unit}"
-        facts.append(el("span", el("b", job.phase or "starting"), f" · {progress}", f" · {share:.0f}%" if share is not None else ""))
+        facts.append(
+            el(
+                "span",
+                el("b", job.phase or "starting"),
+                f" · {progress}",
+                f" · {share:.0f}%" if share is not None else "",
+            )
+        )
         if job.rate and job.status == "running":
-            facts.append(el("span", f"{job.rate:,.0f} {job.unit}/s" if job.rate >= 10 else f"{job.rate:.1f} {job.unit}/s"))
+            facts.append(
+                el("span", f"{job.rate:,.0f} {job.unit}/s" if job.rate >= 10 else f"{job.rate:.1f} {job.unit}/s")
+            )
         if job.eta_seconds is not None and job.status == "running":
             facts.append(el("span", f"about {format.duration(job.eta_seconds)} left"))
     elif job.finished_at:
@@ -129,10 +142,26 @@ def rejections(job_id: str, rows: Sequence[RejectionView], offset: int, total: i
         "div",
         el(
             "table",
-            el("thead", el("tr", el("th", "Where", scope="col"), el("th", "Why", scope="col"), el("th", "What stood there", scope="col"))),
+            el(
+                "thead",
+                el(
+                    "tr",
+                    el("th", "Where", scope="col"),
+                    el("th", "Why", scope="col"),
+                    el("th", "What stood there", scope="col"),
+                ),
+            ),
             el(
                 "tbody",
-                [el("tr", el("td", row.place, dir="auto"), el("td", row.reason, dir="auto"), el("td", el("code", format.shorten(row.excerpt, 160)), dir="auto")) for row in rows],
+                [
+                    el(
+                        "tr",
+                        el("td", row.place, dir="auto"),
+                        el("td", row.reason, dir="auto"),
+                        el("td", el("code", format.shorten(row.excerpt, 160)), dir="auto"),
+                    )
+                    for row in rows
+                ],
             ),
             class_="table",
         ),

@@ -27,21 +27,38 @@ VERDICTS = {
 
 def bar(title: str, *extra: Markup | None) -> Markup:
     """The head of a side pane."""
-    return el("div", el("strong", title), *extra, el("span", class_="grow"), icon_button("Close (Esc)", "close", "close"), class_="pane-bar")
+    return el(
+        "div",
+        el("strong", title),
+        *extra,
+        el("span", class_="grow"),
+        icon_button("Close (Esc)", "close", "close"),
+        class_="pane-bar",
+    )
 
 
 def ledger_pane(names: Sequence[str], chosen: str, ledger: Ledger | None, query: str) -> Markup:
     """The ledger of one pipeline among those shown."""
-    picker = select("subject", [(name, name) for name in names], chosen, label="Pipeline", action="ledger") if names else None
+    picker = (
+        select("subject", [(name, name) for name in names], chosen, label="Pipeline", action="ledger")
+        if names
+        else None
+    )
     if not query:
         body = empty("stack", "Ask something first", "The ledger shows, for each fused hit, what each list gave to it.")
     elif ledger is None:
-        body = empty("stack", "Nothing is fused here", f"“{chosen}” has a single list. Choose a hybrid pipeline to see what each list contributes.")
+        body = empty(
+            "stack",
+            "Nothing is fused here",
+            f"“{chosen}” has a single list. Choose a hybrid pipeline to see what each list contributes.",
+        )
     elif not ledger.rows:
         body = empty("stack", "No hits to account for", "This pipeline returned nothing for the query.")
     else:
         body = _table(ledger)
-    export = button("CSV", "export-ledger", glyph="download", look="quiet") if ledger is not None and ledger.rows else None
+    export = (
+        button("CSV", "export-ledger", glyph="download", look="quiet") if ledger is not None and ledger.rows else None
+    )
     return join(bar("Fusion ledger", picker, export), el("div", body, class_="reader-scroll", data_scroll="ledger"))
 
 
@@ -59,7 +76,10 @@ def _table(ledger: Ledger) -> Markup:
                         "tr",
                         el("th", "#", class_="num", scope="col"),
                         el("th", "Document", scope="col"),
-                        [el("th", el("i", class_=f"dot in-{i % 4}"), name, scope="col", colspan=2) for i, name in enumerate(ledger.inputs)],
+                        [
+                            el("th", el("i", class_=f"dot in-{i % 4}"), name, scope="col", colspan=2)
+                            for i, name in enumerate(ledger.inputs)
+                        ],
                         el("th", "Fused", class_="num", scope="col"),
                     ),
                 ),
@@ -69,7 +89,19 @@ def _table(ledger: Ledger) -> Markup:
                         el(
                             "tr",
                             el("td", row.rank, class_="num"),
-                            el("td", el("button", el("span", row.title or row.doc_id, class_="clamp"), type="button", class_="cell-title", data_action="read", data_doc=row.doc_id, dir="auto", title=row.title)),
+                            el(
+                                "td",
+                                el(
+                                    "button",
+                                    el("span", row.title or row.doc_id, class_="clamp"),
+                                    type="button",
+                                    class_="cell-title",
+                                    data_action="read",
+                                    data_doc=row.doc_id,
+                                    dir="auto",
+                                    title=row.title,
+                                ),
+                            ),
                             [_entry(entry, i, top) for i, entry in enumerate(row.entries)],
                             el("td", el("b", format.score(row.score)), class_="num"),
                             data_doc=row.doc_id,
@@ -82,26 +114,45 @@ def _table(ledger: Ledger) -> Markup:
             ),
             class_="table-wrap",
         ),
-        el("p", "Each list's rank and raw score, and what it adds to the fused score. A dash means that the list did not hold the document.", class_="muted small"),
+        el(
+            "p",
+            "Each list's rank and raw score, and what it adds to the fused score. A dash means that the list did not hold the document.",
+            class_="muted small",
+        ),
     )
 
 
 def _entry(entry: LedgerEntry, index: int, top: float) -> Markup:
     if entry.rank is None:
-        return join(el("td", "–", class_="num muted"), el("td", format.score(entry.contribution) if entry.contribution else "", class_="num muted"))
+        return join(
+            el("td", "–", class_="num muted"),
+            el("td", format.score(entry.contribution) if entry.contribution else "", class_="num muted"),
+        )
     raw = f"raw {format.score(entry.raw)}" if entry.raw is not None else None
     return join(
-        el("td", f"#{entry.rank}", el("small", format.score(entry.raw)) if entry.raw is not None else None, class_="num", title=raw),
         el(
             "td",
-            el("span", el("i", class_=f"in-{index % 4}", style=f"width:{100 * abs(entry.contribution) / top:.1f}%"), class_="ledger-bar"),
+            f"#{entry.rank}",
+            el("small", format.score(entry.raw)) if entry.raw is not None else None,
+            class_="num",
+            title=raw,
+        ),
+        el(
+            "td",
+            el(
+                "span",
+                el("i", class_=f"in-{index % 4}", style=f"width:{100 * abs(entry.contribution) / top:.1f}%"),
+                class_="ledger-bar",
+            ),
             format.score(entry.contribution),
             class_="num",
         ),
     )
 
 
-def why_pane(document: str, title: str, found: Sequence[tuple[str, str]], verdicts: Sequence[WhyNot], query: str, typed: str) -> Markup:
+def why_pane(
+    document: str, title: str, found: Sequence[tuple[str, str]], verdicts: Sequence[WhyNot], query: str, typed: str
+) -> Markup:
     """The picker, then one verdict per pipeline."""
     form = el(
         "form",
@@ -141,7 +192,20 @@ def candidates(found: Sequence[tuple[str, str]]) -> Markup | None:
     if not found:
         return None
     rows = [
-        el("li", el("button", title or doc_id, el("code", doc_id), type="button", class_="candidate", data_action="why", data_doc=doc_id, dir="auto"), data_key=doc_id)
+        el(
+            "li",
+            el(
+                "button",
+                title or doc_id,
+                el("code", doc_id),
+                type="button",
+                class_="candidate",
+                data_action="why",
+                data_doc=doc_id,
+                dir="auto",
+            ),
+            data_key=doc_id,
+        )
         for doc_id, title in found
     ]
     return el("ul", rows, class_="candidates")
@@ -149,11 +213,29 @@ def candidates(found: Sequence[tuple[str, str]]) -> Markup | None:
 
 def _verdicts(document: str, title: str, verdicts: Sequence[WhyNot], query: str) -> Markup:
     if not query:
-        return empty("question", "Ask something first", "Then choose a document, and each pipeline says where it stands and why.")
+        return empty(
+            "question", "Ask something first", "Then choose a document, and each pipeline says where it stands and why."
+        )
     if not document:
-        return empty("question", "Which document did you expect?", "Type a part of its title or its id. Or press ? on a card that is missing from a column.")
+        return empty(
+            "question",
+            "Which document did you expect?",
+            "Type a part of its title or its id. Or press ? on a card that is missing from a column.",
+        )
     return join(
-        el("h3", el("button", title or document, type="button", class_="hit-title", data_action="read", data_doc=document, dir="auto"), class_="why-title"),
+        el(
+            "h3",
+            el(
+                "button",
+                title or document,
+                type="button",
+                class_="hit-title",
+                data_action="read",
+                data_doc=document,
+                dir="auto",
+            ),
+            class_="why-title",
+        ),
         [_verdict(item) for item in verdicts],
     )
 
@@ -162,9 +244,17 @@ def _verdict(item: WhyNot) -> Markup:
     glyph, words = VERDICTS.get(item.verdict, ("info", item.verdict))
     return el(
         "section",
-        el("div", slot_mark(item.slot), el("strong", item.pipeline), el("span", icon(glyph), words, class_=f"verdict v-{item.verdict}"), class_="why-head"),
+        el(
+            "div",
+            slot_mark(item.slot),
+            el("strong", item.pipeline),
+            el("span", icon(glyph), words, class_=f"verdict v-{item.verdict}"),
+            class_="why-head",
+        ),
         el("p", item.sentence),
-        el("dl", [[el("dt", name), el("dd", text)] for name, text in item.details], class_="details") if item.details else None,
+        el("dl", [[el("dt", name), el("dd", text)] for name, text in item.details], class_="details")
+        if item.details
+        else None,
         class_=f"why slot-{item.slot % 4}",
         data_key=item.pipeline,
     )

@@ -43,7 +43,9 @@ def error_box(kind: str, message: str, *actions: Child) -> Markup:
 
 def notices(messages: Sequence[str]) -> Markup:
     """Things to know that are no errors."""
-    return join(el("div", icon("info"), el("p", text, dir="auto"), class_="box box-note", role="status") for text in messages)
+    return join(
+        el("div", icon("info"), el("p", text, dir="auto"), class_="box box-note", role="status") for text in messages
+    )
 
 
 def empty(glyph: str, title: str, text: str, *actions: Child) -> Markup:

@@ -18,7 +18,16 @@ from app.ui.views.ledger import bar
 from app.ui.views.messages import error_box
 
 
-def editor(names: Sequence[PipelineView], view: PipelineView, schema: dict[str, Any], spec: dict[str, Any] | None, problem: str, *, saved: bool, read_only: bool) -> Markup:
+def editor(
+    names: Sequence[PipelineView],
+    view: PipelineView,
+    schema: dict[str, Any],
+    spec: dict[str, Any] | None,
+    problem: str,
+    *,
+    saved: bool,
+    read_only: bool,
+) -> Markup:
     """The whole pane. `spec` is None where the YAML cannot be read; then only the YAML is shown."""
     picker = el(
         "select",
@@ -40,17 +49,44 @@ def editor(names: Sequence[PipelineView], view: PipelineView, schema: dict[str, 
                 el(
                     "label",
                     "YAML",
-                    el("textarea", view.yaml, class_="yaml", id="tp-yaml", data_field="yaml", data_input="editor-yaml", spellcheck="false", rows=max(12, min(30, view.yaml.count("\n") + 2)), wrap="off"),
+                    el(
+                        "textarea",
+                        view.yaml,
+                        class_="yaml",
+                        id="tp-yaml",
+                        data_field="yaml",
+                        data_input="editor-yaml",
+                        spellcheck="false",
+                        rows=max(12, min(30, view.yaml.count("\n") + 2)),
+                        wrap="off",
+                    ),
                     class_="editor-yaml",
                 ),
                 class_="editor-grid",
             ),
             el(
                 "div",
-                el("label", "Name", el("input", type="text", class_="input", data_field="name", value=view.name, autocomplete="off", dir="auto", maxlength=120)),
-                None if read_only else el("button", icon("save"), el("span", "Save"), type="submit", class_="btn btn-primary"),
+                el(
+                    "label",
+                    "Name",
+                    el(
+                        "input",
+                        type="text",
+                        class_="input",
+                        data_field="name",
+                        value=view.name,
+                        autocomplete="off",
+                        dir="auto",
+                        maxlength=120,
+                    ),
+                ),
+                None
+                if read_only
+                else el("button", icon("save"), el("span", "Save"), type="submit", class_="btn btn-primary"),
                 button("Export YAML", "pipeline-export", glyph="download"),
-                None if read_only or not saved else button("Delete", "ask-delete-pipeline", glyph="trash", look="quiet", name=view.name),
+                None
+                if read_only or not saved
+                else button("Delete", "ask-delete-pipeline", glyph="trash", look="quiet", name=view.name),
                 class_="editor-foot",
             ),
             class_="reader-scroll editor",
@@ -78,10 +114,24 @@ def _json(path: Path) -> str:
 
 def _slot(schema: dict[str, Any], slot: Slot) -> Markup:
     many = schema_form.sequences(schema, slot.family)
-    nodes = [_node(schema, node, slot.family, i if many else None, len(slot.components)) for i, node in enumerate(slot.components)]
+    nodes = [
+        _node(schema, node, slot.family, i if many else None, len(slot.components))
+        for i, node in enumerate(slot.components)
+    ]
     adder = _adder(schema, slot.family, slot.path, "Add a stage") if many else None
-    remove = icon_button(f"Remove {slot.title.lower()}", "editor-edit", "close", op="remove", path=_json(slot.path)) if slot.removable else None
-    return el("div", el("div", slot.title, remove, class_="slot-title"), nodes, adder, class_="slot", data_key=_json(slot.path))
+    remove = (
+        icon_button(f"Remove {slot.title.lower()}", "editor-edit", "close", op="remove", path=_json(slot.path))
+        if slot.removable
+        else None
+    )
+    return el(
+        "div",
+        el("div", slot.title, remove, class_="slot-title"),
+        nodes,
+        adder,
+        class_="slot",
+        data_key=_json(slot.path),
+    )
 
 
 def _adder(schema: dict[str, Any], family: str, path: Path, label: str) -> Markup:
@@ -111,11 +161,19 @@ def _node(schema: dict[str, Any], node: Node, family: str, index: int | None, to
         title=node.description,
         autocomplete="off",
     )
-    tools = [] if index is None else [
-        icon_button("Move up", "editor-edit", "up", op="up", path=_json(node.path)) if index else None,
-        icon_button("Move down", "editor-edit", "down", op="down", path=_json(node.path)) if index < total - 1 else None,
-        icon_button("Remove this stage", "editor-edit", "trash", op="remove", path=_json(node.path)) if total > 1 else None,
-    ]
+    tools = (
+        []
+        if index is None
+        else [
+            icon_button("Move up", "editor-edit", "up", op="up", path=_json(node.path)) if index else None,
+            icon_button("Move down", "editor-edit", "down", op="down", path=_json(node.path))
+            if index < total - 1
+            else None,
+            icon_button("Remove this stage", "editor-edit", "trash", op="remove", path=_json(node.path))
+            if total > 1
+            else None,
+        ]
+    )
     inner = [_slot(schema, slot) for slot in node.slots]
     adders = [_adder(schema, "stage", path, f"Add to {title.lower()}") for path, title, _ in node.lists]
     return el(
@@ -129,16 +187,30 @@ def _node(schema: dict[str, Any], node: Node, family: str, index: int | None, to
 
 
 def _field(field: Field) -> Markup:
-    common = {"data_change": "editor-edit", "data_op": "set", "data_path": _json(field.path), "autocomplete": "off", "aria_label": field.title}
+    common = {
+        "data_change": "editor-edit",
+        "data_op": "set",
+        "data_path": _json(field.path),
+        "autocomplete": "off",
+        "aria_label": field.title,
+    }
     text = schema_form.show(field)
     if field.kind == "choice":
         options = [el("option", item, value=item, selected=item == text) for item in field.choices]
-        control = el("select", el("option", "(default)", value="", selected=not text) if field.nullable else None, options, class_="select", **common)
+        control = el(
+            "select",
+            el("option", "(default)", value="", selected=not text) if field.nullable else None,
+            options,
+            class_="select",
+            **common,
+        )
     elif field.kind == "boolean":
         control = el("input", type="checkbox", checked=text == "true", **common)
     elif field.kind in ("integer", "number"):
         step = "1" if field.kind == "integer" else "any"
-        control = el("input", type="number", class_="input", value=text, min=field.low, max=field.high, step=step, **common)
+        control = el(
+            "input", type="number", class_="input", value=text, min=field.low, max=field.high, step=step, **common
+        )
     else:
         control = el("input", type="text", class_="input", value=text, spellcheck="false", **common)
     return el("label", el("span", field.title), control, class_="node-field", title=field.description or None)

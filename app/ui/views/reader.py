@@ -17,6 +17,11 @@ from app.ui.views.messages import empty
 
 MAX_TEXT = 60_000
 MAX_TERMS = 12
+LEAST = {"lexical": 0.1, "semantic": 0.4}
+"""Weights below this share of the strongest one are not marked in the text."""
+WORD = re.compile(r"[a-zA-Z0-9\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff\u0590-\u06ff]")
+"""Letters of scripts that put spaces between words; in others a span stays as it is."""
+LONGEST_WORD = 40
 
 
 def pane(view: DocumentView) -> Markup:
@@ -57,7 +62,11 @@ def _links(view: DocumentView) -> Markup | None:
     if not view.url:
         return None
     if safe_url(view.url):
-        return el("p", link(view.url, icon("external"), format.shorten(view.url, 70), class_="out-link"), class_="reader-links")
+        return el(
+            "p",
+            link(view.url, icon("external"), format.shorten(view.url, 70), class_="out-link"),
+            class_="reader-links",
+        )
     return el("p", "Address: ", el("code", view.url), class_="reader-links muted")
 
 
@@ -67,26 +76,50 @@ def _text(view: DocumentView) -> Markup:
     if not text.strip():
         return el("p", "This document has no text beyond its title.", class_="muted")
     shift = len(view.title) + 2 if view.title else 0
-    marks = _marks(view.explanations, shift, len(text))
+    marks = _marks(view.explanations, shift, text)
     body = _paragraphs(text, marks)
-    cut = el("p", f"Shown: the first {MAX_TEXT:,} of {len(view.text):,} characters.", class_="muted") if len(view.text) > MAX_TEXT else None
+    cut = (
+        el("p", f"Shown: the first {MAX_TEXT:,} of {len(view.text):,} characters.", class_="muted")
+        if len(view.text) > MAX_TEXT
+        else None
+    )
     return el("div", body, cut, class_="reader-text", dir="auto")
 
 
-def _marks(explanations: Sequence[Explanation], shift: int, end: int) -> list[tuple[int, int, str, float]]:
-    """Non-overlapping (start, end, kind, strength) spans in the text; lexical ones win over semantic ones."""
+def _marks(explanations: Sequence[Explanation], shift: int, text: str) -> list[tuple[int, int, str, float]]:
+    """Non-overlapping (start, end, kind, strength) spans of whole words in the text; lexical ones win over semantic ones."""
     found: list[tuple[int, int, str, float]] = []
     for explanation in sorted(explanations, key=kind_of):
+        kind = kind_of(explanation)
         weights: dict[str, float] = {}
         for a in explanation.attributions:
             weights[a.token] = max(weights.get(a.token, 0.0), a.weight)
         top = max(weights.values(), default=0.0)
+        spans: dict[tuple[int, int], float] = {}
         for a in explanation.attributions:
-            span, weight = (a.start - shift, a.end - shift), weights[a.token] if a.weight == 0 else a.weight
-            inside = a.start >= shift and span[0] < span[1] <= end
-            if inside and weight > 0.25 * top and all(span[1] <= s or span[0] >= e for s, e, _, _ in found):
-                found.append((*span, kind_of(explanation), weight / top))
+            weight = weights[a.token] if a.weight == 0 else a.weight
+            start, end = a.start - shift, a.end - shift
+            if (
+                a.start >= shift
+                and start < end <= len(text)
+                and weight > LEAST[kind] * top
+                and any(c.isalnum() for c in text[start:end])
+            ):
+                word = _word(text, start, end)
+                spans[word] = max(spans.get(word, 0.0), weight)
+        for (start, end), weight in sorted(spans.items()):
+            if all(end <= s or start >= e for s, e, _, _ in found):
+                found.append((start, end, kind, weight / top))
     return sorted(found)
+
+
+def _word(text: str, start: int, end: int) -> tuple[int, int]:
+    """The whole word around a span: models weigh pieces of words, people read words."""
+    while start > 0 and end - start < LONGEST_WORD and WORD.match(text[start - 1]) and WORD.match(text[start]):
+        start -= 1
+    while end < len(text) and end - start < LONGEST_WORD and WORD.match(text[end]) and WORD.match(text[end - 1]):
+        end += 1
+    return start, end
 
 
 def kind_of(explanation: Explanation) -> str:
@@ -111,7 +144,9 @@ def _paragraphs(text: str, marks: list[tuple[int, int, str, float]]) -> Markup:
 def _explanations(explanations: Sequence[Explanation]) -> Markup | None:
     if not explanations:
         return None
-    return el("section", el("h3", "Why it was found"), [_explanation(item) for item in explanations], class_="reader-section")
+    return el(
+        "section", el("h3", "Why it was found"), [_explanation(item) for item in explanations], class_="reader-section"
+    )
 
 
 def _explanation(item: Explanation) -> Markup:
@@ -127,7 +162,9 @@ def _explanation(item: Explanation) -> Markup:
             chip(f"score {format.score(item.score)}", "score"),
             chip("exact", "exact", "The weights add up to the score.")
             if item.exact
-            else chip("approximate", "approximate", "The weights show where the match lies; they do not add up to the score."),
+            else chip(
+                "approximate", "approximate", "The weights show where the match lies; they do not add up to the score."
+            ),
             class_="why-head",
         ),
         el("ul", [_term(a, top, kind) for a in terms[:MAX_TERMS]], class_="terms") if terms else None,
@@ -143,7 +180,11 @@ def _term(item: Attribution, top: float, kind: str) -> Markup:
         el("span", item.token, class_="term", dir="auto"),
         el(
             "span",
-            el("i", style=f"width:{100 * abs(item.weight) / top:.1f}%", class_=classes(f"t-{kind}", "neg" if item.weight < 0 else "")),
+            el(
+                "i",
+                style=f"width:{100 * abs(item.weight) / top:.1f}%",
+                class_=classes(f"t-{kind}", "neg" if item.weight < 0 else ""),
+            ),
             class_="term-bar",
         ),
         el("span", format.signed(item.weight), class_="term-weight"),
@@ -159,7 +200,12 @@ def _neighbours(view: DocumentView) -> Markup | None:
         return None
     return el(
         "section",
-        el("div", el("h3", "More like this"), button("Show more", "more", look="quiet", doc=view.doc_id), class_="section-head"),
+        el(
+            "div",
+            el("h3", "More like this"),
+            button("Show more", "more", look="quiet", doc=view.doc_id),
+            class_="section-head",
+        ),
         neighbours(view.neighbours),
         class_="reader-section",
     )
@@ -175,7 +221,11 @@ def _metadata(view: DocumentView) -> Markup:
     return el(
         "section",
         el("h3", "Details"),
-        el("dl", [[el("dt", key, dir="auto"), el("dd", _value(value), dir="auto")] for key, value in rows if value], class_="details"),
+        el(
+            "dl",
+            [[el("dt", key, dir="auto"), el("dd", _value(value), dir="auto")] for key, value in rows if value],
+            class_="details",
+        ),
         class_="reader-section",
     )
 
@@ -195,7 +245,14 @@ def shortlist(collection: str, chosen: Sequence[Card]) -> Markup:
         class_="pane-bar",
     )
     if not chosen:
-        return join(bar, empty("star", "Nothing kept yet", f"Press s on a result, or its star, to keep it on the shortlist of “{collection}”."))
+        return join(
+            bar,
+            empty(
+                "star",
+                "Nothing kept yet",
+                f"Press s on a result, or its star, to keep it on the shortlist of “{collection}”.",
+            ),
+        )
     exports = [
         button(name, "export-shortlist", glyph="download", format=key)
         for key, name in (("bibtex", "BibTeX"), ("ris", "RIS"), ("csv", "CSV"))

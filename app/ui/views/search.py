@@ -22,7 +22,13 @@ def query_bar(state: UiState, pipelines: Sequence[PipelineView], *, compare: boo
     """The form with the query. On Compare the pipelines are chosen at the heads of the columns."""
     names = [(view.name, view.name) for view in pipelines]
     tools = (
-        select("k", [(str(k), f"top {k}") for k in sorted({5, 10, 20, 50, 100, state.k})], str(state.k), label="Hits per column", action="compare")
+        select(
+            "k",
+            [(str(k), f"top {k}") for k in sorted({5, 10, 20, 50, 100, state.k})],
+            str(state.k),
+            label="Hits per column",
+            action="compare",
+        )
         if compare
         else select("pipeline", names, state.pipeline, label="Pipeline", action="search")
     )
@@ -61,8 +67,20 @@ def query_bar(state: UiState, pipelines: Sequence[PipelineView], *, compare: boo
 def toolbar(kept: int) -> Markup:
     """What stands at the right of the query bar."""
     return join(
-        button(f"Shortlist {kept}" if kept else "Shortlist", "shortlist", glyph="star", hint="The documents you kept, and their export"),
-        el("button", icon("filter"), el("span", "Filters"), type="button", class_="btn only-narrow", data_local="facets"),
+        button(
+            f"Shortlist {kept}" if kept else "Shortlist",
+            "shortlist",
+            glyph="star",
+            hint="The documents you kept, and their export",
+        ),
+        el(
+            "button",
+            icon("filter"),
+            el("span", "Filters"),
+            type="button",
+            class_="btn only-narrow",
+            data_local="facets",
+        ),
     )
 
 
@@ -81,7 +99,13 @@ def results(result: SearchResult, state: UiState) -> Markup:
         el(
             "ol",
             [
-                cards.result(card, opened=card.doc_id == state.document, position=result.offset + i + 1, query=query, first=i == 0)
+                cards.result(
+                    card,
+                    opened=card.doc_id == state.document,
+                    position=result.offset + i + 1,
+                    query=query,
+                    first=i == 0,
+                )
                 for i, card in enumerate(result.cards)
             ],
             class_="hits",
@@ -132,7 +156,18 @@ def _suggestions(suggestions: Sequence[str]) -> Markup | None:
         el("h2", "Questions that came with this collection"),
         el(
             "div",
-            [el("button", format.shorten(text, 140), type="button", class_="suggestion", data_action="ask", data_query=text, dir="auto") for text in suggestions[:8]],
+            [
+                el(
+                    "button",
+                    format.shorten(text, 140),
+                    type="button",
+                    class_="suggestion",
+                    data_action="ask",
+                    data_query=text,
+                    dir="auto",
+                )
+                for text in suggestions[:8]
+            ],
             class_="suggestions",
         ),
         class_="suggest",
@@ -149,7 +184,12 @@ def _nothing(result: SearchResult, state: UiState) -> Markup:
         return empty("search", f"No hits for “{format.shorten(result.query, 80)}”", text, *actions)
     if state.filters:
         return empty("filter", "No document matches the filters", "Remove a filter to see documents again.", *actions)
-    return empty("document", "This collection is empty", "Add documents on the Library page.", button("Go to the Library", "go", look="primary", page="library"))
+    return empty(
+        "document",
+        "This collection is empty",
+        "Add documents on the Library page.",
+        button("Go to the Library", "go", look="primary", page="library"),
+    )
 
 
 def _pager(result: SearchResult) -> Markup | None:
@@ -170,4 +210,9 @@ def start(collections: Sequence[CollectionView]) -> Markup:
             "Triptych searches documents that you bring: BibTeX, RIS, JSONL, CSV, PDF, Markdown and more. They stay on this computer.",
             button("Add documents in the Library", "go", look="primary", glyph="plus", page="library"),
         )
-    return empty("folder", "Choose a collection", "Pick one in the sidebar, or add another in the Library.", button("Go to the Library", "go", page="library"))
+    return empty(
+        "folder",
+        "Choose a collection",
+        "Pick one in the sidebar, or add another in the Library.",
+        button("Go to the Library", "go", page="library"),
+    )

@@ -88,7 +88,12 @@ def sidebar(view: WorkspaceView, page: str, collection: str, jobs: Sequence[JobV
         el("nav", [_page(*entry, current=page) for entry in PAGES], class_="pages", aria_label="Pages"),
         el(
             "section",
-            el("div", el("h2", "Collections"), None if view.read_only else icon_button("New collection", "new-collection", "plus"), class_="side-head"),
+            el(
+                "div",
+                el("h2", "Collections"),
+                None if view.read_only else icon_button("New collection", "new-collection", "plus"),
+                class_="side-head",
+            ),
             el("ul", [_collection(item, item.name == collection) for item in view.collections], class_="collections")
             if view.collections
             else el("p", "None yet. Add documents in the Library.", class_="muted small"),
@@ -135,7 +140,11 @@ def jobs_line(jobs: Sequence[JobView]) -> Markup | None:
         "button",
         el("span", format.shorten(job.label, 40), class_="jobline-label", dir="auto"),
         el("span", f"{job.phase or job.status}{'' if share is None else f' {share:.0f}%'}{more}", class_="muted"),
-        el("span", el("i", style=f"width:{share or 0:.1f}%"), class_=classes("meter", "meter-idle" if share is None else "")),
+        el(
+            "span",
+            el("i", style=f"width:{share or 0:.1f}%"),
+            class_=classes("meter", "meter-idle" if share is None else ""),
+        ),
         type="button",
         class_="jobline",
         data_action="go",
@@ -158,8 +167,25 @@ def _foot(view: WorkspaceView) -> Markup:
         ),
         el(
             "div",
-            el("button", icon("sun"), icon("moon"), type="button", class_="icon-btn theme", data_local="theme", title="Light or dark", aria_label="Light or dark"),
-            el("button", icon("keyboard"), type="button", class_="icon-btn", data_local="keys", title="Keys (?)", aria_label="Keys"),
+            el(
+                "button",
+                icon("sun"),
+                icon("moon"),
+                type="button",
+                class_="icon-btn theme",
+                data_local="theme",
+                title="Light or dark",
+                aria_label="Light or dark",
+            ),
+            el(
+                "button",
+                icon("keyboard"),
+                type="button",
+                class_="icon-btn",
+                data_local="keys",
+                title="Keys (?)",
+                aria_label="Keys",
+            ),
             class_="row",
         ),
         class_="side-foot",
@@ -170,7 +196,14 @@ def help_dialog() -> Markup:
     """The keys."""
     return el(
         "dialog",
-        el("div", el("h2", "Keys"), el("button", icon("close"), type="button", class_="icon-btn", data_local="close-dialog", aria_label="Close"), class_="dialog-head"),
+        el(
+            "div",
+            el("h2", "Keys"),
+            el(
+                "button", icon("close"), type="button", class_="icon-btn", data_local="close-dialog", aria_label="Close"
+            ),
+            class_="dialog-head",
+        ),
         el("dl", [[el("dt", [kbd(key) for key in keys]), el("dd", what)] for keys, what in KEYS], class_="keys"),
         id="tp-keys",
         class_="dialog",
@@ -178,7 +211,18 @@ def help_dialog() -> Markup:
     )
 
 
-def ask_dialog(title: str, text: str, action: str, confirm: str, *, field: str = "", value: str = "", label: str = "", danger: bool = False, **data: str) -> Markup:
+def ask_dialog(
+    title: str,
+    text: str,
+    action: str,
+    confirm: str,
+    *,
+    field: str = "",
+    value: str = "",
+    label: str = "",
+    danger: bool = False,
+    **data: str,
+) -> Markup:
     """A question: an optional text field, confirm and cancel. The answer runs `action`."""
     named = {f"data_{key}": item for key, item in data.items()}
     return el(
@@ -186,11 +230,32 @@ def ask_dialog(title: str, text: str, action: str, confirm: str, *, field: str =
         el("h2", title),
         el("p", text, dir="auto") if text else None,
         el("div", id="tp-dialog-alert"),
-        el("label", label, el("input", type="text", class_="input", data_field=field, value=value, autocomplete="off", dir="auto", autofocus=True)) if field else None,
+        el(
+            "label",
+            label,
+            el(
+                "input",
+                type="text",
+                class_="input",
+                data_field=field,
+                value=value,
+                autocomplete="off",
+                dir="auto",
+                autofocus=True,
+            ),
+        )
+        if field
+        else None,
         el(
             "div",
             el("button", "Cancel", type="button", class_="btn", data_local="close-dialog"),
-            el("button", confirm, type="submit", class_=classes("btn", "btn-danger" if danger else "btn-primary"), autofocus=not field),
+            el(
+                "button",
+                confirm,
+                type="submit",
+                class_=classes("btn", "btn-danger" if danger else "btn-primary"),
+                autofocus=not field,
+            ),
             class_="row dialog-foot",
         ),
         data_form=True,

@@ -1,0 +1,190 @@
+"""Adding documents: where they come from, how they will be read, where they go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from app.results import CollectionView, Preview, WorkspaceView
+from app.ui import format
+from app.ui.html import el, join
+from app.ui.icons import icon
+from app.ui.views.controls import button, chip, select
+
+FIELDS = ("doc_id", "title", "text", "authors", "year", "venue", "url")
+FIELD_NAMES = {
+    "doc_id": "Id",
+    "title": "Title",
+    "text": "Text",
+    "authors": "Authors",
+    "year": "Year",
+    "venue": "Venue",
+    "url": "Link",
+}
+FORMATS = "BibTeX, RIS, nbib, JSONL, CSV, TSV, Parquet, XLSX, PDF, HTML, Markdown, text, ACL Anthology XML, arXiv JSON, BEIR folders"
+DUPLICATES = (
+    ("replace", "Replace the stored one"),
+    ("keep", "Keep the stored one"),
+    ("error", "Stop with an error"),
+)
+
+
+def section(view: WorkspaceView, chosen: CollectionView | None, *, paths: bool) -> Markup:
+    """Drop zone and path field; the preview appears beneath."""
+    names = [(item.name, item.name) for item in view.collections]
+    return join(
+        el("div", el("h2", "Add documents"), class_="panel-head"),
+        el("div", id="lib-add-alert", class_="alerts"),
+        el(
+            "div",
+            el(
+                "label",
+                icon("upload"),
+                el("span", el("b", "Drop files here"), " or choose them"),
+                el("small", FORMATS),
+                el("input", type="file", multiple=True, class_="sr-only", data_upload=True, aria_label="Files to add"),
+                class_="drop",
+                data_drop=True,
+            ),
+            el(
+                "form",
+                el(
+                    "label",
+                    "Or a file or folder on this computer",
+                    el(
+                        "input",
+                        type="text",
+                        class_="input",
+                        data_field="path",
+                        placeholder="/home/you/papers/library.bib",
+                        autocomplete="off",
+                        spellcheck="false",
+                    ),
+                ),
+                el("button", "Preview", type="submit", class_="btn"),
+                class_="path-form",
+                data_form=True,
+                data_action="preview",
+                data_alert="lib-add-alert",
+            )
+            if paths
+            else None,
+            class_="add-grid",
+        ),
+        el("div", id="lib-upload", data_keep=True),
+        el("div", id="lib-preview"),
+        el("datalist", [el("option", value=name) for name, _ in names], id="lib-names"),
+        el("input", type="hidden", id="lib-target", value=chosen.name if chosen else ""),
+    )
+
+
+def preview(previews: Sequence[Preview], paths: Sequence[str], overrides: Mapping[str, str], target: str) -> Markup:
+    """The first records as they will be read, the columns to map, and the decision to add them."""
+    available = list(dict.fromkeys(name for item in previews for name in item.available))
+    guesses = {guess.field: guess.column for item in previews for guess in item.guesses if guess.column}
+    return el(
+        "form",
+        el("input", type="hidden", data_field="paths", value=json.dumps(list(paths))),
+        [_preview(item) for item in previews],
+        _mapping(available, guesses, overrides) if available else None,
+        el(
+            "div",
+            el(
+                "label",
+                "Into the collection",
+                el(
+                    "input",
+                    type="text",
+                    class_="input",
+                    data_field="target",
+                    value=target,
+                    list="lib-names",
+                    placeholder="Name",
+                    autocomplete="off",
+                    dir="auto",
+                    required=True,
+                ),
+            ),
+            el(
+                "label",
+                "When an id is already there",
+                select("duplicates", DUPLICATES, "replace", label="When an id is already there"),
+            ),
+            el(
+                "label",
+                el("input", type="checkbox", data_field="index", checked=True),
+                "Build the indexes afterwards",
+                class_="check",
+            ),
+            el("span", class_="grow"),
+            button("Discard", "preview-discard", look="quiet"),
+            el("button", icon("plus"), el("span", "Add to the collection"), type="submit", class_="btn btn-primary"),
+            class_="add-foot",
+        ),
+        class_="preview",
+        data_form=True,
+        data_action="add",
+        data_alert="lib-add-alert",
+    )
+
+
+def _preview(item: Preview) -> Markup:
+    fields = [name for name in FIELDS if any(record.get(name) not in (None, "", (), []) for record in item.records)]
+    table = el(
+        "div",
+        el(
+            "table",
+            el("thead", el("tr", [el("th", FIELD_NAMES[name], scope="col") for name in fields])),
+            el(
+                "tbody",
+                [
+                    el("tr", [el("td", _cell(record.get(name)), dir="auto", class_=f"f-{name}") for name in fields])
+                    for record in item.records[:5]
+                ],
+            ),
+            class_="table preview-table",
+        ),
+        class_="table-wrap",
+    )
+    skipped = [el("li", el("b", row.place), " ", row.reason) for row in item.rejected[:5]]
+    return el(
+        "div",
+        el(
+            "div",
+            icon("document"),
+            el("strong", item.source.rsplit("/", 1)[-1] or item.source, dir="auto", title=item.source),
+            chip(item.format),
+            class_="preview-head",
+        ),
+        table if fields and item.records else el("p", "No documents were found in it.", class_="muted"),
+        el("ul", skipped, class_="skipped-list") if skipped else None,
+        class_="preview-file",
+    )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        value = ", ".join(str(item) for item in value)
+    return format.shorten("" if value is None else str(value), 140)
+
+
+def _mapping(available: Sequence[str], guesses: Mapping[str, str], overrides: Mapping[str, str]) -> Markup:
+    options = [("", "(none)"), *[(name, format.shorten(name, 40)) for name in available]]
+    rows = [
+        el(
+            "label",
+            FIELD_NAMES[name],
+            select(
+                f"column.{name}",
+                options,
+                overrides.get(name, guesses.get(name, "")),
+                label=f"Column for {FIELD_NAMES[name]}",
+                action="preview",
+            ),
+        )
+        for name in FIELDS
+    ]
+    return el("fieldset", el("legend", "Columns: which one feeds which field"), el("div", rows, class_="mapping"))

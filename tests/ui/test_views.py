@@ -1,0 +1,368 @@
+"""The views over poisoned data: whatever a document, a file name or an error says, the page stays ours. And what they show is right."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import HOSTILE, SCHEMA, FakeServices
+from markupsafe import Markup
+from test_html import read
+
+from app.results import Attribution, Card, ColumnHit, DocumentView, Explanation, Facet, FacetValue, JobView, Piece
+from app.ui import schema_form
+from app.ui.session import UiState
+from app.ui.views import (
+    adding,
+    cards,
+    compare,
+    facets,
+    jobs,
+    ledger,
+    library,
+    messages,
+    pipelines,
+    reader,
+    search,
+    shell,
+)
+
+KINDS = frozenset({"status", "state", "mark", "verdict", "kind", "started_at", "finished_at", "built_at"})
+QUERY = "dense retrieval"
+
+
+def poison(value: Any, name: str = "") -> Any:
+    """The same results with every free text replaced by hostile text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return type(value)(**{f.name: poison(getattr(value, f.name), f.name) for f in dataclasses.fields(value)})
+    if isinstance(value, str) and name not in KINDS:
+        return HOSTILE + value
+    if isinstance(value, tuple | list):
+        return type(value)(poison(item) for item in value)
+    if isinstance(value, dict):
+        return {key: poison(item) for key, item in value.items()}
+    return value
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> FakeServices:
+    return FakeServices(tmp_path)
+
+
+def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
+    """Every view, over everything there is, poisoned."""
+    state = poison(UiState(query=QUERY, document="paper-000", columns=("BM25", "Dense", "Hybrid")))
+    state = dataclasses.replace(state, page="search", filters=(("venue", (HOSTILE,)),))
+    found = poison(fake.search("Retrieval papers", QUERY, "Hybrid"))
+    browsed = poison(fake.search("Retrieval papers", "", "Hybrid"))
+    compared = poison(fake.compare("Retrieval papers", QUERY, ("BM25", "Dense", "Hybrid", "Not built")))
+    names = poison(fake.pipelines())
+    view = poison(fake.workspace())
+    chosen = poison(fake.collection("Retrieval papers"))
+    document = poison(fake.document("Retrieval papers", "hostile", query=QUERY, pipeline="Hybrid"))
+    spec = {"pipeline": [{"dense": {"model": HOSTILE}}]}
+    return {
+        "results": lambda: search.results(found, state),
+        "browsing": lambda: search.results(browsed, UiState()),
+        "nothing": lambda: search.results(dataclasses.replace(found, cards=(), total=0), state),
+        "query bar": lambda: search.query_bar(state, names),
+        "compare bar": lambda: search.query_bar(state, names, compare=True),
+        "facets": lambda: facets.panel(found.facets, state.filters),
+        "reader": lambda: reader.pane(document),
+        "shortlist": lambda: reader.shortlist(HOSTILE, found.cards[:3]),
+        "board": lambda: compare.board(compared, names, "paper-000"),
+        "start": lambda: compare.start([HOSTILE], (HOSTILE, "b"), names),
+        "ledger": lambda: ledger.ledger_pane(
+            [HOSTILE], HOSTILE, poison(fake.ledger("Retrieval papers", QUERY, "Hybrid")), QUERY
+        ),
+        "why": lambda: ledger.why_pane(
+            HOSTILE,
+            HOSTILE,
+            [(HOSTILE, HOSTILE)],
+            poison(fake.why_not("Retrieval papers", QUERY, ("BM25", "Dense"), "x")),
+            QUERY,
+            HOSTILE,
+        ),
+        "sidebar": lambda: shell.sidebar(view, "search", HOSTILE, poison(fake.jobs())),
+        "dialog": lambda: shell.ask_dialog(
+            HOSTILE, HOSTILE, "delete-collection", HOSTILE, field="typed", value=HOSTILE, label=HOSTILE, name=HOSTILE
+        ),
+        "jobs": lambda: jobs.table(poison(fake.jobs()), read_only=False),
+        "rejections": lambda: jobs.rejections("job-1", poison(fake.rejections("job-1")), 0, 60),
+        "library": lambda: library.page(view, chosen, poison(fake.jobs()), paths=True),
+        "library head": lambda: library.head(view),
+        "preview": lambda: adding.preview(poison(fake.preview([HOSTILE])), [HOSTILE], {"title": HOSTILE}, HOSTILE),
+        "findings": lambda: library.findings([("error", HOSTILE, HOSTILE), ("ok", HOSTILE, "")]),
+        "editor": lambda: pipelines.editor(
+            names, names[0], SCHEMA, schema_form.normal(SCHEMA, spec), HOSTILE, saved=True, read_only=False
+        ),
+        "error": lambda: messages.error_box("BadInput", HOSTILE),
+        "notices": lambda: messages.notices([HOSTILE]),
+        "frame": shell.frame,
+    }
+
+
+OURS = frozenset(
+    [
+        "a",
+        "article",
+        "aside",
+        "b",
+        "br",
+        "button",
+        "code",
+        "datalist",
+        "dd",
+        "details",
+        "dialog",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "header",
+        "i",
+        "input",
+        "kbd",
+        "label",
+        "legend",
+        "li",
+        "main",
+        "mark",
+        "nav",
+        "ol",
+        "option",
+        "p",
+        "section",
+        "select",
+        "small",
+        "span",
+        "strong",
+        "summary",
+        "svg",
+        "path",
+        "rect",
+        "circle",
+        "table",
+        "tbody",
+        "td",
+        "textarea",
+        "th",
+        "thead",
+        "time",
+        "tr",
+        "ul",
+    ]
+)
+
+
+@pytest.mark.parametrize("name", list(everything(FakeServices(Path("x")))))
+def test_hostile_text_stays_text(name: str, fake: FakeServices) -> None:
+    html = everything(fake)[name]()
+    seen = read(str(html))
+    assert {tag for tag, _ in seen.tags} <= OURS
+    for tag, attributes in seen.tags:
+        assert not [key for key in attributes if key.startswith("on")], tag
+        for key in ("href", "src", "action", "formaction"):
+            address = attributes.get(key)
+            assert address is None or address.startswith(("https://", "#")), (tag, key, address)
+    if name not in ("frame", "start"):
+        assert "onerror=alert(1)" in seen.text or any(
+            "onerror=alert(1)" in (v or "") for _, a in seen.tags for v in a.values()
+        )
+
+
+@pytest.mark.parametrize("name", list(everything(FakeServices(Path("x")))))
+def test_controls_have_names_and_ids_are_unique(name: str, fake: FakeServices) -> None:
+    seen = read(str(everything(fake)[name]()))
+    ids = [attributes["id"] for _, attributes in seen.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for tag, attributes in seen.tags:
+        if tag == "select" or (tag == "button" and "icon-btn" in (attributes.get("class") or "")):
+            assert attributes.get("aria-label"), (tag, attributes)
+
+
+def test_a_result_says_how_it_was_found(fake: FakeServices) -> None:
+    result = fake.search("Retrieval papers", QUERY, "Hybrid")
+    html = str(search.results(result, UiState(query=QUERY)))
+    card = result.cards[0]
+    assert all(f"{item.label} found it at rank {item.rank}" in html for item in card.found_by)
+    assert "judged 2" in html
+    assert f"of <b>{result.total} results</b>" in html
+
+
+def hit(movement: int | None, new: bool) -> ColumnHit:
+    return ColumnHit(Card("d", "t", (), None, "", "", "", (), 1, 1.0), movement, new)
+
+
+@pytest.mark.parametrize(
+    ("movement", "new", "index", "words"),
+    [(3, False, 1, "▲3"), (-2, False, 1, "▼2"), (0, False, 1, "="), (None, True, 1, "new"), (None, True, 0, "")],
+)
+def test_movement_chips(movement: int | None, new: bool, index: int, words: str) -> None:
+    chip = compare.movement(hit(movement, new), index)
+    assert (read(str(chip)).text if chip is not None else "") == words
+
+
+def test_a_failed_column_says_why_and_the_others_stay(fake: FakeServices) -> None:
+    result = fake.compare("Retrieval papers", QUERY, ("BM25", "Not built"))
+    html = str(compare.board(result, fake.pipelines(), ""))
+    assert "This pipeline failed" in html
+    assert "is not built yet" in html
+    assert html.count("data-hit ") == len(result.columns[0].hits) == 10
+    assert "No hits" not in html
+
+
+def test_the_latency_strip_is_to_scale(fake: FakeServices) -> None:
+    result = fake.compare("Retrieval papers", QUERY, ("BM25", "Dense"))
+    widths = [
+        float(a["style"].split(":")[1].rstrip("%"))
+        for tag, a in read(str(compare.board(result, fake.pipelines(), ""))).tags
+        if a.get("class") == "strip-bar"
+    ]  # type: ignore[union-attr]
+    assert widths == [pytest.approx(100 * 1.4 / 6.6, abs=0.1), 100.0]
+
+
+def test_a_question_mark_stands_only_on_cards_that_are_missing_somewhere(fake: FakeServices) -> None:
+    result = fake.compare("Retrieval papers", QUERY, ("BM25", "Dense", "Hybrid"))
+    html = str(compare.board(result, fake.pipelines(), ""))
+    ids = [{hit.card.doc_id for hit in column.hits} for column in result.columns]
+    missing = sum(any(doc not in other for other in ids) for mine in ids for doc in mine)
+    assert html.count('data-action="why"') == missing
+    assert 0 < missing < sum(map(len, ids))
+
+
+def test_a_narrow_snippet_begins_near_its_match() -> None:
+    runs = (Piece("a long beginning that says nothing about the query at "), Piece("all", "lexical"), Piece(" and on"))
+    shown = compare.from_match(runs)
+    assert [run.mark for run in shown] == ["", "lexical", ""]
+    assert shown[0].text == "… about the query at "
+    assert compare.from_match((Piece("no match"),)) == (Piece("no match"),)
+
+
+@pytest.mark.parametrize(
+    ("values", "most", "expected"),
+    [
+        ([], 10, []),
+        ([(2000, 3)], 10, [(2000, 2000, 3)]),
+        ([(2000, 1), (2003, 2)], 10, [(2000, 2000, 1), (2001, 2001, 0), (2002, 2002, 0), (2003, 2003, 2)]),
+        ([(2000, 1), (2001, 2), (2004, 4)], 3, [(2000, 2001, 3), (2002, 2003, 0), (2004, 2004, 4)]),
+    ],
+)
+def test_years_are_binned_without_gaps_or_losses(
+    values: list[tuple[int, int]], most: int, expected: list[tuple[int, int, int]]
+) -> None:
+    assert facets.bins(values, most) == expected
+
+
+def test_a_chosen_value_stays_listed_where_nothing_is_left_under_it() -> None:
+    html = str(facets.panel((Facet("venue", "Venue", (FacetValue("ACL", 2, False),)),), (("venue", ("SIGIR",)),)))
+    assert 'data-value="SIGIR"' in html
+    assert html.count("checked") == 1
+
+
+def document(text: str, explanations: tuple[Explanation, ...], title: str = "Title") -> DocumentView:
+    return DocumentView("d", title, text, (), None, "", "", "", (), (), False, (), explanations)
+
+
+def test_attributions_are_marked_where_they_stand_in_the_text() -> None:
+    text = "Dense retrieval encodes text."
+    shift = len("Title. ")
+    at = text.index("retrieval") + shift
+    lexical = Explanation(
+        "BM25", "bm25", True, 2.0, 1, (Attribution("retriev", 2.0, at, at + 9), Attribution("absent", 0.0)), ""
+    )
+    semantic = Explanation(
+        "model",
+        "dense",
+        False,
+        0.5,
+        1,
+        (
+            Attribution("enc", 0.4, text.index("enc") + shift, text.index("enc") + 3 + shift),
+            Attribution(".", 0.4, len(text) - 1 + shift, len(text) + shift),
+        ),
+        "",
+    )
+    html = str(reader.pane(document(text, (semantic, lexical))))
+    assert '<mark class="m-lexical m-3">retrieval</mark>' in html
+    assert '<mark class="m-semantic m-3">encodes</mark>' in html, "pieces of words are widened to words"
+    assert html.count("<mark") == 2, "punctuation is not marked"
+
+
+def test_marks_never_change_the_text() -> None:
+    text = "one two\n\nthree 日本語 four"
+    spans = tuple(
+        Attribution(str(i), 1.0, 7 + a, 7 + b)
+        for i, (a, b) in enumerate([(0, 3), (2, 5), (9, 14), (15, 17), (0, 99), (-3, 2)])
+    )
+    html = str(reader.pane(document(text, (Explanation("m", "dense", False, 1.0, 1, spans, ""),))))
+    body = html[html.index('class="reader-text"') :].split("</div>")[0]
+    assert read("<div " + body).text == text.replace("\n\n", "")
+
+
+def test_job_facts() -> None:
+    job = JobView(
+        "j",
+        "add",
+        "C",
+        "Add x.bib",
+        "running",
+        "encode",
+        50,
+        200,
+        "documents",
+        12.4,
+        75.0,
+        {"added": 48, "rejected": 2},
+        "",
+        "",
+        "",
+    )
+    text = read(str(jobs.table([job], read_only=False))).text
+    for words in (
+        "encode · 50 of 200 documents · 25%",
+        "12 documents/s",
+        "about 1 min 15 s left",
+        "48 added",
+        "2 skipped",
+        "2 rows skipped: see which and why",
+    ):
+        assert words in text
+
+
+def test_a_read_only_page_offers_no_changes(tmp_path: Path) -> None:
+    fake = FakeServices(tmp_path, read_only=True)
+    html = str(library.page(fake.workspace(), fake.collection("Retrieval papers"), fake.jobs(), paths=False)) + str(
+        library.head(fake.workspace())
+    )
+    for action in (
+        "job-cancel",
+        "ask-delete-collection",
+        "rename-collection",
+        "new-collection",
+        "ask-drop-index",
+        "data-upload",
+        '"index"',
+    ):
+        assert action not in html
+
+
+def test_two_columns_cannot_be_fewer_and_four_not_more(fake: FakeServices) -> None:
+    two = str(compare.heads(("BM25", "Dense"), fake.pipelines()))
+    four = str(compare.heads(("BM25", "Dense", "Hybrid", "Not built"), fake.pipelines()))
+    assert "column-remove" not in two
+    assert "column-add" in two
+    assert four.count("column-remove") == 4
+    assert "column-add" not in four
+
+
+def test_titles_missing_get_a_stand_in() -> None:
+    assert cards.title_text(" ", "x-1") == "Untitled (x-1)"
