@@ -80,10 +80,11 @@ class Context:
                 self._stack.pop()
             span.ms = (time.perf_counter() - started) * 1000
             self._done[key] = (result, span)
-            self._keys[id(result)] = key
+            if result is not ranking:  # a stage may pass on what it was given, and a sequence what its last stage made
+                self._keys.setdefault(id(result), key)
         else:
             result, first = known
-            span.ms, span.cached, span.children, span.details = 0.0, True, first.children, first.details
+            span.cached, span.spared_ms, span.children, span.details = True, first.ms, first.children, first.details
         span.output, span.returned = result, len(result.hits)
         if self._stack:
             self._stack[-1].children.append(span)

@@ -22,6 +22,8 @@ class Span:
     received: int = 0
     returned: int = 0
     cached: bool = False
+    spared_ms: float = 0.0
+    """Where `cached`: what the stage cost when it ran, with its children; 0 elsewhere."""
     output: Ranking | None = None
     children: list[Span] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
@@ -31,6 +33,11 @@ class Span:
     def own_ms(self) -> float:
         """Milliseconds spent in this stage itself, without its children."""
         return max(0.0, self.ms - sum(child.ms for child in self.children))
+
+    @property
+    def alone_ms(self) -> float:
+        """Milliseconds spent in this stage itself, without its children, as if nothing had been cached."""
+        return max(0.0, self.ms + self.spared_ms - sum(child.ms for child in self.children))
 
     def walk(self) -> Iterator[Span]:
         """This span and all below it, in the order in which they ran (children before parents)."""
