@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from engine.context import Context
 from engine.errors import TriptychError
+from engine.feedback.base import QUERIES_NOTE, Feedback, NewQuery
 from engine.fusers.base import Fuser
 from engine.pipeline import Cutoff, Fuse, Stage
-from engine.retrievers.base import Retriever, ScoreExplanation
+from engine.retrievers.base import Retriever, ScoreExplanation, document_scores
+from engine.selectors.base import Selector
 from engine.trace import Span
 from engine.types import Ranking
 
 QID = "q"
+Searching: TypeAlias = Retriever | Feedback
+"""A stage that searches an index, and so can score and explain any document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +44,31 @@ def retrievers(stage: Stage) -> list[Retriever]:
     return list(dict.fromkeys(s for s in stage.walk() if isinstance(s, Retriever)))
 
 
-def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[Retriever, ScoreExplanation]]:
-    """For every first stage that gives the document a score: its exact or approximate explanation."""
+def feedback(root: Span) -> list[tuple[Feedback, NewQuery, Span]]:
+    """The feedback stages that searched, in the order in which they ran, with what they searched for (of the query QID)."""
+    return [
+        (span.stage, span.details[QUERIES_NOTE][QID], span)
+        for span in root.walk()
+        if isinstance(span.stage, Feedback) and QID in span.details.get(QUERIES_NOTE, {})
+    ]
+
+
+def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[Searching, ScoreExplanation]]:
+    """For every stage that searches and gives the document a score: its exact or approximate explanation. First stages come first."""
     position = _position(ctx, doc_id)
     if position is None or not query.strip():
         return []
-    found = []
+    found: list[tuple[Searching, ScoreExplanation]] = []
     for retriever in retrievers(stage):
         scores, rows = retriever.score_documents(query, ctx)
         if rows[position] >= 0 and not (retriever.needs_match and scores[position] <= 0):
             found.append((retriever, retriever.explain_row(query, int(rows[position]), ctx)))
+    if any(isinstance(inner, Feedback) for inner in stage.walk()):
+        _, root = ctx.execute(stage, Ranking.of([(QID, query)]))
+        for searched, new, _ in feedback(root):
+            scores, rows = document_scores(searched.index_spec(), searched.exact_scores(new, ctx), ctx)
+            if rows[position] >= 0 and not (searched.needs_match and scores[position] <= 0):
+                found.append((searched, searched.explain_row(new, int(rows[position]), ctx)))
     return found
 
 
@@ -69,7 +92,7 @@ def why_not(stage: Stage, query: str, doc_id: str, shown: int, ctx: Context) -> 
         )
     result, root = ctx.execute(stage, Ranking.of([(QID, query)]))
     rank = _rank(result, doc_id)
-    lists = tuple((r.label(), _in_list(r, query, doc_id, position, ctx)) for r in retrievers(stage))
+    lists = _in_lists(stage, root, query, doc_id, position, ctx)
     told = tuple((label, sentence) for label, (_, sentence) in lists)
     if rank is not None and rank <= shown:
         return Missing("shown", f"It is here, at rank {rank}.", told)
@@ -106,18 +129,52 @@ def _rank(ranking: Ranking, doc_id: str) -> int | None:
     return int(ranks[0]) if len(ranks) else None
 
 
-def _in_list(retriever: Retriever, query: str, doc_id: str, position: int, ctx: Context) -> tuple[str, str]:
-    """(verdict, sentence) for one first-stage list, from exact scores of every document."""
+def _in_lists(
+    stage: Stage, root: Span, query: str, doc_id: str, position: int, ctx: Context
+) -> tuple[tuple[str, tuple[str, str]], ...]:
+    """(label, (verdict, sentence)) for the list of every stage that searches."""
+    asked = ctx._inputs[-1]
+    found = []
+    for retriever in retrievers(stage):
+        scored = partial(retriever.score_documents, query, ctx)
+        hits = partial(ctx.run, retriever, asked)
+        found.append((retriever.label(), _in_list(retriever, query, doc_id, position, scored, hits, ctx)))
+    for searched, new, span in feedback(root):
+        scored = partial(_feedback_scores, searched, new, ctx)
+        hits = partial(_output, span)
+        found.append((searched.label(), _in_list(searched, query, doc_id, position, scored, hits, ctx)))
+    return tuple(found)
+
+
+def _feedback_scores(stage: Feedback, query: NewQuery, ctx: Context) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    return document_scores(stage.index_spec(), stage.exact_scores(query, ctx), ctx)
+
+
+def _output(span: Span) -> Ranking:
+    assert span.output is not None
+    return span.output
+
+
+def _in_list(
+    stage: Searching,
+    query: str,
+    doc_id: str,
+    position: int,
+    scored: Callable[[], tuple[NDArray[np.float64], NDArray[np.int64]]],
+    hits: Callable[[], Ranking],
+    ctx: Context,
+) -> tuple[str, str]:
+    """(verdict, sentence) for the list of one stage that searches, from its exact scores of every document."""
     if not query.strip():
         return "no_shared_term", "The query is empty."
     try:
-        scores, rows = retriever.score_documents(query, ctx)
+        scores, rows = scored()
     except TriptychError as error:
         return "not_indexed", str(error)
     if rows[position] < 0:
         return "not_indexed", "The index does not hold it yet; update the index."
     score = scores[position]
-    if retriever.needs_match and score <= 0:
+    if stage.needs_match and score <= 0:
         return "no_shared_term", "It shares no term with the query."
     if ctx.allowed_docs is not None and not ctx.allowed_docs[position]:
         return "filtered", f"Excluded by the filter; its exact score is {score:.4g}."
@@ -125,16 +182,16 @@ def _in_list(retriever: Retriever, query: str, doc_id: str, position: int, ctx: 
     ahead = int((open_to > score).sum())
     tied_before = int((ctx.snapshot.doc_ids.filter(pl.Series(open_to == score)) < doc_id).sum())
     exact = ahead + tied_before + 1
-    returned = _rank(ctx.run(retriever, ctx._inputs[-1]), doc_id)
+    returned = _rank(hits(), doc_id)
     if returned is not None:
         return "shown", f"Rank {returned} with a score of {score:.4g}."
-    if exact <= retriever.k:
+    if exact <= stage.k:
         return "missed_by_ann", f"Exact rank {exact:,}, but the approximate index did not return it."
-    return "below_cutoff", f"Exact rank {exact:,} (score {score:.4g}), below the cut-off of {retriever.k:,}."
+    return "below_cutoff", f"Exact rank {exact:,} (score {score:.4g}), below the cut-off of {stage.k:,}."
 
 
 def _lost_at(root: Span, doc_id: str) -> str | None:
-    """The sentence for a document that some stage received and a cut-off dropped."""
+    """The sentence for a document that some stage received, and a cut-off, a selector or a search with a new query dropped."""
     rank_before: int | None = None
     for span in root.walk():
         assert span.output is not None
@@ -143,4 +200,8 @@ def _lost_at(root: Span, doc_id: str) -> str | None:
             rank_before = rank
         elif isinstance(span.stage, Cutoff) and rank_before is not None:
             return f"It was at rank {rank_before} when the list was cut at {span.stage.k}."
+        elif isinstance(span.stage, Selector) and rank_before is not None:
+            return f"It was at rank {rank_before}, and {span.stage.label()} did not select it."
+        elif isinstance(span.stage, Feedback) and rank_before is not None:
+            return f"It was at rank {rank_before} before {span.stage.label()} searched with a new query, which does not return it."
     return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from app.results import Attribution
 from engine.context import Context
-from engine.retrievers.base import Retriever, ScoreExplanation
+from engine.explain import Searching
+from engine.retrievers.base import ScoreExplanation
 
 MOST_PLACES = 200
 """Marked places of one term; a term repeated more often stays marked that often."""
 
 
-def located(retriever: Retriever, query: str, told: ScoreExplanation, context: Context) -> tuple[Attribution, ...]:
+def located(retriever: Searching, query: str, told: ScoreExplanation, context: Context) -> tuple[Attribution, ...]:
     """The weights with their places in the unit's "title. text". Terms of lexical stages are looked up in the text; a term's
     weight stands at its first place, its further places carry none, so that the weights still sum to the score."""
     if any(weight.start >= 0 for weight in told.weights):

@@ -33,7 +33,6 @@ from engine.agreement import jaccard, rbo
 from engine.context import Context
 from engine.errors import BadInput, TriptychError
 from engine.pipeline import PipelineSpec, Stage
-from engine.retrievers.base import Retriever
 from engine.trace import Span
 from engine.types import Ranking
 
@@ -189,7 +188,7 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         return tuple(answers)
 
     def explanations(self, collection_id: str, query: str, pipeline: str, doc_id: str) -> tuple[Explanation, ...]:
-        """The explanation of every first stage of a pipeline for one document."""
+        """The explanation of every stage of a pipeline that searches, for one document."""
         from app.verbs.attributions import located
 
         context = self._context(collection_id, {})
@@ -197,7 +196,7 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         ranks = {
             span.stage: dict(span.output.hits.select("doc_id", "rank").iter_rows())
             for span in context.execute(spec.pipeline, Ranking.of([(QID, query)]))[1].walk()
-            if span.output is not None and isinstance(span.stage, Retriever)
+            if span.output is not None and isinstance(span.stage, why.Searching)
         }
         return tuple(
             Explanation(
@@ -290,10 +289,10 @@ def stage_times(root: Span) -> tuple[StageTime, ...]:
 
 
 def _found_by(root: Span, doc_ids: Sequence[str]) -> dict[str, tuple[FoundBy, ...]]:
-    """In which first-stage lists the documents stood."""
+    """In which lists of stages that search the documents stood."""
     found: dict[str, list[FoundBy]] = {}
     for span in root.walk():
-        if isinstance(span.stage, Retriever) and span.output is not None:
+        if isinstance(span.stage, why.Searching) and span.output is not None:
             hits = span.output.hits.filter(pl.col("doc_id").is_in(list(doc_ids)))
             for doc_id, rank, score in hits.select("doc_id", "rank", "score").iter_rows():
                 entry = FoundBy(span.stage.label(), rank, score)
