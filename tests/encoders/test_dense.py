@@ -40,7 +40,9 @@ def test_cls_and_last_pooling(tmp_path: Path, pooling: str, expected: list[list[
 
 def test_last_pooling_without_special_tokens(tmp_path: Path) -> None:
     encoder = DenseEncoder.load(write_model(tmp_path, special=False, pooling="last"))
-    np.testing.assert_array_equal(encoder.encode_documents(["red green", "blue red red", "green"]), [[0, 4], [4, 0], [0, 4]])
+    np.testing.assert_array_equal(
+        encoder.encode_documents(["red green", "blue red red", "green"]), [[0, 4], [4, 0], [0, 4]]
+    )
 
 
 def test_cosine_models_return_unit_vectors(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def write_graph(path: Path, mask: bool, batch_effect: bool = False, table: NDArr
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
-def write_model(folder: Path, *, mask: bool = True, special: bool = True, batch_effect: bool = False, **card: Any) -> Path:
+def write_model(
+    folder: Path, *, mask: bool = True, special: bool = True, batch_effect: bool = False, **card: Any
+) -> Path:
     """A model folder; keyword arguments override the card's fields (pooling mean, similarity dot, 8 tokens)."""
     folder.mkdir(parents=True, exist_ok=True)
     write_tokenizer(folder / "tokenizer.json", special)

@@ -6,7 +6,9 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from engine.encoders.dense import DenseEncoder
 from engine.errors import BadInput, WorkspaceDamaged
@@ -106,3 +108,12 @@ def test_a_missing_file_is_named(copy: Path) -> None:
     (copy / "model.onnx").unlink()
     with pytest.raises(WorkspaceDamaged, match=r"lacks its file .*model\.onnx"):
         DenseEncoder.load(copy)
+
+
+def test_products_cannot_overflow_sixteen_bits() -> None:
+    """AVX2 without VNNI adds two products of uint8 and int8 in 16 bits: 2 * 255 * 64 = 32,640 fits."""
+    graph = onnx.load(model_folder(DEFAULT_DENSE) / "model.onnx").graph
+    tensors = {item.name: item for item in graph.initializer}
+    weights = [numpy_helper.to_array(tensors[node.input[1]]) for node in graph.node if node.op_type == "MatMulInteger"]
+    assert len(weights) == 36
+    assert max(np.abs(weight.astype(np.int64)).max() for weight in weights) == 64

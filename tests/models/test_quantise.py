@@ -121,7 +121,9 @@ def test_products_in_int8_are_close_in_spite_of_outliers() -> None:
 
 
 def attention(*inputs: str) -> Any:
-    return helper.make_node("MultiHeadAttention", list(inputs), ["token_embeddings"], domain="com.microsoft", num_heads=2)
+    return helper.make_node(
+        "MultiHeadAttention", list(inputs), ["token_embeddings"], domain="com.microsoft", num_heads=2
+    )
 
 
 def test_a_graph_with_fused_attention_loses_its_mask() -> None:
