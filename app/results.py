@@ -63,7 +63,7 @@ class Facet:
 
 @dataclass(frozen=True, slots=True)
 class StageTime:
-    """One stage of the trace. `cached` says that another column had already run it in this request."""
+    """One stage of the trace. `ms` is its own time; `cached` says that another column had already run it in this request, and `ms` what it cost there."""
 
     path: str
     label: str
@@ -117,6 +117,7 @@ class Column:
     hits: tuple[ColumnHit, ...]
     stages: tuple[StageTime, ...]
     took_ms: float
+    """What the pipeline costs by itself, shared stages included."""
     total: int
     error: str = ""
     """A failed pipeline says why here and is never shown as zero results."""

@@ -255,8 +255,13 @@ def _column(view: PipelineView, spec: PipelineSpec, run: _Run, deck: Deck, k: in
         _analyzer(spec.pipeline),
         _found_by(run.root, top["doc_id"].to_list()),
     )
+    stages = stage_times(run.root)
     return Column(
-        view, tuple(_moved(card, left) for card in cards), stage_times(run.root), run.ms, len(run.ranking.hits)
+        view,
+        tuple(_moved(card, left) for card in cards),
+        stages,
+        sum(stage.ms for stage in stages),
+        len(run.ranking.hits),
     )
 
 
@@ -280,9 +285,9 @@ def agreements(columns: Sequence[Column], k: int) -> tuple[Agreement, ...]:
 
 
 def stage_times(root: Span) -> tuple[StageTime, ...]:
-    """The leaves and joints of the trace in the order in which they ran, each with its own time."""
+    """The leaves and joints of the trace in the order in which they ran, each with its own time; a shared stage shows what it cost when it ran."""
     return tuple(
-        StageTime(s.path, s.stage.label(), s.own_ms if not s.cached else 0.0, s.received, s.returned, s.cached)
+        StageTime(s.path, s.stage.label(), s.alone_ms, s.received, s.returned, s.cached)
         for s in root.walk()
         if s.stage.name != "then"
     )

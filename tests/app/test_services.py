@@ -331,3 +331,11 @@ def test_adding_nothing_or_the_absent_is_refused(services: Services):
         services.add(["/nowhere/at/all.csv"], "papers")
     with pytest.raises(BadInput, match="replace, keep, error"):
         services.add(["/"], "papers", duplicates="maybe")
+
+
+def test_a_shared_stage_costs_its_column_what_it_cost_when_it_ran(services: Services):
+    dense, hybrid = services.compare("papers", "vectors of passages", ["Dense", "Hybrid"]).columns
+    spent = {stage.label: stage.ms for stage in dense.stages}
+    shared = {stage.label: stage.ms for stage in hybrid.stages if stage.cached}
+    assert shared == {"all-MiniLM-L6-v2": spent["all-MiniLM-L6-v2"]}
+    assert hybrid.took_ms >= dense.took_ms
