@@ -51,7 +51,7 @@ class Context:
     _keys: dict[int, Any] = field(default_factory=dict)
     _inputs: list[Ranking] = field(default_factory=list)
     """Keeps the rankings that came from outside alive: their identity is part of the cache keys."""
-    _vectors: dict[Any, FloatRows] = field(default_factory=dict)
+    _vectors: dict[tuple[str, str], FloatRows] = field(default_factory=dict)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -98,11 +98,12 @@ class Context:
             self._stack[-1].details[key] = value
 
     def query_vectors(self, model: str, texts: Sequence[str]) -> FloatRows:
-        """float32 [queries, dim]; encoded once a request however many stages ask."""
-        key = (model, tuple(texts))
-        if key not in self._vectors:
-            self._vectors[key] = self.resources.encoder(model).encode_queries(list(texts))
-        return self._vectors[key]
+        """float32 [queries, dim]; a text is encoded once a request however many stages ask, and in whatever company."""
+        new = [text for text in dict.fromkeys(texts) if (model, text) not in self._vectors]
+        if new or not texts:
+            encoded = self.resources.encoder(model).encode_queries(new)
+            self._vectors.update(zip(((model, text) for text in new), encoded, strict=True))
+        return np.stack([self._vectors[model, text] for text in texts]) if texts else encoded
 
     def allowed_rows(self, spec: IndexSpec) -> Mask | None:
         """bool [rows of the index]: rows whose document is live and passes the filter; None when that is all of them."""

@@ -12,7 +12,7 @@ from engine.context import Context
 from engine.feedback.base import Example, Feedback, NewQuery
 from engine.retrievers.base import ScoreExplanation, TermWeight
 from engine.retrievers.dense import DenseParameters
-from engine.types import FloatRows, TopK
+from engine.types import FloatRows, Ranking, TopK
 
 
 class VectorFeedback(DenseParameters, Feedback):
@@ -25,6 +25,11 @@ class VectorFeedback(DenseParameters, Feedback):
     @abstractmethod
     def shares(self, examples: int) -> tuple[float, float]:
         """The weights of the original query and of each document, for one example or more."""
+
+    def run(self, ranking: Ranking, ctx: Context) -> Ranking:
+        texts = ranking.queries["text"]
+        ctx.query_vectors(self.model, texts.filter(texts.str.strip_chars() != "").to_list())  # all at once is faster
+        return super().run(ranking, ctx)
 
     def new_query(self, query: str, examples: Sequence[Example], ctx: Context) -> NewQuery:
         vector = ctx.query_vectors(self.model, [query])[0]

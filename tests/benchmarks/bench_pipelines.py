@@ -15,12 +15,12 @@ import sys
 import time
 
 import ir_measures
-from corpora import CACHE, Corpus, load
 
 from app.services import Services
 from app.verbs.pipelines import BUILT_IN
 from engine.pipeline import PipelineSpec
 from engine.types import Ranking
+from tests.benchmarks.corpora import CACHE, Corpus, load
 
 MEASURES = [ir_measures.parse_measure(name) for name in ("nDCG@10", "AP", "R@5", "R@20", "R@100")]
 BASELINES = {  # bm25s, sentence-transformers fp32 and RRF k=60 of both, nDCG@10

@@ -116,3 +116,23 @@ def test_rows_of_documents(context: Context, tmp_path: Path) -> None:
     found = several.rows(Dense().index_spec(), pl.Series(["a", "b", "c", "gone", "a"]))
     assert {doc_id: rows.tolist() for doc_id, rows in found.items()} == {"a": [1, 3], "c": [0]}
     assert several.rows(Dense().index_spec(), pl.Series([], dtype=pl.String)) == {}
+
+
+def test_a_text_is_encoded_once_in_whatever_company(tmp_path: Path) -> None:
+    class Counting(Compass):
+        asked: list[str]
+
+        def encode_queries(self, texts: Sequence[str]) -> FloatRows:
+            """As the compass does."""
+            self.asked.extend(texts)
+            return super().encode_queries(texts)
+
+    encoder = Counting()
+    encoder.asked = []
+    context = Context(MemoryResources({}, tmp_path, encoder))
+    first = context.query_vectors("compass", ["east", "north", "east"])
+    second = context.query_vectors("compass", ["west", "north"])
+    assert encoder.asked == ["east", "north", "west"]
+    np.testing.assert_array_equal(first, [(1, 0), (0, 1), (1, 0)])
+    np.testing.assert_array_equal(second, [(-1, 0), (0, 1)])
+    assert context.query_vectors("compass", []).shape == (0, 2)
