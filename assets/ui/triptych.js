@@ -353,7 +353,10 @@
       if (document.hidden) { poll(2000); return; }
       known = [...new Set([...known, ...runningJobs()])];
       const reply = await call('jobs', {running: known.join(',')});
+      const ended = known.some((job) => !runningJobs().includes(job));
       known = runningJobs();
+      // A search that waited for an index can be answered now.
+      if (reply && ended && document.querySelector('#tp-results .box-error, #tp-board .box-error')) call('open');
       if (reply && !reply.poll && !known.length) return;
       poll(reply ? 1000 : 5000);
     }, after);

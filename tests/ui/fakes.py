@@ -774,6 +774,9 @@ class FakeServices:
             )
         )
 
+    def delete_documents(self, collection: str, doc_ids: list[str]) -> int:
+        return sum(self.papers.pop(doc_id, None) is not None for doc_id in doc_ids)
+
     def shortlist(self, collection: str) -> tuple[Card, ...]:
         return tuple(self._card(doc_id, i + 1, 0.0) for i, doc_id in enumerate(self.kept))
 

@@ -140,6 +140,22 @@ def test_comparing_and_changing_columns(page: Page) -> None:
     assert page.state.columns == ("Hybrid", "Dense")
 
 
+def test_filters_are_cleared_on_the_page_where_one_is(page: Page) -> None:
+    for state, region in ((SEARCH, "tp-results"), (COMPARE, "tp-board")):
+        page.state = state.with_filter("venue", ("SIGIR",))
+        assert region in page.call("clear-filters")["regions"]
+        assert page.state.filters == ()
+
+
+def test_a_document_is_deleted_after_a_question(page: Page) -> None:
+    page.state = SEARCH.with_(document="paper-000")
+    assert "Delete this document?" in page.call("ask-delete-document", doc="paper-000")["dialog"]
+    reply = page.call("delete-document", doc="paper-000")
+    assert "paper-000" not in page.services.papers
+    assert reply["closeDialog"]
+    assert 'data-doc="paper-000"' not in reply["regions"]["tp-main"]
+
+
 def test_ledger_why_and_exports(page: Page) -> None:
     page.state = COMPARE
     reply = page.call("panel", panel="ledger")
@@ -241,6 +257,7 @@ def test_a_read_only_server_refuses_every_change(action: str, tmp_path: Path) ->
     )
     assert reply["failed"]
     assert "for reading only" in reply["regions"]["tp-alert"]
+    assert "data-readonly" in page.call("open")["regions"]["tp-sidebar"]
     assert (page.services.names, page.services.kept, page.services.saved) == before
 
 

@@ -207,7 +207,7 @@ def hit(movement: int | None, new: bool) -> ColumnHit:
     [(3, False, 1, "▲3"), (-2, False, 1, "▼2"), (0, False, 1, "="), (None, True, 1, "new"), (None, True, 0, "")],
 )
 def test_movement_chips(movement: int | None, new: bool, index: int, words: str) -> None:
-    chip = compare.movement(hit(movement, new), index)
+    chip = compare.movement(hit(movement, new), index > 0)
     assert (read(str(chip)).text if chip is not None else "") == words
 
 
@@ -217,7 +217,22 @@ def test_a_failed_column_says_why_and_the_others_stay(fake: FakeServices) -> Non
     assert "This pipeline failed" in html
     assert "is not built yet" in html
     assert html.count("data-hit ") == len(result.columns[0].hits) == 10
+    assert 'data-action="index"' in html
     assert "No hits" not in html
+
+
+def test_nothing_is_new_beside_a_column_that_failed(fake: FakeServices) -> None:
+    result = fake.compare("Retrieval papers", QUERY, ("Not built", "BM25"))
+    assert "move-new" not in str(compare.board(result, fake.pipelines(), ""))
+
+
+def test_filters_in_force_are_said_on_compare(fake: FakeServices) -> None:
+    result = fake.compare("Retrieval papers", QUERY, ("BM25", "Dense"))
+    filters = (("metadata.topic", ("a", "b")), ("year", ("2001", "2010")))
+    text = read(str(compare.board(result, fake.pipelines(), "", filters))).text
+    assert "topic: a, b" in text
+    assert "year: 2001–2010" in text
+    assert "Clear the filters" not in str(compare.board(result, fake.pipelines(), ""))
 
 
 def test_the_latency_strip_is_to_scale(fake: FakeServices) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from markupsafe import Markup
 
-from app.results import CollectionView, PipelineView
+from app.results import CollectionView, PipelineView, WorkspaceView
 from app.ui.dispatch import Ui
 from app.ui.html import join
 from app.ui.session import UiState
@@ -33,6 +34,12 @@ def settle(state: UiState, collections: tuple[CollectionView, ...], pipelines: t
     return state.with_(collection=collection, pipeline=pipeline, columns=columns)
 
 
+def workspace(ui: Ui) -> WorkspaceView:
+    """The workspace as this server shows it: for reading only where its users may only read."""
+    view = ui.services.workspace()
+    return replace(view, read_only=view.read_only or not ui.access.write)
+
+
 def explained_by(state: UiState) -> str:
     """The pipeline whose view of the open document is explained."""
     if state.page == "compare":
@@ -56,7 +63,7 @@ def read(ui: Ui, state: UiState) -> Markup:
             note = error_box(type(error).__name__, str(error))
     except TriptychError as error:
         return join(bar("Document"), error_box(type(error).__name__, str(error)))
-    return join(reader.pane(view), note)
+    return join(reader.pane(view, write=ui.access.write), note)
 
 
 Panel = Callable[[Ui, UiState], Markup]

@@ -43,7 +43,7 @@ def board(ui: Ui, state: UiState) -> Markup:
             questions = ui.services.questions(state.collection)
             step = max(1, len(questions) // 6)
             return compare.start([text for _, text in questions[::step][:6]], state.columns, names)
-        return compare.board(_compared(ui, state), names, state.document)
+        return compare.board(_compared(ui, state), names, state.document, state.filters)
     except TriptychError as error:
         return error_box(type(error).__name__, str(error))
 
@@ -52,7 +52,8 @@ def _compared(ui: Ui, state: UiState) -> CompareResult:
     return ui.services.compare(state.collection, state.query, state.columns, k=state.k, filters=state.for_services())
 
 
-def _shown(ui: Ui, state: UiState) -> Reply:
+def shown(ui: Ui, state: UiState) -> Reply:
+    """The board and the open pane for a new state."""
     regions: dict[str, Markup | None] = {"tp-board": board(ui, state)}
     if state.panel in ("ledger", "why"):
         regions["tp-side"] = PANELS[state.panel](ui, state)
@@ -65,7 +66,7 @@ def run(ui: Ui, state: UiState, args: Args) -> Reply:
     """Enter was pressed, or the cut-off changed."""
     query = args.text("query", MAX_QUERY, state.query)
     closed = query != state.query and not state.panel
-    reply = _shown(
+    reply = shown(
         ui, state.with_(query=query, k=args.whole("k", 1, 100, state.k), document="" if closed else state.document)
     )
     if closed:
@@ -83,7 +84,7 @@ def choose(ui: Ui, state: UiState, args: Args) -> Reply:
     if name in columns:
         columns[columns.index(name)] = columns[index]
     columns[index] = name
-    return _shown(ui, state.with_(columns=column_names(columns)))
+    return shown(ui, state.with_(columns=column_names(columns)))
 
 
 def add(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -91,7 +92,7 @@ def add(ui: Ui, state: UiState, args: Args) -> Reply:
     free = [view.name for view in ui.services.pipelines() if view.name not in state.columns]
     if not free:
         raise BadInput("Every pipeline is shown already. Save another one under Pipelines, then add a column.")
-    return _shown(ui, state.with_(columns=column_names([*state.columns, free[0]])))
+    return shown(ui, state.with_(columns=column_names([*state.columns, free[0]])))
 
 
 def remove(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -99,7 +100,7 @@ def remove(ui: Ui, state: UiState, args: Args) -> Reply:
     index = args.whole("index", 0, MAX_COLUMNS - 1, 0)
     if len(state.columns) <= 2:
         raise BadInput("Compare needs two columns.")
-    return _shown(ui, state.with_(columns=state.columns[:index] + state.columns[index + 1 :]))
+    return shown(ui, state.with_(columns=state.columns[:index] + state.columns[index + 1 :]))
 
 
 def left(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -109,7 +110,7 @@ def left(ui: Ui, state: UiState, args: Args) -> Reply:
     if index >= len(columns):
         raise BadInput("There is no such column.")
     columns[index - 1], columns[index] = columns[index], columns[index - 1]
-    return _shown(ui, state.with_(columns=tuple(columns)))
+    return shown(ui, state.with_(columns=tuple(columns)))
 
 
 def ledger_pane(ui: Ui, state: UiState) -> Markup:

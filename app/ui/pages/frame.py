@@ -27,7 +27,7 @@ def page_regions(ui: Ui, state: UiState) -> dict[str, Markup | None]:
 def show(ui: Ui, state: UiState, *, push: bool = False) -> Reply:
     """The whole page for a state. A collection that is gone is said, and the page shows how to go on."""
     services = ui.services
-    view = services.workspace()
+    view = common.workspace(ui)
     alert = None
     if state.collection and state.collection not in {item.name for item in view.collections}:
         known = ", ".join(f"“{item.name}”" for item in view.collections[:8])
@@ -102,6 +102,31 @@ def read(ui: Ui, state: UiState, args: Args) -> Reply:
     return Reply({"tp-side": common.read(ui, state)}, state=state)
 
 
+def clear_filters(ui: Ui, state: UiState, args: Args) -> Reply:
+    """All filters off, on the page where one is."""
+    state = state.with_(filters=(), offset=0)
+    return compare.shown(ui, state) if state.page == "compare" else search.found(ui, state)
+
+
+def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Are you sure?"""
+    view = ui.services.document(state.collection, args.text("doc"))
+    text = f"“{view.title or view.doc_id}” leaves “{state.collection}” and every index at once. Its source file is not touched."
+    return Reply(
+        dialog=shell.ask_dialog(
+            "Delete this document?", text, "delete-document", "Delete", danger=True, doc=view.doc_id
+        )
+    )
+
+
+def delete(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Delete a document and draw the page without it."""
+    ui.services.delete_documents(state.collection, [args.text("doc")])
+    reply = show(ui, state.with_(document="", panel="", subject=""))
+    reply.close_dialog, reply.say = True, "Deleted"
+    return reply
+
+
 def panel(ui: Ui, state: UiState, args: Args) -> Reply:
     """Open a side pane, or close it when it is open."""
     name = args.text("panel")
@@ -130,5 +155,8 @@ ACTIONS = {
     "panel": Action(panel),
     "shortlist": Action(shortlist),
     "close": Action(close),
+    "clear-filters": Action(clear_filters),
+    "ask-delete-document": Action(ask_delete, writes=True),
+    "delete-document": Action(delete, writes=True),
 }
 ALL = {**ACTIONS, **search.ACTIONS, **compare.ACTIONS, **editor.ACTIONS, **library.ACTIONS}

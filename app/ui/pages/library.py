@@ -20,12 +20,12 @@ ACTIVE = ("queued", "running")
 
 def head(ui: Ui, state: UiState) -> Markup:
     """Title and the space on disk."""
-    return library.head(ui.services.workspace())
+    return library.head(common.workspace(ui))
 
 
 def main(ui: Ui, state: UiState) -> Markup:
     """The whole page."""
-    return library.page(ui.services.workspace(), _chosen(ui, state), _jobs(ui), paths=ui.access.server_paths)
+    return library.page(common.workspace(ui), _chosen(ui, state), _jobs(ui), paths=ui.access.server_paths)
 
 
 def _jobs(ui: Ui) -> tuple[JobView, ...]:
@@ -63,7 +63,7 @@ def poll(ui: Ui, state: UiState, args: Args) -> Reply:
 
 def _around(ui: Ui, state: UiState) -> dict[str, Markup | None]:
     """Sidebar, and on this page the tables that changes to documents and indexes touch."""
-    view = ui.services.workspace()
+    view = common.workspace(ui)
     regions: dict[str, Markup | None] = {"tp-sidebar": shell.sidebar(view, state.page, state.collection, _jobs(ui))}
     if state.page == "library":
         chosen = _chosen(ui, state)

@@ -36,11 +36,11 @@ def main(ui: Ui, state: UiState) -> Markup:
     """Facets and results."""
     if not state.collection:
         return search.start(ui.services.collections())
-    found = hits(ui, state)
+    drawn = hits(ui, state)
     return el(
         "div",
-        el("aside", found["tp-facets"], id="tp-facets", class_="facets", aria_label="Filters"),
-        el("section", found["tp-results"], id="tp-results", class_="results", aria_label="Results"),
+        el("aside", drawn["tp-facets"], id="tp-facets", class_="facets", aria_label="Filters"),
+        el("section", drawn["tp-results"], id="tp-results", class_="results", aria_label="Results"),
         class_="search-page",
     )
 
@@ -74,7 +74,8 @@ def hits(ui: Ui, state: UiState) -> dict[str, Markup | None]:
     return {"tp-facets": facets.panel(result.facets, state.filters), "tp-results": search.results(result, state)}
 
 
-def _found(ui: Ui, state: UiState, *, push: bool = True) -> Reply:
+def found(ui: Ui, state: UiState, *, push: bool = True) -> Reply:
+    """Facets, results and the open document for a new state."""
     regions = hits(ui, state)
     if state.document and not state.panel:
         regions["tp-side"] = common.read(ui, state)
@@ -87,7 +88,7 @@ def run(ui: Ui, state: UiState, args: Args) -> Reply:
     pipeline = args.text("pipeline", default=state.pipeline)
     closed = state.query != query
     state = state.with_(query=query, pipeline=pipeline, offset=0, document="" if closed else state.document)
-    reply = _found(ui, state)
+    reply = found(ui, state)
     if closed and state.panel != "shortlist":
         reply.regions["tp-side"] = None
     return reply
@@ -99,23 +100,18 @@ def choose(ui: Ui, state: UiState, args: Args) -> Reply:
     if name == "year" or not name or not value:
         raise BadInput("This filter takes a name and a value.")
     values = {*state.values(name)} ^ {value}
-    return _found(ui, state.with_filter(name, tuple(values)))
+    return found(ui, state.with_filter(name, tuple(values)))
 
 
 def years(ui: Ui, state: UiState, args: Args) -> Reply:
     """A range of years was set, by the fields or on the histogram."""
     low, high = args.whole("low", 0, 9999, 0), args.whole("high", 0, 9999, 9999)
-    return _found(ui, state.with_filter("year", (str(min(low, high)), str(max(low, high)))))
-
-
-def clear(ui: Ui, state: UiState, args: Args) -> Reply:
-    """All filters off."""
-    return _found(ui, state.with_(filters=(), offset=0))
+    return found(ui, state.with_filter("year", (str(min(low, high)), str(max(low, high)))))
 
 
 def page(ui: Ui, state: UiState, args: Args) -> Reply:
     """Another page of the ranking."""
-    return _found(ui, state.with_(offset=args.whole("offset", 0, 100_000, 0)))
+    return found(ui, state.with_(offset=args.whole("offset", 0, 100_000, 0)))
 
 
 def more(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -155,7 +151,6 @@ ACTIONS = {
     "search": Action(run),
     "filter": Action(choose),
     "years": Action(years),
-    "clear-filters": Action(clear),
     "page": Action(page),
     "more": Action(more),
     "star": Action(keep, writes=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from markupsafe import Markup
 
@@ -12,8 +13,10 @@ from app.ui.html import classes, el, join, pieces
 from app.ui.icons import icon
 from app.ui.session import MAX_COLUMNS
 from app.ui.views import cards
-from app.ui.views.controls import GLYPHS, button, icon_button, select, slot_mark
+from app.ui.views.controls import GLYPHS, button, chip, icon_button, select, slot_mark
 from app.ui.views.messages import empty, error_box, notices
+
+Filters: TypeAlias = Sequence[tuple[str, tuple[str, ...]]]
 
 
 def tools(collection: str, suggestions: Sequence[str]) -> Markup:
@@ -25,8 +28,8 @@ def tools(collection: str, suggestions: Sequence[str]) -> Markup:
     )
 
 
-def board(result: CompareResult, names: Sequence[PipelineView], document: str) -> Markup:
-    """Notices, agreement, the columns and the canvas for the lines between them."""
+def board(result: CompareResult, names: Sequence[PipelineView], document: str, filters: Filters = ()) -> Markup:
+    """Notices, agreement, the filters in force, the columns and the canvas for the lines between them."""
     slowest = max((column.took_ms for column in result.columns), default=0.0)
     everywhere = [{hit.card.doc_id for hit in column.hits} for column in result.columns if not column.error]
     columns = [
@@ -34,7 +37,7 @@ def board(result: CompareResult, names: Sequence[PipelineView], document: str) -
     ]
     return join(
         notices(result.notices),
-        _overview(result),
+        _overview(result, filters),
         el(
             "div",
             Markup('<svg class="flow" data-flow aria-hidden="true" focusable="false"></svg>'),
@@ -102,16 +105,17 @@ def _column(
     strip = None if column.error else _strip(column.stages, column.took_ms, slowest)
     head = _head(column.pipeline.name, index, len(result.columns), names, column.pipeline.summary, strip)
     if column.error:
-        body: Markup = error_box("Pipeline", column.error, button("Build indexes in the Library", "go", page="library"))
+        body: Markup = error_box("Pipeline", column.error, *remedies(column.error, result.collection))
     elif not column.hits:
         body = el("p", "No hits. The query's words do not occur, or a filter removes everything.", class_="column-none")
     else:
+        compared = index > 0 and not result.columns[index - 1].error
         body = el(
             "ol",
             [
                 _hit(
                     hit,
-                    index,
+                    compared,
                     any(hit.card.doc_id not in ids for ids in everywhere),
                     document,
                     first=index == 0 and i == 0,
@@ -131,9 +135,15 @@ def _column(
     )
 
 
-def movement(hit: ColumnHit, index: int) -> Markup | None:
-    """The chip that says how a hit moved against the column to the left."""
-    if index == 0:
+def remedies(error: str, collection: str) -> list[Markup]:
+    """Buttons for a failed column; where an index is missing, building it is one press away."""
+    build = [button("Build the indexes", "index", glyph="stack", name=collection)] if "index" in error.lower() else []
+    return [*build, button("Go to the Library", "go", look="quiet", page="library")]
+
+
+def movement(hit: ColumnHit, compared: bool) -> Markup | None:
+    """The chip that says how a hit moved against the column to the left; None where there is none, or it failed."""
+    if not compared:
         return None
     if hit.new or hit.movement is None:
         return el("span", "new", class_="move move-new", title="Not among the hits of the column to the left")
@@ -145,7 +155,7 @@ def movement(hit: ColumnHit, index: int) -> Markup | None:
     return el("span", f"▼{-hit.movement}", class_="move move-down", title=f"{steps} lower than to the left")
 
 
-def _hit(hit: ColumnHit, index: int, missing: bool, document: str, *, first: bool) -> Markup:
+def _hit(hit: ColumnHit, compared: bool, missing: bool, document: str, *, first: bool) -> Markup:
     card = hit.card
     title = cards.title_text(card.title, card.doc_id)
     return el(
@@ -153,7 +163,7 @@ def _hit(hit: ColumnHit, index: int, missing: bool, document: str, *, first: boo
         el(
             "div",
             el("span", card.rank, class_="hit-rank"),
-            movement(hit, index),
+            movement(hit, compared),
             _rating(card.rating),
             class_="rank-box",
         ),
@@ -266,7 +276,7 @@ def _stage_row(stage: StageTime, index: int) -> Markup:
     )
 
 
-def _overview(result: CompareResult) -> Markup:
+def _overview(result: CompareResult, filters: Filters) -> Markup:
     labels = [column.pipeline.name for column in result.columns]
     pairs = [_pair(item, labels, result.k) for item in result.agreement]
     return el(
@@ -287,9 +297,27 @@ def _overview(result: CompareResult) -> Markup:
         )
         if result.judged
         else None,
+        _filters(filters),
         el("span", class_="grow"),
         icon_button("Export the columns as CSV", "export-compare", "download"),
         class_="overview",
+    )
+
+
+def _filters(filters: Filters) -> Markup | None:
+    """What was chosen on Search goes on here, so it is said."""
+    if not filters:
+        return None
+    chips = [
+        chip(
+            f"{name.removeprefix('metadata.')}: {('–' if name == 'year' else ', ').join(values)}",
+            "",
+            "Chosen on the Search page",
+        )
+        for name, values in filters
+    ]
+    return el(
+        "span", icon("filter"), chips, icon_button("Clear the filters", "clear-filters", "close"), class_="filter-chips"
     )
 
 

@@ -85,6 +85,8 @@ def _controls(job: JobView) -> list[Markup]:
         controls.append(icon_button("Pause", "job-pause", "pause", job=job.job_id))
     if job.status in ("paused", "interrupted"):
         controls.append(icon_button("Resume", "job-resume", "play", job=job.job_id))
+    if job.status == "failed":
+        controls.append(icon_button("Try again where it stopped", "job-resume", "play", job=job.job_id))
     if job.status in ACTIVE:
         controls.append(icon_button("Cancel; what was committed stays", "job-cancel", "close", job=job.job_id))
     return controls

@@ -24,7 +24,7 @@ WORD = re.compile(r"[a-zA-Z0-9\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff\u0590-\u06
 LONGEST_WORD = 40
 
 
-def pane(view: DocumentView) -> Markup:
+def pane(view: DocumentView, *, write: bool = False) -> Markup:
     """Everything about one document."""
     title = cards.title_text(view.title, view.doc_id)
     return join(
@@ -39,6 +39,9 @@ def pane(view: DocumentView) -> Markup:
             _explanations(view.explanations),
             _neighbours(view),
             _metadata(view),
+            button("Delete this document", "ask-delete-document", glyph="trash", look="quiet", doc=view.doc_id)
+            if write
+            else None,
             class_="reader-scroll",
             data_scroll=f"reader-{view.doc_id}",
         ),

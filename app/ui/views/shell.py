@@ -162,7 +162,7 @@ def _foot(view: WorkspaceView) -> Markup:
             icon("folder"),
             el("span", view.folder.rstrip("/").rsplit("/", 1)[-1] or view.folder, class_="folder", title=view.folder),
             el("span", f"{format.size(view.bytes)} used, {format.size(view.free_bytes)} free", class_="muted"),
-            el("span", "Read only", class_="chip") if view.read_only else None,
+            el("span", "Read only", class_="chip", data_readonly=True) if view.read_only else None,
             class_="workspace",
         ),
         el(
