@@ -1,4 +1,4 @@
-"""Query sets and relevance judgments of a collection."""
+"""Named query sets and relevance judgments of a collection."""
 
 # ruff: noqa: S608 - only names that are written in this file are spliced into SQL; values are parameters
 
@@ -17,67 +17,107 @@ if TYPE_CHECKING:
     from engine.database import Database
 
 IMPORTED = "imported"
+DEFAULT_SET = "default"
+_IN_SET = "collection_id = ? AND query_set = ?"
 
 
 class QuerySets:
-    """The part of the document store that keeps queries and judgments. A query id, or (query, document, assessor), is kept once: the last one."""
+    """The part of the document store that keeps queries and judgments by set. In a set, a query id is kept once, and a
+    (query, document, assessor) too: the last one. Queries that came with documents are in the set `default`."""
 
     _db: Database
 
-    def add_queries(self, collection_id: str, queries: Sequence[Query]) -> int:
-        """Add or replace queries; returns how many."""
+    def query_sets(self, collection_id: str) -> pl.DataFrame:
+        """query_set, queries, judged_queries, judgments; by name, the default set first. Sets that hold nothing are not known."""
+        return self._db.query(
+            "WITH q AS (SELECT query_set, count(*) AS queries FROM queries WHERE collection_id = ? GROUP BY ALL), "
+            "j AS (SELECT query_set, count(DISTINCT qid) AS judged_queries, count(*) AS judgments FROM judgments WHERE collection_id = ? GROUP BY ALL) "
+            "SELECT query_set, coalesce(queries, 0) AS queries, coalesce(judged_queries, 0) AS judged_queries, coalesce(judgments, 0) AS judgments "
+            "FROM q FULL JOIN j USING (query_set) ORDER BY query_set <> ?, query_set",
+            [collection_id, collection_id, DEFAULT_SET],
+        )
+
+    def add_queries(self, collection_id: str, queries: Sequence[Query], query_set: str = DEFAULT_SET) -> int:
+        """Add or replace queries of a set; returns how many."""
         rows = pl.DataFrame(
             [(query.qid, query.text, json.dumps(query.metadata, sort_keys=True)) for query in queries],
             schema={"qid": pl.String, "text": pl.String, "metadata": pl.String},
             orient="row",
         ).unique("qid", keep="last", maintain_order=True)
         if len(rows):
+            key = [collection_id, query_set]
             with self._db.write(f"adding {len(rows)} queries") as cursor, arrow.lent(cursor, batch=rows):
                 cursor.execute(
-                    "DELETE FROM queries WHERE collection_id = ? AND qid IN (SELECT qid FROM batch)", [collection_id]
+                    f"DELETE FROM queries WHERE {_IN_SET} AND qid IN (SELECT qid FROM batch)", key
                 ).fetchall()
                 cursor.execute(
-                    "INSERT INTO queries SELECT ?, qid, text, metadata::JSON FROM batch", [collection_id]
+                    "INSERT INTO queries (collection_id, query_set, qid, text, metadata) SELECT ?, ?, qid, text, metadata::JSON FROM batch",
+                    key,
                 ).fetchall()
         return len(rows)
 
-    def queries(self, collection_id: str) -> pl.DataFrame:
-        """qid, text, metadata (JSON text), in the order added."""
+    def queries(self, collection_id: str, query_set: str = DEFAULT_SET) -> pl.DataFrame:
+        """qid, text, metadata (JSON text) of a set, in the order added."""
         return self._db.query(
-            "SELECT qid, text, metadata FROM queries WHERE collection_id = ? ORDER BY rowid", [collection_id]
+            f"SELECT qid, text, metadata FROM queries WHERE {_IN_SET} ORDER BY rowid", [collection_id, query_set]
         )
 
-    def add_judgments(self, collection_id: str, judgments: Sequence[Judgment], assessor: str = IMPORTED) -> int:
-        """Add or replace this assessor's judgments; returns how many."""
+    def all_queries(self, collection_id: str) -> pl.DataFrame:
+        """query_set, qid, text of every set, in the order added."""
+        return self._db.query(
+            "SELECT query_set, qid, text FROM queries WHERE collection_id = ? ORDER BY rowid", [collection_id]
+        )
+
+    def delete_query_set(self, collection_id: str, query_set: str) -> int:
+        """Delete a set with its judgments; returns how many queries it had."""
+        with self._db.write(f"deleting the query set {query_set!r}") as cursor:
+            key = [collection_id, query_set]
+            cursor.execute(f"DELETE FROM judgments WHERE {_IN_SET}", key).fetchall()
+            return int(cursor.execute(f"DELETE FROM queries WHERE {_IN_SET}", key).fetchall()[0][0])
+
+    def add_judgments(
+        self, collection_id: str, judgments: Sequence[Judgment], assessor: str = IMPORTED, query_set: str = DEFAULT_SET
+    ) -> int:
+        """Add or replace this assessor's judgments in a set; returns how many."""
         rows = pl.DataFrame(
             [(judgment.qid, judgment.doc_id, judgment.rating) for judgment in judgments],
             schema={"qid": pl.String, "doc_id": pl.String, "rating": pl.Int32},
             orient="row",
         ).unique(["qid", "doc_id"], keep="last", maintain_order=True)
         if len(rows):
+            key = [collection_id, query_set, assessor]
             with self._db.write(f"adding {len(rows)} judgments") as cursor, arrow.lent(cursor, batch=rows):
                 cursor.execute(
-                    "DELETE FROM judgments j USING batch b WHERE j.collection_id = ? AND j.assessor = ? AND j.qid = b.qid AND j.doc_id = b.doc_id",
-                    [collection_id, assessor],
+                    f"DELETE FROM judgments j USING batch b WHERE {_IN_SET} AND j.assessor = ? AND j.qid = b.qid AND j.doc_id = b.doc_id",
+                    key,
                 ).fetchall()
                 cursor.execute(
-                    "INSERT INTO judgments SELECT ?, qid, doc_id, rating, ?, now()::TIMESTAMP FROM batch",
-                    [collection_id, assessor],
+                    "INSERT INTO judgments (collection_id, query_set, assessor, qid, doc_id, rating, judged_at) "
+                    "SELECT ?, ?, ?, qid, doc_id, rating, now()::TIMESTAMP FROM batch",
+                    key,
                 ).fetchall()
         return len(rows)
 
-    def remove_judgment(self, collection_id: str, qid: str, doc_id: str, assessor: str) -> bool:
+    def remove_judgment(
+        self, collection_id: str, qid: str, doc_id: str, assessor: str, query_set: str = DEFAULT_SET
+    ) -> bool:
         """Take one judgment back; false when there was none."""
-        where = "collection_id = ? AND qid = ? AND doc_id = ? AND assessor = ?"
         return bool(
             self._db.execute(
-                "removing a judgment", f"DELETE FROM judgments WHERE {where}", [collection_id, qid, doc_id, assessor]
+                "removing a judgment",
+                f"DELETE FROM judgments WHERE {_IN_SET} AND qid = ? AND doc_id = ? AND assessor = ?",
+                [collection_id, query_set, qid, doc_id, assessor],
             )
         )
 
-    def judgments(self, collection_id: str) -> pl.DataFrame:
-        """qid, doc_id, rating, assessor, judged_at, in the order judged."""
+    def judgments(self, collection_id: str, query_set: str = DEFAULT_SET) -> pl.DataFrame:
+        """qid, doc_id, rating, assessor, judged_at of a set, in the order judged."""
         return self._db.query(
-            "SELECT qid, doc_id, rating, assessor, judged_at FROM judgments WHERE collection_id = ? ORDER BY judged_at, rowid",
-            [collection_id],
+            f"SELECT qid, doc_id, rating, assessor, judged_at FROM judgments WHERE {_IN_SET} ORDER BY judged_at, rowid",
+            [collection_id, query_set],
         )
+
+    def latest_judgments(self, collection_id: str, query_set: str = DEFAULT_SET) -> pl.DataFrame:
+        """qid, doc_id, rating: of each pair the judgment given last, whoever gave it; by query and document."""
+        rows = self.judgments(collection_id, query_set).select("qid", "doc_id", "rating")
+        return rows.unique(["qid", "doc_id"], keep="last").sort("qid", "doc_id")

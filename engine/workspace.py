@@ -21,6 +21,7 @@ import polars as pl
 from engine.database import Database
 from engine.documents import DocumentStore
 from engine.errors import BadInput, NotFound, StorageFull, WorkspaceDamaged
+from engine.evaluations import Evaluations
 from engine.generations import Generations
 from engine.jobs import Jobs
 from engine.locking import WorkspaceLock
@@ -69,6 +70,7 @@ class Workspace(Shelf):
         self._lock = lock
         self.documents = DocumentStore(database)
         self.generations = Generations(database)
+        self.evaluations = Evaluations(database)
         self.jobs = Jobs(self)
         atexit.register(self.close)
 
@@ -223,7 +225,7 @@ class Workspace(Shelf):
             raise BadInput(f"There is already a collection {name!r}. Choose another name.")
 
     def delete_collection(self, name: str) -> None:
-        """Delete a collection with its documents, indexes, queries, judgments and shortlist. Raises BadInput while a job works on it."""
+        """Delete a collection with its documents, indexes, queries, judgments, evaluations and shortlist. Raises BadInput while a job works on it."""
         collection = self.collection(name)
         key = [collection.collection_id]
         busy = self.jobs.unfinished(collection.collection_id)
@@ -233,6 +235,7 @@ class Workspace(Shelf):
             )
         generations = self.generations.live(collection.collection_id)
         with self._db.write(f"deleting the collection {name!r}") as cursor:
+            self.evaluations.delete_of(collection.collection_id)
             for table in ("passages", "documents", "queries", "judgments", "shortlist", "query_log", "collections"):
                 cursor.execute(f"DELETE FROM {table} WHERE collection_id = ?", key).fetchall()
         for generation in generations:

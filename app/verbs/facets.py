@@ -126,20 +126,21 @@ class FacetVerbs(Verbs):
 
     def _suggestions(self, collection_id: str) -> tuple[str, ...]:
         """A few of the collection's own questions, the same ones each time."""
-        questions = self.engine.workspace.documents.queries(collection_id)["text"].to_list()
+        questions = self.engine.workspace.documents.all_queries(collection_id)["text"].to_list()
         step = max(1, len(questions) // SUGGESTIONS)
         return tuple(questions[::step][:SUGGESTIONS])
 
     def _ratings(self, collection_id: str, query: str) -> dict[str, int]:
         """The judgments for this query where it is one of the collection's questions, word for word."""
         documents = self.engine.workspace.documents
-        asked = documents.queries(collection_id).filter(
+        asked = documents.all_queries(collection_id).filter(
             pl.col("text").str.strip_chars().str.to_lowercase() == query.lower()
         )
-        if asked.is_empty():
-            return {}
-        judged = documents.judgments(collection_id).filter(pl.col("qid").is_in(asked["qid"].implode()))
-        return dict(judged.select("doc_id", "rating").iter_rows())
+        ratings: dict[str, int] = {}
+        for query_set, qid, _ in asked.iter_rows():
+            judged = documents.latest_judgments(collection_id, query_set).filter(pl.col("qid") == qid)
+            ratings |= dict(judged.select("doc_id", "rating").iter_rows())
+        return ratings
 
     def _titles(self, collection_id: str, doc_ids: Sequence[str]) -> dict[str, str]:
         rows = self.engine.workspace.documents.fetch(collection_id, list(doc_ids))

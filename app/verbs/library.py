@@ -205,7 +205,7 @@ class LibraryVerbs(PipelineVerbs):
             else "behind" if any(view.state != "ready" for view in indexes)
             else "ready"
         )  # fmt: skip
-        judged = self.engine.workspace.documents.judgments(stored.collection_id)["qid"].n_unique()
+        judged = self.engine.workspace.documents.query_sets(stored.collection_id)["judged_queries"].sum()
         return CollectionView(
             name=stored.name,
             description=stored.description,

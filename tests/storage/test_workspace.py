@@ -138,7 +138,8 @@ def test_newer_schema_is_refused_and_untouched(tmp_path):
     before = (tmp_path / "triptych.duckdb").read_bytes()
     for read_only in (False, True):
         with pytest.raises(
-            WorkspaceDamaged, match=r"newer version of Triptych \(schema 2, this program reads up to 1\)"
+            WorkspaceDamaged,
+            match=rf"newer version of Triptych \(schema {migrations.latest() + 1}, this program reads up to {migrations.latest()}\)",
         ):
             Workspace.open(tmp_path, read_only=read_only)
     assert (tmp_path / "triptych.duckdb").read_bytes() == before
@@ -153,6 +154,7 @@ def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path, monkeypat
         migrations.migrate(connection)
     assert migrations.schema_version(connection) == 1
     monkeypatch.undo()
+    assert migrations.migrate(connection) == list(range(2, migrations.latest() + 1))
     assert migrations.migrate(connection) == []
     connection.close()
 
