@@ -10,7 +10,7 @@ from engine.component import discover
 from engine.feedback.base import Feedback
 from engine.feedback.rm3 import Rm3
 from engine.feedback.vector_rocchio import VectorRocchio
-from engine.pipeline import parse
+from engine.pipeline import json_schema, parse
 from engine.selectors.base import Selector
 from engine.selectors.interests import Interests
 from engine.selectors.mmr import Mmr
@@ -43,3 +43,11 @@ def test_selectors(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("selector", [Mmr(relevance=0), Interests(interests=1)], ids=["novelty only", "one interest"])
 def test_selectors_at_their_limits(selector: Selector, tmp_path: Path) -> None:
     check_selector(selector, tmp_path)
+
+
+def test_the_schema_lists_them_as_stages() -> None:
+    schema = json_schema()["$defs"]
+    choices = {name for choice in schema["stage"]["anyOf"] for name in choice.get("properties", {})}
+    for name in [*discover("feedback"), *discover("selectors")]:
+        assert name in choices
+        assert all(about.get("description") for about in schema[name]["properties"].values())
