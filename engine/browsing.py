@@ -1,4 +1,4 @@
-"""Looking through documents without a query: facets, filters and sorted lists. Columns are whitelisted, values are parameters."""
+"""Looking through documents without a query: filters and sorted lists. Columns are whitelisted, values are parameters."""
 
 # ruff: noqa: S608 - only names that are written in this file are spliced into SQL; values are parameters
 
@@ -27,7 +27,7 @@ def _pointer(field: str) -> str:
     return "/" + field.removeprefix(_PREFIX).replace("~", "~0").replace("/", "~1")
 
 
-def _values(field: str) -> tuple[str, list[Any]]:
+def field_values(field: str) -> tuple[str, list[Any]]:
     """SQL for the list of values (VARCHAR[]) that a document has in a field, with its parameters. Raises BadInput on unknown fields."""
     if field == "authors":
         return "authors", []
@@ -59,7 +59,7 @@ def _bounds(wanted: Any) -> tuple[Any, Any] | None:
 
 def _condition(field: str, wanted: Any) -> tuple[str, list[Any]]:
     bounds = _bounds(wanted)
-    values, params = _values(field)
+    values, params = field_values(field)
     if bounds is None:
         chosen = (
             [str(value) for value in wanted]
@@ -81,34 +81,9 @@ def _condition(field: str, wanted: Any) -> tuple[str, list[Any]]:
 
 
 class Browsing:
-    """The part of the document store that counts, filters and lists."""
+    """The part of the document store that filters and lists."""
 
     _db: Database
-
-    def facets(
-        self, collection_id: str, fields: Sequence[str], doc_nos: Ints | None = None, limit: int = 50
-    ) -> pl.DataFrame:
-        """field, value, count: the most frequent values of each field among some documents (None: all); count descending, then value."""
-        parts = []
-        for field in fields:
-            values, params = _values(field)
-            chosen = "" if doc_nos is None else "AND doc_no IN (SELECT doc_no FROM chosen)"
-            frames = (
-                {} if doc_nos is None else {"chosen": pl.DataFrame({"doc_no": np.asarray(doc_nos, dtype=np.int64)})}
-            )
-            parts.append(
-                self._db.query(
-                    f"SELECT ?::VARCHAR AS field, value, count(*) AS count FROM (SELECT unnest(list_distinct({values})) AS value FROM documents "
-                    f"WHERE collection_id = ? {chosen}) WHERE value IS NOT NULL AND value <> '' GROUP BY value ORDER BY count DESC, value LIMIT ?",
-                    [field, *params, collection_id, limit],
-                    **frames,
-                )
-            )
-        return (
-            pl.concat(parts)
-            if parts
-            else pl.DataFrame(schema={"field": pl.String, "value": pl.String, "count": pl.Int64})
-        )
 
     def fields(self, collection_id: str, limit: int = 30) -> tuple[str, ...]:
         """The fields that documents of this collection have values in: columns first, then the most frequent metadata keys."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine import arrow, records
 from engine.browsing import VIEW, Browsing
 from engine.errors import BadInput, NotFound
+from engine.facets import Facets
 from engine.judged import QuerySets
 from engine.types import Ints, Record, Rejected, Snapshot
 
@@ -60,7 +61,7 @@ class _Cached:
     order: Ints
 
 
-class DocumentStore(Browsing, QuerySets):
+class DocumentStore(Browsing, Facets, QuerySets):
     """All documents of a workspace. The database is the truth; snapshots are views of it at one revision."""
 
     def __init__(self, database: Database) -> None:
@@ -68,6 +69,7 @@ class DocumentStore(Browsing, QuerySets):
         self._lock = threading.Lock()
         self._cache: dict[str, _Cached] = {}
         self._revisions: dict[str, int] = {}
+        self._values = {}
 
     # writing
 
@@ -206,6 +208,7 @@ class DocumentStore(Browsing, QuerySets):
         with self._lock:
             self._cache.pop(collection_id, None)
             self._revisions.pop(collection_id, None)
+            self._values.pop(collection_id, None)
 
     # reading
 
@@ -279,13 +282,8 @@ class DocumentStore(Browsing, QuerySets):
         """doc_id, title, text, authors, year, venue, url, source, metadata (JSON text), doc_no; in the order asked, absent ones left out."""
         positions = self.positions(collection_id, doc_ids)
         numbers = self.snapshot(collection_id).doc_nos[positions[positions >= 0]]
-        wanted = pl.DataFrame({"doc_no": numbers, "place": np.arange(len(numbers))})
-        return self._db.query(
-            f"SELECT {', '.join('d.' + name for name in VIEW.split(', '))} FROM wanted w JOIN documents d USING (doc_no) "
-            "WHERE d.doc_no BETWEEN ? AND ? ORDER BY w.place",
-            _span(numbers),
-            wanted=wanted,
-        )
+        found = self._db.query(f"SELECT {VIEW} FROM documents WHERE doc_no = ANY(?::BIGINT[])", [numbers.tolist()])
+        return pl.DataFrame({"doc_no": numbers}).join(found, on="doc_no", maintain_order="left").select(found.columns)
 
     def passages(self, collection_id: str, doc_nos: Ints) -> pl.DataFrame:
         """passage_no, doc_no, ordinal, start_char, end_char of some documents, in order of passage_no."""

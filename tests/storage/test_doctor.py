@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from engine import migrations
 from engine.doctor import check, worst
 from engine.indexes.bm25 import Bm25Index
 from engine.indexing import build_index
@@ -27,7 +28,7 @@ def test_sound_workspace(sound):
     assert problems(sound) == []
     said = " ".join(finding.what for finding in check(sound))
     for expected in (
-        "schema 1",
+        f"schema {migrations.latest()}",
         "5 documents and their passages are consistent",
         "bm25 index of 'papers': 5 rows, intact",
         "duckdb 2",
