@@ -158,7 +158,7 @@ def pipelines_export(run: Run, name: NameArgument, output: OutputOption = None) 
     """
     with run.reading() as services:
         yaml = services.pipeline(name).yaml
-    _deliver(run, "yaml", yaml, output)
+    deliver(run, "yaml", yaml, output)
 
 
 def pipelines_delete(run: Run, name: NameArgument) -> None:
@@ -183,10 +183,10 @@ def export_shortlist(
     """
     with run.reading() as services:
         text = services.export_shortlist(the_collection(services, collection), form)
-    _deliver(run, form, text, output)
+    deliver(run, form, text, output)
 
 
-def _deliver(run: Run, form: str, text: str, output: Path | None) -> None:
+def deliver(run: Run, form: str, text: str, output: Path | None) -> None:
     """Write text to a file, or print it; in JSON it is a member of the document."""
     if output is not None:
         with output.open("w", encoding="utf-8", newline="") as file:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,23 +30,33 @@ if TYPE_CHECKING:
     from engine.workspace import Collection
 
 DUPLICATE_POLICIES = ("replace", "keep", "error")
+SIZE_SECONDS = 10.0
 ACTIVE = ("queued", "running", "paused", "interrupted")
 
 
 class LibraryVerbs(PipelineVerbs):
     """What fills and keeps a workspace."""
 
+    _sized: tuple[float, int] = (-math.inf, 0)
+
     def workspace(self) -> WorkspaceView:
         """The workspace with all its collections and sizes."""
         folder = self.engine.workspace.folder
         return WorkspaceView(
             folder=str(folder),
-            bytes=_size(folder),
+            bytes=self._folder_bytes(),
             free_bytes=shutil.disk_usage(folder).free,
             read_only=self.read_only,
             collections=self.collections(),
             notices=tuple(self.engine.workspace.notices),
         )
+
+    def _folder_bytes(self) -> int:
+        """Bytes below the workspace's folder; counted at most once in SIZE_SECONDS, because every page shows it."""
+        now = time.monotonic()
+        if now - self._sized[0] > SIZE_SECONDS:
+            self._sized = (now, _size(self.engine.workspace.folder))
+        return self._sized[1]
 
     def collections(self) -> tuple[CollectionView, ...]:
         """All collections by name."""

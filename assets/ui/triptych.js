@@ -334,7 +334,7 @@
   }
 
   function escape(event, typingIn) {
-    if (typingIn) { typingIn.blur(); return; }
+    if (typingIn) { event.preventDefault(); typingIn.blur(); return; }  // a search field would empty itself
     if (root.classList.contains('show-facets')) { root.classList.remove('show-facets'); return; }
     if (root.classList.contains('has-side')) {
       event.preventDefault();

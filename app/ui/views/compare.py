@@ -233,12 +233,12 @@ def _rating(rating: int | None) -> Markup | None:
 
 def _strip(stages: Sequence[StageTime], took: float, slowest: float) -> Markup:
     """Latency by stage: the bar's length is the column's share of the slowest one, its segments are the stages."""
-    total = sum(stage.ms for stage in stages if not stage.cached) or 1.0
+    total = sum(stage.ms for stage in stages) or 1.0
     segments = [
         el(
             "i",
             class_=classes("seg", f"seg-{i % 4}", "seg-cached" if stage.cached else ""),
-            style=f"flex-grow:{max(0.004, (0.0 if stage.cached else stage.ms) / total):.4f}",
+            style=f"flex-grow:{max(0.004, stage.ms / total):.4f}",
             title=stage_title(stage),
         )
         for i, stage in enumerate(stages)
@@ -263,7 +263,7 @@ def _strip(stages: Sequence[StageTime], took: float, slowest: float) -> Markup:
 
 def stage_title(stage: StageTime) -> str:
     """A stage in words: time, rows in and out."""
-    shared = ", run once for several columns" if stage.cached else ""
+    shared = ", run once for several columns and counted in each" if stage.cached else ""
     return f"{stage.label}: {format.milliseconds(stage.ms)}, {stage.rows_in:,} → {stage.rows_out:,} rows{shared}"
 
 
@@ -272,7 +272,7 @@ def _stage_row(stage: StageTime, index: int) -> Markup:
         "tr",
         el("td", el("i", class_=classes("dot", f"seg-{index % 4}", "seg-cached" if stage.cached else "")), stage.label),
         el("td", f"{stage.rows_in:,} → {stage.rows_out:,}", class_="num"),
-        el("td", "shared" if stage.cached else format.milliseconds(stage.ms), class_="num"),
+        el("td", format.milliseconds(stage.ms) + (" shared" if stage.cached else ""), class_="num"),
     )
 
 
