@@ -1,8 +1,23 @@
-"""How much two rankings agree, without judgments: Jaccard@k and rank-biased overlap."""
+"""How much two rankings agree, without judgments: Jaccard@k, rank-biased overlap, Kendall's tau."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+AGREEMENTS = pl.Schema(
+    {
+        "qid": pl.String,
+        "left": pl.String,
+        "right": pl.String,
+        "jaccard": pl.Float64,
+        "rbo": pl.Float64,
+        "tau": pl.Float64,
+    }
+)
 
 
 def jaccard(left: Sequence[str], right: Sequence[str], k: int) -> float:
@@ -42,3 +57,33 @@ def rbo(left: Sequence[str], right: Sequence[str], p: float = 0.9) -> float:
         total += p**depth * overlap / depth
     tail = ((overlap - overlap_at_s) / n + overlap_at_s / s) * p**n
     return (1 - p) / p * total + tail
+
+
+def kendall(left: Sequence[str], right: Sequence[str]) -> float | None:
+    """Kendall's tau over the documents that both lists hold: 1 for the same order, -1 for the reverse; None for fewer than two shared."""
+    place = {doc_id: i for i, doc_id in enumerate(right)}
+    order = np.array([place[doc_id] for doc_id in left if doc_id in place])
+    n = len(order)
+    if n < 2:
+        return None
+    signs = np.sign(order[None, :] - order[:, None])
+    return float(np.triu(signs).sum()) / (n * (n - 1) / 2)
+
+
+def pairwise(hits: pl.DataFrame, answered: Mapping[str, Collection[str]], k: int, p: float = 0.9) -> pl.DataFrame:
+    """AGREEMENTS of every pair of pipelines on every query that both answered, over their first k documents.
+
+    hits: pipeline, qid, doc_id, score. answered: the queries that each pipeline answered, with hits or without; a failed query is in no pair.
+    """
+    ordered = hits.sort("score", "doc_id", descending=[True, False])
+    lists = {
+        (str(name), str(qid)): part["doc_id"].head(k).to_list()
+        for (name, qid), part in ordered.partition_by("pipeline", "qid", as_dict=True, maintain_order=True).items()
+    }
+    rows = []
+    for left, right in itertools.combinations(answered, 2):
+        for qid in answered[left]:
+            if qid in answered[right]:
+                a, b = lists.get((left, qid), []), lists.get((right, qid), [])
+                rows.append((qid, left, right, jaccard(a, b, k), rbo(a, b, p), kendall(a, b)))
+    return pl.DataFrame(rows, schema=AGREEMENTS, orient="row")

@@ -116,18 +116,19 @@ def _one(context: Context, name: str, spec: PipelineSpec, asked: Ranking, depth:
         return Ran((), pl.DataFrame(schema=RUN_HITS), pl.DataFrame(schema=RUN_TIMES), failures)
     hits = ranking.top(depth).hits.select(pl.lit(name).alias("pipeline"), "qid", "doc_id", "score")
     spent = _spent(root)
-    spent.append((TOTAL, "total", sum(ms for _, _, ms in spent)))
+    total = sum(ms for _, _, ms in spent)
+    spent = [(TOTAL, "total", total), *(row for row in spent if row[1])]
     times = [(name, qid, path, label, ms / len(qids)) for qid in qids for path, label, ms in spent]
     return Ran((), hits, pl.DataFrame(times, schema=RUN_TIMES, orient="row"), pl.DataFrame(schema=RUN_FAILURES))
 
 
 def _spent(span: Span, path: str = "0") -> list[tuple[str, str, float]]:
-    """(path, label, milliseconds) of each stage's own work, cached stages at what they cost when they ran.
+    """(path, label, milliseconds) of each stage's own work, cached stages at what they cost when they ran. Mere sequences have no label.
 
     Paths are counted here: the children of a cached stage carry those of the pipeline that ran them.
     """
     inner = [row for i, child in enumerate(span.children) for row in _spent(child, f"{path}/{i}")]
-    return [*inner, (path, span.stage.label(), span.alone_ms)]
+    return [*inner, (path, "" if span.stage.name == "then" else span.stage.label(), span.alone_ms)]
 
 
 def measure(

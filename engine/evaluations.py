@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -109,6 +109,13 @@ class Evaluations:
                 cursor.execute(
                     f"INSERT INTO {table} (evaluation_id, {columns}) SELECT ?, {columns} FROM {frame}", [evaluation_id]
                 ).fetchall()
+
+    def forget(self, evaluation_id: str, qids: Sequence[str]) -> None:
+        """Take queries back, so that they run again."""
+        with self._db.write(f"forgetting {len(qids)} evaluated queries") as cursor:
+            for table in _PARTS:
+                where = "evaluation_id = ? AND list_contains(?::VARCHAR[], qid)"
+                cursor.execute(f"DELETE FROM {table} WHERE {where}", [evaluation_id, list(qids)]).fetchall()
 
     def finish(self, evaluation_id: str, spec: Mapping[str, Any], judgments_hash: str, values: pl.DataFrame) -> None:
         """Store the values (VALUES) in place of earlier ones, and that the evaluation is whole."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.agreement import jaccard, rbo
+from engine.agreement import jaccard, kendall, pairwise, rbo
 
 rankings = st.permutations(list("abcdefgh")).flatmap(lambda p: st.integers(0, 8).map(lambda n: p[:n]))
 
@@ -50,3 +51,35 @@ def test_rbo_weighs_the_top_more():
 def test_p_lies_between_0_and_1(p):
     with pytest.raises(ValueError, match="between 0 and 1"):
         rbo(["a"], ["a"], p)
+
+
+def test_kendall_is_over_the_shared_documents():
+    assert kendall(["a", "b", "c"], ["a", "b", "c"]) == 1.0
+    assert kendall(["a", "b", "c"], ["c", "x", "b", "a"]) == -1.0
+    assert kendall(["a", "b", "c"], ["a", "c", "b"]) == pytest.approx(1 / 3)  # 2 pairs agree, 1 does not
+    assert kendall(["a", "b"], ["b", "c"]) is None
+
+
+@given(rankings, rankings)
+def test_kendall_is_scipys(left, right):
+    stats = pytest.importorskip("scipy.stats")
+    shared = [doc_id for doc_id in left if doc_id in right]
+    if len(shared) > 1:
+        expected = stats.kendalltau(range(len(shared)), [right.index(doc_id) for doc_id in shared]).statistic
+        assert kendall(left, right) == pytest.approx(expected)
+
+
+def test_pairs_are_of_queries_that_both_answered():
+    rows = [
+        ("x", "1", "a", 2.0),
+        ("x", "1", "b", 1.0),
+        ("y", "1", "b", 9.0),
+        ("y", "1", "a", 1.0),
+        ("x", "2", "a", 1.0),
+        ("y", "3", "a", 1.0),
+    ]
+    hits = pl.DataFrame(rows, schema=["pipeline", "qid", "doc_id", "score"], orient="row")
+    found = pairwise(hits, {"x": ["1", "2", "3"], "y": ["1", "3"]}, 10)
+    assert found.rows() == [("1", "x", "y", 1.0, rbo(["a", "b"], ["b", "a"]), -1.0), ("3", "x", "y", 0.0, 0.0, None)]
+    assert pairwise(hits, {"x": ["1"], "y": ["1"]}, 1)["jaccard"].to_list() == [0.0]
+    assert pairwise(hits, {"x": ["1"]}, 10).is_empty()

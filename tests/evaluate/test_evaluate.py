@@ -91,7 +91,8 @@ def test_shared_prefixes_run_once_and_are_charged_to_both(resources: MemoryResou
     assert long.filter(label="BM25")["ms"].item() == short.filter(label="BM25")["ms"].item() > 0
     for part in (long, short):
         total = part.filter(pl.col("path") == TOTAL)["ms"].item()
-        assert total == pytest.approx(part.filter(pl.col("path") != TOTAL)["ms"].sum())
+        rest = part.filter(pl.col("path") != TOTAL)["ms"].sum()
+        assert rest <= total <= rest + 50, "the total holds what the sequence itself takes as well"
         assert part["path"].is_unique().all()
 
 

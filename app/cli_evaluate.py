@@ -1,0 +1,373 @@
+"""`triptych evaluate`, `disagree` and `evaluations`: which pipeline is better, and on what."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from app.cli_base import EXIT_INTERRUPTED, CollectionOption, Run, command, console, fail, printable, the_collection
+from app.cli_queries import SetOption
+from engine.errors import BadInput
+
+if TYPE_CHECKING:
+    from app.evaluation_results import (
+        Disagreement,
+        EvaluatedPipeline,
+        EvaluationView,
+        MeasureCell,
+    )
+    from app.services import Services
+    from engine.types import Progress
+
+DEFAULT_METRICS = ("nDCG@10", "AP", "RR@10", "R@100")
+DEFAULT_PIPELINES = ("BM25", "Dense", "Hybrid")
+LINE_SECONDS = 5.0
+SHOWN_QUERIES = 10
+
+PipelinesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pipeline",
+        "-p",
+        metavar="NAME|FILE",
+        help="A pipeline by name, or a YAML file. May be given again. Default: BM25, Dense, Hybrid.",
+    ),
+]
+EvaluationArgument = Annotated[str, typer.Argument(metavar="EVALUATION", help="Its id, or the first characters.")]
+Correction = Literal["holm", "bh", "none"]
+Test = Literal["randomization", "t", "wilcoxon"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    command(app)(evaluate)
+    command(app)(disagree)
+    evaluations = typer.Typer(help="See and delete stored evaluations.", no_args_is_help=True)
+    app.add_typer(evaluations, name="evaluations")
+    command(evaluations, "list")(evaluations_list)
+    command(evaluations, "show")(evaluations_show)
+    command(evaluations, "delete")(evaluations_delete)
+
+
+def evaluate(
+    run: Run,
+    collection: CollectionOption = None,
+    queries: SetOption = "default",
+    pipelines: PipelinesOption = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            "-m",
+            metavar="METRIC",
+            help="As nDCG@10, AP or P(rel=2)@5. May be given again. Default: nDCG@10, AP, RR@10, R@100.",
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What the others are compared with; else the first pipeline.")
+    ] = None,
+    test: Annotated[Test, typer.Option(help="The paired test.")] = "randomization",
+    correction: Annotated[
+        Correction, typer.Option(help="For the number of pipelines compared, within each metric.")
+    ] = "holm",
+    level: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of the intervals; a p below 1 - SHARE is marked.")
+    ] = 0.95,
+    depth: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, max=10_000, help="How many documents of each ranking count.")
+    ] = 1000,
+    batch: Annotated[
+        int,
+        typer.Option(
+            metavar="NUMBER",
+            min=1,
+            max=1000,
+            help="Queries that run together: faster above 1, but times are then shares of a batch.",
+        ),
+    ] = 1,
+    run_in: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--run-in", metavar="FILE", help="A TREC run to judge as well, named after its file. May be given again."
+        ),
+    ] = None,
+    run_out: Annotated[
+        Path | None, typer.Option("--run-out", metavar="FOLDER", help="Write a TREC run of each pipeline here.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the leaderboard as CSV.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Run every query again, also those that are finished.")
+    ] = False,
+) -> None:
+    """Judge pipelines on a query set: means with intervals, tests against a baseline, and latency.
+
+    A run that was stopped goes on when the same command is given again.
+
+    Example: triptych evaluate --collection thesis --pipeline BM25 --pipeline Hybrid --metric nDCG@10 --metric AP
+    """
+    if as_csv and run.as_json:
+        raise BadInput("Choose one of --csv and --json.")
+    runs = {path.stem: path for path in run_in or ()}
+    if len(runs) != len(run_in or ()):
+        raise BadInput("Two of the --run-in files have the same name; rename one.")
+    with run.writing() as services:
+        asked = _pipelines(services, pipelines, default=not runs)
+        with _progress(run) as progress:
+            found = services.evaluate(
+                the_collection(services, collection), asked, query_set=queries, metrics=metric or DEFAULT_METRICS, baseline=baseline,
+                test=test, correction=correction, level=level, depth=depth, batch=batch, runs=runs, fresh=fresh, progress=progress,
+            )  # fmt: skip
+        files = _write_runs(services, found, run_out) if run_out is not None else []
+        _emit(run, found, as_csv, files)
+
+
+def disagree(
+    run: Run,
+    collection: CollectionOption = None,
+    queries: SetOption = "default",
+    pipelines: PipelinesOption = None,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, max=1000, help="How many documents of each pipeline.")] = 10,
+    limit: Annotated[
+        int, typer.Option(metavar="NUMBER", min=0, help="How many queries to list, the most different first.")
+    ] = SHOWN_QUERIES,
+) -> None:
+    """Say how far pipelines agree on a query set, and on which queries they differ most; no judgments are needed.
+
+    Example: triptych disagree --collection thesis --pipeline BM25 --pipeline Dense
+    """
+    with run.reading() as services:
+        asked = _pipelines(services, pipelines, default=True)
+        with _progress(run) as progress:
+            found = services.disagreement(
+                the_collection(services, collection), asked, query_set=queries, k=k, progress=progress
+            )
+        run.emit(found, lambda out: _show_disagreement(out, found, limit))
+
+
+def evaluations_list(run: Run, collection: CollectionOption = None) -> None:
+    """List the stored evaluations of a collection, and whether they still hold.
+
+    Example: triptych evaluations list --collection thesis
+    """
+    with run.reading() as services:
+        found = services.evaluations(the_collection(services, collection))
+        run.emit({"evaluations": found}, lambda out: _show_evaluations(out, found))
+
+
+def evaluations_show(
+    run: Run,
+    evaluation: EvaluationArgument,
+    collection: CollectionOption = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the leaderboard as CSV.")] = False,
+) -> None:
+    """Show a stored evaluation again.
+
+    Example: triptych evaluations show 3f2a --collection thesis
+    """
+    with run.reading() as services:
+        _emit(run, _evaluation(services, the_collection(services, collection), evaluation), as_csv, [])
+
+
+def evaluations_delete(run: Run, evaluation: EvaluationArgument, collection: CollectionOption = None) -> None:
+    """Forget a stored evaluation with everything that it found.
+
+    Example: triptych evaluations delete 3f2a --collection thesis
+    """
+    with run.writing() as services:
+        name = the_collection(services, collection)
+        found = _evaluation(services, name, evaluation)
+        services.delete_evaluation(name, found.evaluation_id)
+        run.emit({"deleted": found.evaluation_id}, lambda out: out.print(f"Deleted {found.evaluation_id[:12]}."))
+
+
+def _pipelines(services: Services, written: Sequence[str] | None, *, default: bool) -> list[str | tuple[str, str]]:
+    """Names of pipelines, or (name, YAML) of files. Raises BadInput on a file that cannot be read."""
+    known = {view.name for view in services.pipelines()}
+    asked: list[str | tuple[str, str]] = []
+    for one in written or (DEFAULT_PIPELINES if default else ()):
+        path = Path(one)
+        if one in known or path.suffix.lower() not in (".yaml", ".yml"):
+            asked.append(one)
+            continue
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise BadInput(f"{one} does not exist. Check the spelling.") from None
+        except UnicodeDecodeError:
+            raise BadInput(f"{one} is not UTF-8 text.") from None
+        asked.append((services.check_pipeline(text).name or path.stem, text))
+    return asked
+
+
+def _evaluation(services: Services, collection: str, prefix: str) -> EvaluationView:
+    found = [view for view in services.evaluations(collection) if view.evaluation_id.startswith(prefix)]
+    if len(found) != 1:
+        raise BadInput(
+            f"{len(found) or 'No'} evaluations of {collection!r} start with {prefix!r}. See `triptych evaluations list`."
+        )
+    return found[0]
+
+
+def _write_runs(services: Services, found: EvaluationView, folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    for one in found.pipelines:
+        if not one.yaml:
+            continue
+        name = "".join(c if c.isalnum() or c in "-_." else "-" for c in one.name).strip(".-") or "run"
+        path = folder / f"{name}.run"
+        if path in files:
+            raise BadInput(f"Two pipelines would be written to {path}; rename one.")
+        path.write_text(services.export_run(found.collection, found.evaluation_id, one.name), encoding="utf-8")
+        files.append(path)
+    return files
+
+
+@contextmanager
+def _progress(run: Run) -> Iterator[Callable[[Progress], None]]:
+    """A bar on a terminal, a line now and then elsewhere, nothing in JSON mode. Ctrl-C ends the command with 130 and says how to go on."""
+    try:
+        if run.as_json:
+            yield lambda step: None
+        elif sys.stderr.isatty():
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("queries"), TimeRemainingColumn())
+            with Bar(*columns, console=console(sys.stderr), transient=True) as bar:
+                task = bar.add_task("", total=None)
+                yield lambda step: bar.update(task, completed=step.done, total=step.total)
+        else:
+            yield _Lines()
+    except KeyboardInterrupt:
+        message = "Stopped; the queries that are finished are kept. Give the same command again to go on."
+        fail(run.as_json, "Interrupted", message, EXIT_INTERRUPTED)
+
+
+class _Lines:
+    """A line every few seconds."""
+
+    def __init__(self) -> None:
+        self.at = time.monotonic()
+
+    def __call__(self, step: Progress) -> None:
+        now = time.monotonic()
+        if now - self.at >= LINE_SECONDS:
+            self.at = now
+            print(f"{step.phase}: {step.done:,} of {step.total:,} {step.unit}", file=sys.stderr, flush=True)
+
+
+def _emit(run: Run, found: EvaluationView, as_csv: bool, files: list[Path]) -> None:
+    if as_csv:
+        from app.verbs.leaderboard import leaderboard_csv
+
+        sys.stdout.write(leaderboard_csv(found))
+        run.notify(*_remarks(found))
+    else:
+        run.emit({"evaluation": found, "runs": files}, lambda out: _show(out, found, files))
+
+
+def _show(out: Any, found: EvaluationView, files: list[Path]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    table.add_column("pipeline", overflow="fold")
+    for metric in found.metrics:
+        table.add_column(printable(metric), no_wrap=True)
+    for head in ("judged@10", "p50 ms", "p95 ms"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for one in found.pipelines:
+        base = " (baseline)" if one.name == found.baseline and len(found.pipelines) > 1 else ""
+        cells = {cell.measure: _cell(cell) for cell in one.cells}
+        times = ["" if ms is None else f"{ms:.1f}" for ms in (one.p50, one.p95)]
+        judged = "" if one.judged is None else f"{one.judged:.2f}"
+        table.add_row(printable(one.name) + base, *(cells.get(metric, "") for metric in found.metrics), judged, *times)
+    out.print(table)
+    for sentence in _remarks(found):
+        out.print(printable(sentence), style="dim", soft_wrap=True)
+    for one in found.pipelines:
+        if one.failed:
+            out.print(_failed(one), style="red", soft_wrap=True)
+    for file in files:
+        out.print(printable(f"Wrote {file}."), soft_wrap=True)
+
+
+def _cell(cell: MeasureCell) -> str:
+    if cell.mean is None:
+        return "failed"
+    mark = {1: " ▲", -1: " ▼", 0: ""}[cell.significant]
+    record = "" if cell.wins is None else f"  {cell.wins}/{cell.ties}/{cell.losses}"
+    return f"{cell.mean:.3f}{mark}{record}\n{cell.low:.3f}–{cell.high:.3f}"
+
+
+def _failed(one: EvaluatedPipeline) -> str:
+    return printable(f"{one.name} failed on {one.failed:,} queries, which are left out of every mean: {one.error}")
+
+
+def _remarks(found: EvaluationView) -> list[str]:
+    told = [
+        f"{found.queries:,} judged queries of the set {found.query_set}; below each mean its {found.level:.0%} bootstrap interval."
+    ]
+    if len(found.pipelines) > 1:
+        corrected = {"holm": ", Holm-corrected", "bh": ", Benjamini–Hochberg-corrected", "none": ", not corrected"}[
+            found.correction
+        ]
+        told.append(
+            f"▲ ▼ better or worse than {found.baseline}: {found.test} test{corrected}, p < {1 - found.level:.2g}. "
+            "Three numbers: queries won, tied and lost against it."
+        )
+    if found.unjudged:
+        told.append(f"{found.unjudged:,} queries have no judgment and were left out.")
+    told += [f"Stale: {reason}." for reason in found.stale]
+    if found.evaluation_id:
+        told.append(f"Stored as {found.evaluation_id[:12]}.")
+    return told
+
+
+def _show_disagreement(out: Any, found: Disagreement, limit: int) -> None:
+    for pair in found.pairs:
+        tau = "" if pair.tau is None else f", Kendall's tau {pair.tau:.2f} where both found a document"
+        line = f"{pair.left} and {pair.right}: Jaccard@{found.k} {pair.jaccard:.2f}, RBO {pair.rbo:.2f}{tau} ({pair.queries:,} queries)"
+        out.print(printable(line), soft_wrap=True)
+    if found.queries and limit:
+        out.print("\nMost different first:", style="bold")
+    for query in found.queries[:limit]:
+        out.print(printable(f"{query.rbo:.2f}  {query.qid}: {query.text}"), overflow="ellipsis", no_wrap=True)
+    for name in dict.fromkeys(failure.pipeline for failure in found.failures):
+        failed = [failure for failure in found.failures if failure.pipeline == name]
+        out.print(
+            printable(f"{name} failed on {len(failed):,} queries: {failed[0].error}"), style="red", soft_wrap=True
+        )
+
+
+def _show_evaluations(out: Any, found: tuple[EvaluationView, ...]) -> None:
+    from rich.table import Table
+
+    if not found:
+        out.print("Nothing was evaluated yet: triptych evaluate")
+        return
+    table = Table(box=None, pad_edge=False)
+    for head in ("evaluation", "when", "queries", "best", "state"):
+        table.add_column(head, overflow="fold")
+    for view in found:
+        state = ("stale: " + ", ".join(view.stale)) if view.stale else "current" if view.finished else "stopped"
+        size = f"{view.query_set} ({view.queries:,})"
+        table.add_row(
+            *map(printable, (view.evaluation_id[:12], view.created_at[:16].replace("T", " "), size, _best(view), state))
+        )
+    out.print(table)
+
+
+def _best(view: EvaluationView) -> str:
+    """The best pipeline by the first metric."""
+    cells = [(one.cells[0], one.name) for one in view.pipelines if one.cells and one.cells[0].mean is not None]
+    if not cells:
+        return ""
+    cell, name = max(cells, key=lambda pair: pair[0].mean or 0.0)
+    return f"{name}: {cell.measure} {cell.mean:.3f}"

@@ -1,0 +1,257 @@
+"""The verbs about evaluation over a small workspace: what they give, keep, refuse, and say when it no longer holds."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.evaluation_results import EvaluationView
+from app.services import Services
+from engine.errors import BadInput, Cancelled, NotFound, TriptychError
+from engine.types import Judgment, Progress, Query, Record
+
+PAPERS = [
+    Record("sparse", "Learned sparse retrieval", "Terms of the vocabulary get weights from a language model."),
+    Record("dense", "Dense passage retrieval", "Two encoders map questions and passages to vectors."),
+    Record("late", "Late interaction over token vectors", "Each query token finds its most similar passage token."),
+    Record("bm25", "The probabilistic relevance framework", "Saturation and length normalization weigh terms."),
+    Record("soup", "Cooking onion soup", "Slow heat turns onions sweet."),
+]
+QUERIES = [Query("1", "sparse terms"), Query("2", "token vectors"), Query("3", "onions"), Query("4", "retrieval")]
+JUDGED = [
+    Judgment("1", "sparse", 2),
+    Judgment("1", "bm25", 1),
+    Judgment("2", "late", 1),
+    Judgment("2", "dense", 0),
+    Judgment("3", "bm25", 1),
+]
+SHORT = ("Short", "pipeline:\n- bm25: {k: 1000}\n- cutoff: {k: 1}\n")
+UNBUILT = ("Unbuilt", "pipeline:\n- bm25: {k1: 2.5}\n")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template") / "workspace"
+    with Services(folder) as services:
+        services.create_collection("papers")
+        key = services.engine.workspace.collection("papers").collection_id
+        services.engine.workspace.documents.upsert(key, PAPERS, "test")
+        services.engine.workspace.documents.add_queries(key, QUERIES)
+        services.engine.workspace.documents.add_judgments(key, JUDGED)
+        assert services.wait(services.index("papers", services.needed_indexes(["BM25"])), 60).status == "done"
+    return folder
+
+
+@pytest.fixture
+def services(template: Path, tmp_path: Path) -> Iterator[Services]:
+    shutil.copytree(template, tmp_path / "own")
+    with Services(tmp_path / "own") as opened:
+        yield opened
+
+
+def means(view: EvaluationView, measure: str) -> dict[str, float | None]:
+    return {one.name: cell.mean for one in view.pipelines for cell in one.cells if cell.measure == measure}
+
+
+def test_a_leaderboard_by_hand(services: Services) -> None:
+    # Query 1: "terms" is in sparse and bm25, "sparse" only in the first; 2: late then dense; 3: only soup, which is not judged.
+    view = services.evaluate("papers", ["BM25", SHORT], metrics=["RR", "P@2", "AP"])
+    assert means(view, "RR") == {"BM25": pytest.approx(2 / 3), "Short": pytest.approx(2 / 3)}
+    assert means(view, "P@2") == {"BM25": pytest.approx((1 + 0.5 + 0) / 3), "Short": pytest.approx((0.5 + 0.5 + 0) / 3)}
+    assert means(view, "AP") == {"BM25": pytest.approx(2 / 3), "Short": pytest.approx((0.5 + 1 + 0) / 3)}
+    assert (view.queries, view.unjudged, view.baseline, view.metrics) == (3, 1, "BM25", ("RR", "P@2", "AP"))
+    base, short = view.pipelines
+    assert base.judged == pytest.approx((1 + 1 + 0) / 3)
+    precision = short.cells[1]
+    assert (precision.wins, precision.ties, precision.losses) == (0, 2, 1)
+    assert precision.difference == pytest.approx(-0.5 / 3)
+    assert base.cells[1].p is None
+    assert 0 < base.p50 <= base.p95  # type: ignore[operator]
+    assert [stage.label for stage in short.stages] == ["BM25", "top 1"]
+    assert not view.stale
+    values = services.query_values("papers", view.evaluation_id, "ap")
+    assert (values[0].qid, values[0].values, values[0].spread) == ("1", {"BM25": 1.0, "Short": 0.5}, 0.5)
+    assert {row.qid for row in values} == {"1", "2", "3"}
+
+
+def test_the_same_again_runs_nothing_and_other_metrics_are_measured_on_what_was_found(services: Services) -> None:
+    first = services.evaluate("papers", ["BM25"], metrics=["AP"])
+    told: list[Progress] = []
+    again = services.evaluate("papers", ["BM25"], metrics=["RR"], progress=told.append)
+    assert [(p.done, p.total) for p in told] == [(3, 3)]
+    assert again.evaluation_id == first.evaluation_id
+    assert again.pipelines[0].p50 == first.pipelines[0].p50
+    assert again.metrics == ("RR",)
+    told.clear()
+    services.evaluate("papers", ["BM25"], fresh=True, progress=told.append)
+    assert [p.done for p in told] == [0, 1, 2, 3]
+    assert len(services.evaluations("papers")) == 1
+    assert services.evaluate("papers", ["BM25"], depth=5).evaluation_id != first.evaluation_id
+
+
+def test_a_stopped_evaluation_goes_on_after_a_restart(services: Services) -> None:
+    def stop(progress: Progress) -> None:
+        if progress.done == 2:
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        services.evaluate("papers", ["BM25"], progress=stop)
+    (stopped,) = services.evaluations("papers")
+    assert not stopped.finished
+    folder = services.folder
+    services.close()
+    with Services(folder) as reopened:
+        told: list[Progress] = []
+        view = reopened.evaluate("papers", ["BM25"], progress=told.append)
+        assert [p.done for p in told] == [2, 3]
+        assert view.evaluation_id == stopped.evaluation_id
+        assert means(view, "AP") == {"BM25": pytest.approx(2 / 3)}
+
+
+def test_failures_are_told_and_tried_again(services: Services) -> None:
+    view = services.evaluate("papers", ["BM25", UNBUILT], metrics=["AP"])
+    assert means(view, "AP") == {"BM25": pytest.approx(2 / 3), "Unbuilt": None}
+    broken = view.pipelines[1]
+    assert (broken.failed, len(view.failures)) == (3, 3)
+    assert "is not built yet" in broken.error
+    with pytest.raises(TriptychError, match=r"Every pipeline failed.*not built yet"):
+        services.evaluate("papers", [UNBUILT])
+    told: list[Progress] = []
+    services.evaluate("papers", ["BM25", UNBUILT], progress=told.append)
+    assert told[0].done == 0
+
+
+def test_what_changed_since_is_said(services: Services) -> None:
+    view = services.evaluate("papers", ["BM25"])
+    key = services.engine.workspace.collection("papers").collection_id
+    documents = services.engine.workspace.documents
+
+    def stale() -> tuple[str, ...]:
+        return services.evaluation("papers", view.evaluation_id).stale
+
+    documents.upsert(key, PAPERS, "again")
+    assert stale() == (), "the same documents are no change"
+    documents.add_judgments(key, [Judgment("4", "dense", 1)])
+    assert stale() == ("the judgments have changed",)
+    documents.add_queries(key, [Query("4", "other words")])
+    documents.upsert(key, [Record("new", "New paper")], "test")
+    assert stale() == ("the documents have changed", "the queries have changed", "the judgments have changed")
+    assert services.wait(services.index("papers", services.needed_indexes(["BM25"])), 60).status == "done"
+    assert stale()[-1] == "the index 'BM25 · english' has changed"
+    assert services.evaluate("papers", ["BM25"]).stale == ()
+    with pytest.raises(NotFound):
+        services.evaluation("papers", "nothing")
+    services.delete_evaluation("papers", view.evaluation_id)
+    assert view.evaluation_id not in {one.evaluation_id for one in services.evaluations("papers")}
+
+
+def test_runs_go_out_and_come_back_as_the_same_values(services: Services, tmp_path: Path) -> None:
+    view = services.evaluate("papers", ["BM25"])
+    file = tmp_path / "mine.run"
+    file.write_text(services.export_run("papers", view.evaluation_id, "BM25"), encoding="utf-8")
+    both = services.evaluate("papers", ["BM25"], runs={"mine": file})
+    for measure in both.metrics:
+        assert means(both, measure)["mine"] == means(both, measure)["BM25"]
+    mine = both.pipelines[1]
+    assert (mine.yaml, mine.p50, mine.cells[0].ties) == ("", None, 3)
+    only = services.evaluate("papers", [], runs={"mine": file})
+    assert [one.name for one in only.pipelines] == ["mine"]
+    with pytest.raises(NotFound, match="did not run 'Dense'"):
+        services.export_run("papers", view.evaluation_id, "Dense")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"metrics": ["nDGC"]}, "no metric"), ({"metrics": []}, "1 to 12 metrics"), ({"baseline": "x"}, "baseline 'x'"),
+        ({"test": "x"}, "no test"), ({"correction": "x"}, "no correction"), ({"level": 95}, "level"), ({"query_set": "x"}, "Known sets: 'default'"),
+        ({"depth": 0}, "k is 0"), ({"batch": 0}, "at least one"), ({"pipelines": ["BM25", "BM25"]}, "same name"), ({"pipelines": []}, "1 to 20"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_evaluated_is_refused(services: Services, options: dict[str, object], says: str) -> None:
+    arguments = {"pipelines": ["BM25"]} | options
+    with pytest.raises(BadInput, match=says):
+        services.evaluate("papers", **arguments)  # type: ignore[arg-type]
+
+
+def test_without_judgments_there_is_disagreement(services: Services, tmp_path: Path) -> None:
+    (tmp_path / "q.txt").write_text("sparse terms\ntoken vectors\n")
+    services.import_queries("papers", tmp_path / "q.txt", query_set="new")
+    with pytest.raises(BadInput, match="triptych disagree"):
+        services.evaluate("papers", ["BM25"], query_set="new")
+    found = services.disagreement("papers", ["BM25", SHORT], query_set="new", k=2)
+    (pair,) = found.pairs
+    assert (pair.left, pair.right, pair.queries, pair.jaccard, pair.tau) == ("BM25", "Short", 2, 0.5, None)
+    assert [query.text for query in found.queries] == ["sparse terms", "token vectors"]
+    broken = services.disagreement("papers", ["BM25", UNBUILT], query_set="new")
+    assert broken.pairs == broken.queries == ()
+    assert len(broken.failures) == 2
+    for pipelines, says in ((["BM25"], "2 to 20"), (["BM25", "BM25"], "different")):
+        with pytest.raises(BadInput, match=says):
+            services.disagreement("papers", pipelines)
+    with pytest.raises(TriptychError, match="not built"):
+        services.disagreement("papers", [UNBUILT, ("Other", UNBUILT[1])])
+    with pytest.raises(NotFound, match="default, new"):
+        services.disagreement("papers", ["BM25", SHORT], query_set="x")
+
+
+def test_answers_that_are_documents_become_judgments(services: Services, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.txt"
+    file.write_text("query: how to cook, answer: soup\nquery: who, answer: nobody\n")
+    found = services.import_queries("papers", file, query_set="pairs")
+    assert (found.form, found.queries, found.judgments) == ("answers", 2, 1)
+    assert found.notices == ("1 answers are not the id of a document; they are kept with their queries.",)
+    assert services.export_judgments("papers", query_set="pairs") == "1 0 soup 1\n"
+    assert '"answer": "nobody"' in services.export_queries("papers", query_set="pairs")
+    assert services.delete_query_set("papers", "pairs") == 2
+    with pytest.raises(NotFound, match="no query set 'pairs'"):
+        services.export_queries("papers", query_set="pairs")
+
+
+def test_judgments_by_words_join_their_queries(services: Services, tmp_path: Path) -> None:
+    file = tmp_path / "rated.csv"
+    file.write_text("query,docid,rating\nSparse  terms,soup,0\n2,soup,0\na new one,dense,3\na new one,gone,1\n")
+    found = services.import_judgments("papers", file)
+    assert (found.form, found.queries, found.judgments) == ("csv", 1, 4)
+    assert found.notices == ("1 of 3 judged documents are not in the collection.",)
+    assert dict(services.questions("papers"))["5"] == "a new one"
+    assert "1 0 soup 0\n" in services.export_judgments("papers")
+    assert "token vectors,soup,0\n" in services.export_judgments("papers", form="csv")
+    file.write_text("query,docid,rating\n1,soup,0\nsparse terms,soup,2\n")
+    with pytest.raises(BadInput, match="judged otherwise at rated"):
+        services.import_judgments("papers", file)
+
+
+def test_mistakes_change_nothing(services: Services, tmp_path: Path) -> None:
+    before = services.query_sets("papers")
+    (tmp_path / "qrels.txt").write_text("1 0 sparse 1\n1 0 dense\n")
+    with pytest.raises(BadInput, match=r"qrels.txt: line 2"):
+        services.import_judgments("papers", tmp_path / "qrels.txt", query_set="other")
+    with pytest.raises(BadInput, match="query set needs a name"):
+        services.import_queries("papers", tmp_path / "qrels.txt", query_set=" ")
+    assert services.query_sets("papers") == before
+
+
+def test_a_beir_folder_brings_its_judgments(services: Services, tmp_path: Path) -> None:
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n7\tsoup\t1\n8\tsoup\t1\n")
+    (tmp_path / "queries.jsonl").write_text('{"_id": "7", "text": "onions"}\n')
+    services.import_queries("papers", tmp_path, query_set="beir")
+    view = services.evaluate("papers", ["BM25"], query_set="beir", metrics=["RR"])
+    assert means(view, "RR") == {"BM25": 1.0}
+    assert view.queries == 1
+    homeless = services.import_judgments("papers", tmp_path, query_set="beir")
+    assert homeless.notices == ("1 judged queries are not in the set 'beir' yet; import them to evaluate with them.",)
+
+
+def test_a_read_only_workspace_evaluates_without_storing(services: Services) -> None:
+    folder = services.folder
+    services.close()
+    with Services(folder, read_only=True) as reading:
+        view = reading.evaluate("papers", ["BM25"])
+        assert view.evaluation_id == ""
+        assert means(view, "AP") == {"BM25": pytest.approx(2 / 3)}
+        assert reading.evaluations("papers") == ()
