@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from engine.agreement import jaccard, kendall, pairwise, rbo
 
@@ -62,7 +63,6 @@ def test_kendall_is_over_the_shared_documents():
 
 @given(rankings, rankings)
 def test_kendall_is_scipys(left, right):
-    stats = pytest.importorskip("scipy.stats")
     shared = [doc_id for doc_id in left if doc_id in right]
     if len(shared) > 1:
         expected = stats.kendalltau(range(len(shared)), [right.index(doc_id) for doc_id in shared]).statistic

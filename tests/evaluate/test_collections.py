@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import ir_measures
 import numpy as np
 import polars as pl
 import pytest
@@ -15,7 +16,6 @@ from engine.metrics.base import parse_metric
 from engine.pipeline import PipelineSpec, parse
 from engine.testing import MemoryResources
 
-ir_measures = pytest.importorskip("ir_measures")
 KNOWN = {"cisi": (0.396, 0.221, 0.448), "cacm": (0.486, 0.324, 0.642), "npl": (0.436, 0.287, 0.603)}
 NAMES = ("nDCG@10", "AP", "R@100", "P@5", "Bpref", "RR", "Rprec", "Success@1")
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+import pytrec_eval
 
 from engine.errors import BadInput
 from engine.judgment_files import read_judgments, write_judgments
 from engine.query_files import read_queries, write_queries
 from engine.run_files import RUN, read_run, write_run
 from engine.types import Query
-
-pytrec_eval = pytest.importorskip("pytrec_eval")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 
+import ir_measures
 import numpy as np
 import polars as pl
 import pytest
@@ -97,7 +98,6 @@ def random_case(rng: random.Random) -> tuple[Run, Qrels]:
 
 
 def test_same_numbers_as_trec_eval_on_1000_random_rankings() -> None:
-    ir_measures = pytest.importorskip("ir_measures")
     rng = random.Random(20)
     names = [
         "AP", "AP@5", "AP(rel=2)", "RR", "RR(rel=2)", "R@3", "R@20", "R(rel=2)@5", "P@1", "P@10", "P(rel=2)@5", "nDCG", "nDCG@3",
@@ -122,7 +122,6 @@ def test_same_numbers_as_trec_eval_on_1000_random_rankings() -> None:
 
 
 def test_judged_agrees_with_ir_measures_where_scores_differ() -> None:
-    ir_measures = pytest.importorskip("ir_measures")
     rng = random.Random(7)
     run, qrels = {}, {}
     for i in range(200):

@@ -7,11 +7,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from engine import significance as sig
 from engine.errors import BadInput
-
-stats = pytest.importorskip("scipy.stats")
 
 
 def samples() -> list[np.ndarray]:
