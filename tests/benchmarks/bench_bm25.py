@@ -1,4 +1,4 @@
-"""BM25 beside bare bm25s in one run: ranking quality, build seconds, queries a second. `python tests/benchmarks/bench_bm25.py`"""
+"""BM25 beside bare bm25s in one run: ranking quality, build seconds, queries a second. `python -m tests.benchmarks.bench_bm25`"""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import bm25s
-import corpora
 import Stemmer
 
 from engine.indexes.bm25 import Bm25Index, Bm25OpenIndex
 from engine.testing import MemorySource
+from tests.benchmarks import corpora
 
 
 def ndcg(ranked: list[str], grades: dict[str, int], k: int = 10) -> float:

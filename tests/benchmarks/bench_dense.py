@@ -1,4 +1,4 @@
-"""Exact and graph search on clustered synthetic vectors: build seconds, latency, recall. `python tests/benchmarks/bench_dense.py [rows ...]`"""
+"""Exact and graph search on clustered synthetic vectors: build seconds, latency, recall. `python -m tests.benchmarks.bench_dense [rows ...]`"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Seconds and peak memory of adding a folder of papers through the command that users run, then latencies on the result.
 
-    python tests/benchmarks/bench_ingest.py [--folder FOLDER] [--dense]
+    python -m tests.benchmarks.bench_ingest [--folder FOLDER] [--dense]
 
 The default folder is the ACL Anthology's metadata. `--dense` also encodes every passage (minutes), which the hybrid latencies need.
 """
@@ -17,12 +17,11 @@ import sys
 import time
 from pathlib import Path
 
-from corpora import CACHE, shared_folder
-
 from app.services import Services
 from app.verbs.pipelines import BUILT_IN
 from engine.pipeline import PipelineSpec
 from engine.types import Ranking
+from tests.benchmarks.corpora import CACHE, shared_folder
 
 NAME = "anthology"
 
