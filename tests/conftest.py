@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,12 @@ settings.load_profile("steady")
 
 
 @pytest.fixture(autouse=True)
-def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No test touches the workspace of whoever runs it, or lays its output out for their terminal."""
+def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No test touches the workspace of whoever runs it, lays its output out for their terminal, or silences the next one's log."""
     monkeypatch.setenv("TRIPTYCH_WORKSPACE", str(tmp_path / "workspace"))
     monkeypatch.delenv("COLUMNS", raising=False)
+    yield
+    logging.disable(logging.NOTSET)  # the command does so with --json, for the rest of its process
 
 
 @pytest.fixture(scope="session")
