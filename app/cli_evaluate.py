@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from app.evaluation_results import (
         Disagreement,
         EvaluatedPipeline,
+        EvaluationSummary,
         EvaluationView,
         MeasureCell,
     )
@@ -211,7 +212,7 @@ def _evaluation(services: Services, collection: str, prefix: str) -> EvaluationV
         raise BadInput(
             f"{len(found) or 'No'} evaluations of {collection!r} start with {prefix!r}. See `triptych evaluations list`."
         )
-    return found[0]
+    return services.evaluation(collection, found[0].evaluation_id)
 
 
 def _write_runs(services: Services, found: EvaluationView, folder: Path) -> list[Path]:
@@ -346,7 +347,7 @@ def _show_disagreement(out: Any, found: Disagreement, limit: int) -> None:
         )
 
 
-def _show_evaluations(out: Any, found: tuple[EvaluationView, ...]) -> None:
+def _show_evaluations(out: Any, found: tuple[EvaluationSummary, ...]) -> None:
     from rich.table import Table
 
     if not found:
@@ -364,10 +365,6 @@ def _show_evaluations(out: Any, found: tuple[EvaluationView, ...]) -> None:
     out.print(table)
 
 
-def _best(view: EvaluationView) -> str:
+def _best(view: EvaluationSummary) -> str:
     """The best pipeline by the first metric."""
-    cells = [(one.cells[0], one.name) for one in view.pipelines if one.cells and one.cells[0].mean is not None]
-    if not cells:
-        return ""
-    cell, name = max(cells, key=lambda pair: pair[0].mean or 0.0)
-    return f"{name}: {cell.measure} {cell.mean:.3f}"
+    return "" if view.mean is None else f"{view.best}: {view.measure} {view.mean:.3f}"

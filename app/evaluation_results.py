@@ -108,6 +108,23 @@ class EvaluationView:
 
 
 @dataclass(frozen=True, slots=True)
+class EvaluationSummary:
+    """A stored evaluation in a list. `best` is the pipeline with the highest mean of `measure`, the first metric; "" where there is none."""
+
+    evaluation_id: str
+    query_set: str
+    created_at: str
+    finished: bool
+    stale: tuple[str, ...]
+    pipelines: tuple[str, ...]
+    metrics: tuple[str, ...]
+    queries: int
+    best: str
+    measure: str
+    mean: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class QueryValues:
     """One query of an evaluation: the value of one measure by pipeline, None where it failed; `spread` is largest minus smallest."""
 

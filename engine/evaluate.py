@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from engine.context import Context
 from engine.errors import BadInput, Cancelled, TriptychError
-from engine.metrics.base import Metric, mark
+from engine.metrics.base import Floats, Metric, mark
 from engine.pipeline import PipelineSpec
-from engine.significance import CORRECTIONS, SEED, TESTS, bootstrap_interval, cohen_dz, hedges_g, win_tie_loss
+from engine.significance import CORRECTIONS, SEED, TESTS, bootstrap_intervals, cohen_dz, hedges_g, win_tie_loss
 from engine.trace import Span
 from engine.types import Progress, ProgressSink, Ranking, ignore_progress
 
@@ -208,14 +209,15 @@ def _compared(
     seed: int,
 ) -> list[dict[str, object]]:
     """The rows of one measure, in the order of `names`."""
-    columns = (
-        {}
-        if part is None
-        else {
-            str(key[0]): rows.sort("qid")["value"].to_numpy()
-            for key, rows in part.partition_by("pipeline", as_dict=True).items()
-        }
-    )
+    columns = _by_pipeline(part)
+    against = columns.get(baseline) if baseline is not None else None
+    differences = {} if against is None else {n: v - against for n, v in columns.items() if n != baseline}
+    drawn = [*columns.values(), *differences.values()]
+    intervals = bootstrap_intervals(np.column_stack(drawn), level, seed=seed) if drawn else []
+    bounds = dict(zip(columns, intervals, strict=False))
+    bounds_of_differences = dict(zip(differences, intervals[len(columns) :], strict=True))
+    p = {name: TESTS[test](d) for name, d in differences.items()}
+    p_corrected = dict(zip(p, CORRECTIONS[correction](list(p.values())), strict=True))
     rows: list[dict[str, object]] = []
     for name in names:
         row: dict[str, object] = dict.fromkeys(SUMMARY.names()) | {
@@ -224,26 +226,28 @@ def _compared(
             "queries": 0,
         }
         rows.append(row)
-        values = columns.get(name)
-        if values is None or not len(values):
-            continue
-        low, high = bootstrap_interval(values, level, seed=seed)
-        row |= {"mean": float(values.mean()), "low": low, "high": high, "queries": len(values)}
-        if baseline is None or name == baseline or baseline not in columns:
-            continue
-        differences = values - columns[baseline]
-        low, high = bootstrap_interval(differences, level, seed=seed)
-        record = win_tie_loss(differences)
-        row |= {
-            "difference": float(differences.mean()), "difference_low": low, "difference_high": high, "p": TESTS[test](differences),
-            "cohen_dz": cohen_dz(differences), "hedges_g": hedges_g(differences),
-            "wins": record.wins, "ties": record.ties, "losses": record.losses,
-        }  # fmt: skip
-    tested = [row for row in rows if row["p"] is not None]
-    corrected = CORRECTIONS[correction]([float(str(row["p"])) for row in tested])
-    for row, p in zip(tested, corrected, strict=True):
-        row["p_corrected"] = p
+        if name in columns:
+            low, high = bounds[name]
+            row |= {"mean": float(columns[name].mean()), "low": low, "high": high, "queries": len(columns[name])}
+        if name in differences:
+            d, (low, high) = differences[name], bounds_of_differences[name]
+            record = win_tie_loss(d)
+            row |= {
+                "difference": float(d.mean()), "difference_low": low, "difference_high": high,
+                "p": p[name], "p_corrected": p_corrected[name], "cohen_dz": cohen_dz(d), "hedges_g": hedges_g(d),
+                "wins": record.wins, "ties": record.ties, "losses": record.losses,
+            }  # fmt: skip
     return rows
+
+
+def _by_pipeline(part: pl.DataFrame | None) -> dict[str, Floats]:
+    """float64 [queries] of each pipeline, the queries in the same order."""
+    if part is None:
+        return {}
+    return {
+        str(key[0]): rows.sort("qid")["value"].to_numpy()
+        for key, rows in part.partition_by("pipeline", as_dict=True, maintain_order=True).items()
+    }
 
 
 def latencies(times: pl.DataFrame) -> pl.DataFrame:

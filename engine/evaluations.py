@@ -131,14 +131,14 @@ class Evaluations:
                 [json.dumps(spec), judgments_hash, evaluation_id],
             ).fetchall()
 
-    def ran(self, evaluation_id: str) -> Ran:
-        """Everything found so far."""
+    def ran(self, evaluation_id: str, *, hits: bool = True) -> Ran:
+        """Everything found so far; `hits` is the large part, and may be left out."""
         queries = self._db.rows(
             "SELECT qid FROM evaluation_queries WHERE evaluation_id = ? ORDER BY rowid", [evaluation_id]
         )
         return Ran(
             tuple(qid for (qid,) in queries),
-            self._part("evaluation_hits", RUN_HITS, evaluation_id),
+            self._part("evaluation_hits", RUN_HITS, evaluation_id) if hits else pl.DataFrame(schema=RUN_HITS),
             self._part("evaluation_times", RUN_TIMES, evaluation_id),
             self._part("evaluation_failures", RUN_FAILURES, evaluation_id),
         )

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import polars as pl
 
-from app.evaluation_results import Disagreement, EvaluationView, PairAgreement, QueryAgreement, QueryValues
+from app.evaluation_results import (
+    Disagreement,
+    EvaluationSummary,
+    EvaluationView,
+    PairAgreement,
+    QueryAgreement,
+    QueryValues,
+)
 from app.verbs.base import checked_k, checked_query
 from app.verbs.leaderboard import (
     JUDGED,
@@ -22,7 +29,7 @@ from app.verbs.querysets import QuerySetVerbs
 from engine.agreement import pairwise
 from engine.context import Context
 from engine.errors import BadInput, NotFound, TriptychError
-from engine.evaluate import DEPTH, Ran, run_queries
+from engine.evaluate import DEPTH, Ran, common_queries, run_queries
 from engine.evaluation_job import Asked, evaluate, stale
 from engine.evaluations import StoredEvaluation
 from engine.judged import DEFAULT_SET
@@ -95,12 +102,10 @@ class EvaluationVerbs(PipelineVerbs, QuerySetVerbs):
             found.unjudged,
         )
 
-    def evaluations(self, collection: str) -> tuple[EvaluationView, ...]:
+    def evaluations(self, collection: str) -> tuple[EvaluationSummary, ...]:
         """The stored evaluations of a collection, newest first; each says what has changed since."""
-        stored = self._collection(collection)
-        return tuple(
-            self._shown(stored.name, one) for one in self.engine.workspace.evaluations.list(stored.collection_id)
-        )
+        key = self._collection(collection).collection_id
+        return tuple(self._summary(stored) for stored in self.engine.workspace.evaluations.list(key))
 
     def evaluation(self, collection: str, evaluation_id: str) -> EvaluationView:
         """One stored evaluation. Raises NotFound."""
@@ -198,6 +203,31 @@ class EvaluationVerbs(PipelineVerbs, QuerySetVerbs):
             raise NotFound(f"There is no evaluation {evaluation_id!r} in {collection!r}.")
         return stored
 
+    def _summary(self, stored: StoredEvaluation) -> EvaluationSummary:
+        shown = stored.spec["shown"]
+        values = self.engine.workspace.evaluations.values(stored.evaluation_id)
+        first = values.filter(pl.col("measure") == shown[0])
+        qids, _ = common_queries(first)
+        means = (
+            first.filter(pl.col("qid").is_in(qids))
+            .group_by("pipeline", maintain_order=True)
+            .agg(pl.col("value").mean())
+        )
+        best = means.drop_nulls().sort("value", descending=True, maintain_order=True).rows()
+        return EvaluationSummary(
+            evaluation_id=stored.evaluation_id,
+            query_set=stored.query_set,
+            created_at=stored.created_at.isoformat(timespec="seconds"),
+            finished=stored.finished_at is not None,
+            stale=stale(self.engine, stored),
+            pipelines=(*stored.spec["pipelines"], *stored.spec["runs"]),
+            metrics=tuple(shown),
+            queries=len(qids),
+            best=best[0][0] if best else "",
+            measure=shown[0],
+            mean=best[0][1] if best else None,
+        )
+
     def _shown(self, collection: str, stored: StoredEvaluation, ran: Ran | None = None) -> EvaluationView:
         evaluations, spec = self.engine.workspace.evaluations, stored.spec
         values = evaluations.values(stored.evaluation_id)
@@ -214,6 +244,6 @@ class EvaluationVerbs(PipelineVerbs, QuerySetVerbs):
             spec["runs"],
             spec["shown"],
             values,
-            ran if ran is not None else evaluations.ran(stored.evaluation_id),
+            ran if ran is not None else evaluations.ran(stored.evaluation_id, hits=False),
             max(0, asked - values["qid"].n_unique()),
         )
