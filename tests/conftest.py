@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import logging
 import os
-from collections.abc import Iterator
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,13 +24,6 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
     monkeypatch.delenv("COLUMNS", raising=False)
     yield
     logging.disable(logging.NOTSET)  # the command does so with --json, for the rest of its process
-
-
-@pytest.fixture(autouse=True)
-def _loggers_that_speak() -> Iterator[None]:
-    """A command with --json silences logging for its process; the next test shares that process, not the silence."""
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
