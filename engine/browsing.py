@@ -74,7 +74,7 @@ def _condition(field: str, wanted: Any) -> tuple[str, list[Any]]:
             continue
         try:
             bound_params += ([] if field == "year" else params) + [float(bound)]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise BadInput(f"A range over {field} needs numbers, not {bound!r}.") from None
         clauses.append(f"{number} {sign} ?")
     return " AND ".join(clauses) or "TRUE", bound_params

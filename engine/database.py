@@ -201,12 +201,12 @@ class Database:
 
     @contextmanager
     def translated(self, doing: str) -> Iterator[None]:
-        """Turn a full disk or memory limit met inside the `with` into an error that names `doing` and the remedy."""
+        """Turn a full disk, a memory limit or a text that is no Unicode, met inside the `with`, into an error that names `doing` and the remedy."""
         import duckdb
 
         try:
             yield
-        except (duckdb.Error, OSError) as error:
+        except (duckdb.Error, OSError, UnicodeEncodeError) as error:
             known = recovery.translate(error, doing)
             if known is None:
                 raise

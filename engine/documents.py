@@ -219,7 +219,8 @@ class DocumentStore(Browsing, Facets, QuerySets):
             found = self._db.rows("SELECT revision FROM collections WHERE collection_id = ?", [collection_id])
             if not found:
                 raise NotFound(f"There is no collection with the id {collection_id!r}.")
-            known = self._revisions[collection_id] = int(found[0][0])
+            # A commit may have come between the reading and here; what it noted is newer.
+            known = self._revisions.setdefault(collection_id, int(found[0][0]))
         return known
 
     def snapshot(self, collection_id: str) -> Snapshot:
@@ -262,28 +263,17 @@ class DocumentStore(Browsing, Facets, QuerySets):
 
     def positions(self, collection_id: str, doc_ids: Sequence[str]) -> Ints:
         """int64 [n]: where each id stands in the current snapshot, -1 where it is not live."""
-        cached = self._cached(collection_id)
-        asked = pl.Series("doc_id", list(doc_ids), dtype=pl.String)
-        result = np.full(len(asked), -1, dtype=np.int64)
-        if not len(cached.order) or not len(asked):
-            return result
-        wanted = asked.hash(seed=0).to_numpy()
-        at = np.searchsorted(cached.hashes, wanted)
-        for i, start in enumerate(at):
-            while start < len(cached.hashes) and cached.hashes[start] == wanted[i]:
-                position = int(cached.order[start])
-                if cached.snapshot.doc_ids[position] == asked[i]:
-                    result[i] = position
-                    break
-                start += 1
-        return result
+        return _positions(self._cached(collection_id), doc_ids)
 
     def fetch(self, collection_id: str, doc_ids: Sequence[str]) -> pl.DataFrame:
         """doc_id, title, text, authors, year, venue, url, source, metadata (JSON text), doc_no; in the order asked, absent ones left out."""
-        positions = self.positions(collection_id, doc_ids)
-        numbers = self.snapshot(collection_id).doc_nos[positions[positions >= 0]]
+        cached = self._cached(collection_id)  # once: positions mean nothing in the next snapshot
+        with self._db.translated("looking up documents"):
+            positions = _positions(cached, doc_ids)
+        numbers = cached.snapshot.doc_nos[positions[positions >= 0]]
         found = self._db.query(f"SELECT {VIEW} FROM documents WHERE doc_no = ANY(?::BIGINT[])", [numbers.tolist()])
-        return pl.DataFrame({"doc_no": numbers}).join(found, on="doc_no", maintain_order="left").select(found.columns)
+        wanted = pl.DataFrame({"doc_no": numbers})
+        return wanted.join(found, on="doc_no", how="inner", maintain_order="left").select(found.columns)
 
     def passages(self, collection_id: str, doc_nos: Ints) -> pl.DataFrame:
         """passage_no, doc_no, ordinal, start_char, end_char of some documents, in order of passage_no."""
@@ -332,6 +322,24 @@ class DocumentStore(Browsing, Facets, QuerySets):
         for doc_id, text_hash in pairs.iter_rows():
             digest.update(f"{doc_id}\x00{text_hash}\n".encode())
         return digest.hexdigest()
+
+
+def _positions(cached: _Cached, doc_ids: Sequence[str]) -> Ints:
+    """See `DocumentStore.positions`."""
+    asked = pl.Series("doc_id", list(doc_ids), dtype=pl.String)
+    result = np.full(len(asked), -1, dtype=np.int64)
+    if not len(cached.order) or not len(asked):
+        return result
+    wanted = asked.hash(seed=0).to_numpy()
+    at = np.searchsorted(cached.hashes, wanted)
+    for i, start in enumerate(at):
+        while start < len(cached.hashes) and cached.hashes[start] == wanted[i]:
+            position = int(cached.order[start])
+            if cached.snapshot.doc_ids[position] == asked[i]:
+                result[i] = position
+                break
+            start += 1
+    return result
 
 
 _OUTCOME = (

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from engine.types import FloatRows
 
 MAX_OPEN_INDEXES = 32
+MAX_SEARCHERS = 8
 
 
 class Engine:
@@ -29,7 +30,7 @@ class Engine:
         self._lock = threading.RLock()
         self._open: OrderedDict[str, OpenIndex] = OrderedDict()
         self._encoders: dict[str, Encoder[FloatRows]] = {}
-        self._searchers: dict[str, tuple[object, Searcher]] = {}
+        self._searchers: OrderedDict[str, tuple[object, Searcher]] = OrderedDict()
 
     def close(self) -> None:
         """Let go of every index and of the workspace; running jobs stop at their next step and can be resumed."""
@@ -55,10 +56,14 @@ class Engine:
         with self._lock:
             known = self._searchers.get(collection_id)
             if known is not None and known[0] == state:
+                self._searchers.move_to_end(collection_id)
                 return known[1]
         searcher = Searcher(self, collection_id)
         with self._lock:
             self._searchers[collection_id] = (state, searcher)
+            self._searchers.move_to_end(collection_id)
+            while len(self._searchers) > MAX_SEARCHERS:  # each holds the indexes that it opened
+                self._searchers.popitem(last=False)
         return searcher
 
     def generation(self, collection_id: str, spec: IndexSpec) -> Generation | None:
@@ -85,7 +90,14 @@ class Engine:
                 )
             try:
                 index = spec.open(self.workspace.generations.open_folder(generation))
-            except WorkspaceDamaged as error:
+            except (WorkspaceDamaged, OSError) as error:
+                now = self.generation(collection_id, spec)
+                if now is None or now.generation_id != generation.generation_id:
+                    return self.open_index(
+                        collection_id, spec
+                    )  # its successor was published meanwhile: not damaged, gone
+                if isinstance(error, OSError):
+                    raise
                 self._rebuild(generation, spec, error)
             self._open[generation.generation_id] = index
             while len(self._open) > MAX_OPEN_INDEXES:

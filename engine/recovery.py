@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import locking, migrations
-from engine.errors import StorageFull, TriptychError, WorkspaceDamaged, WorkspaceInUse
+from engine.errors import BadInput, StorageFull, TriptychError, WorkspaceDamaged, WorkspaceInUse
 from engine.writelog import Entry, WriteLog
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ def translate(error: BaseException, doing: str) -> TriptychError | None:
     if any(sign in text.lower() for sign in _FULL):
         return StorageFull(
             f"The disk is full: {doing} was not stored, and what was there before is unchanged. Free some space and try again; repeating it is safe."
+        )
+    if "surrogate" in text.lower():
+        return BadInput(
+            f"{doing[:1].upper()}{doing[1:]} was refused: a text holds half of a character (a lone surrogate), which is no valid Unicode. Leave it out."
         )
     if type(error).__name__ == "OutOfMemoryException":
         return TriptychError(

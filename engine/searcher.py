@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.context import Context
+from engine.errors import NotFound
 from engine.types import FloatRows, Mask, Snapshot
 
 if TYPE_CHECKING:
@@ -25,12 +26,22 @@ class Searcher:
         self._engine = engine
         self._lock = threading.Lock()
         self._row_docs: dict[IndexSpec, NDArray[np.int32]] = {}
+        self._indexes: dict[IndexSpec, OpenIndex] = {}
         self.collection_id = collection_id
         self.snapshot: Snapshot = engine.workspace.documents.snapshot(collection_id)
 
     def index(self, spec: IndexSpec) -> OpenIndex:
-        """The open index of this specification. Raises IndexNotReady that names the remedy."""
-        return self._engine.open_index(self.collection_id, spec)
+        """The open index of this specification, the same one for as long as this view lives: the rows of another generation are others.
+
+        Raises IndexNotReady that names the remedy.
+        """
+        with self._lock:
+            known = self._indexes.get(spec)
+        if known is not None:
+            return known
+        opened = self._engine.open_index(self.collection_id, spec)
+        with self._lock:
+            return self._indexes.setdefault(spec, opened)
 
     def row_docs(self, spec: IndexSpec) -> NDArray[np.int32]:
         """int32 [rows of the index]: position in the snapshot of each row's document, -1 where deleted or replaced."""
@@ -66,7 +77,10 @@ class Searcher:
     def unit_text(self, spec: IndexSpec, row: int) -> str:
         """The indexed text behind one row of an index."""
         number = self.index(spec).numbers[row : row + 1]
-        return self._engine.workspace.documents.unit_texts(self.collection_id, spec.unit, number)[0]
+        text = self._engine.workspace.documents.unit_texts(self.collection_id, spec.unit, number, absent="")[0]
+        if not text:
+            raise NotFound("The document was changed or deleted a moment ago; ask again.")
+        return text
 
     def allowed(self, filters: Mapping[str, Any] | None) -> Mask | None:
         """bool [documents]: what the filters let through; None when there are none."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MAX_QUERY_CHARS = 2_000
 MAX_K = 1_000
+MAX_OFFSET = 1_000_000_000
+MAX_TITLE = 1_000
 
 
 class Verbs:
@@ -66,7 +68,7 @@ class Deck:
         return tuple(
             Card(
                 doc_id=doc_id,
-                title=row["title"],
+                title=shown_title(row["title"]),
                 authors=tuple(row["authors"] or ()),
                 year=row["year"],
                 venue=row["venue"],
@@ -93,6 +95,11 @@ class Deck:
         return self._snippets[key]
 
 
+def shown_title(title: str) -> str:
+    """A title as lists show it: cut where it is longer than any real one."""
+    return title if len(title) <= MAX_TITLE else title[: MAX_TITLE - 1] + "…"
+
+
 def checked_query(query: str) -> tuple[str, tuple[str, ...]]:
     """The query as it is run, and notices about what was changed."""
     text = " ".join(str(query).replace("\x00", " ").split())
@@ -111,9 +118,18 @@ def checked_k(k: int, most: int = MAX_K) -> int:
     return k
 
 
+def checked_offset(offset: int) -> int:
+    """Where a page begins; before the first hit is the first. Raises BadInput."""
+    if isinstance(offset, bool) or not isinstance(offset, int) or offset > MAX_OFFSET:
+        raise BadInput(f"The offset is {offset!r}; it must be a whole number up to {MAX_OFFSET:,}.")
+    return max(0, offset)
+
+
 def checked_filters(filters: Mapping[str, Any] | None) -> dict[str, Any]:
     """Filters without the empty ones. Raises BadInput on a form that is not a list of values."""
     checked: dict[str, Any] = {}
+    if filters is not None and not isinstance(filters, Mapping):
+        raise BadInput("Filters are given as fields with lists of values.")
     for name, values in (filters or {}).items():
         if not isinstance(values, list | tuple):
             raise BadInput(f"The filter {name!r} needs a list of values.")

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from app.results import Facet, FacetValue, SearchResult
-from app.verbs.base import Verbs
+from app.verbs.base import Verbs, shown_title
 from engine.errors import ReadOnly
 from engine.pipeline import PipelineSpec
 
@@ -122,7 +122,8 @@ class FacetVerbs(Verbs):
 
     def _ids(self, collection_id: str, numbers: Any) -> pl.Series:
         snapshot = self.engine.searcher(collection_id).snapshot
-        return snapshot.doc_ids.gather(np.searchsorted(snapshot.doc_nos, numbers))
+        live = np.isin(snapshot.doc_nos, numbers, assume_unique=True)  # some may be gone since they were filtered
+        return snapshot.doc_ids.filter(pl.Series(live))
 
     def _suggestions(self, collection_id: str) -> tuple[str, ...]:
         """A few of the collection's own questions, the same ones each time."""
@@ -144,7 +145,7 @@ class FacetVerbs(Verbs):
 
     def _titles(self, collection_id: str, doc_ids: Sequence[str]) -> dict[str, str]:
         rows = self.engine.workspace.documents.fetch(collection_id, list(doc_ids))
-        return {doc_id: title or doc_id for doc_id, title in rows.select("doc_id", "title").iter_rows()}
+        return {doc_id: shown_title(title) or doc_id for doc_id, title in rows.select("doc_id", "title").iter_rows()}
 
     def _log(self, collection_id: str, query: str, pipeline: str, k: int, hits: int, ms: float) -> None:
         """Keep the query for the user's own history; a workspace that cannot be written keeps none."""
@@ -160,5 +161,5 @@ def _selected(field: str, value: str, chosen: Mapping[str, Any]) -> bool:
     wanted = chosen.get(field, ())
     if field == "year" and len(wanted) == 2:
         low, high = wanted
-        return (low is None or int(value) >= int(low)) and (high is None or int(value) <= int(high))
+        return (low is None or int(value) >= float(low)) and (high is None or int(value) <= float(high))
     return value in wanted

@@ -6,6 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 DUPLICATE_POLICIES = ("replace", "keep", "error")
 SIZE_SECONDS = 10.0
-ACTIVE = ("queued", "running", "paused", "interrupted")
 
 
 class LibraryVerbs(PipelineVerbs):
@@ -78,10 +78,10 @@ class LibraryVerbs(PipelineVerbs):
     def delete_collection(self, name: str) -> None:
         """Delete a collection with its documents, indexes and shortlist."""
         stored = self._collection(name)
-        for job in self.engine.workspace.jobs.list(200):
-            if job.collection_id == stored.collection_id and job.status in ACTIVE:
+        for job in self.engine.workspace.jobs.unfinished(stored.collection_id):
+            with suppress(BadInput):  # it may have ended by itself meanwhile
                 self.engine.workspace.jobs.cancel(job.job_id)
-                self.engine.workspace.jobs.wait(job.job_id, 30)
+            self.engine.workspace.jobs.wait(job.job_id, 30)
         self.engine.workspace.delete_collection(name)
 
     def preview(self, paths: Sequence[str], columns: Mapping[str, str] | None = None) -> tuple[Preview, ...]:
@@ -282,11 +282,17 @@ def _note(details: Mapping[str, Any], live: int, rows: int) -> str:
 def _existing(paths: Sequence[str]) -> list[Path]:
     if not paths:
         raise BadInput("No file or folder was given.")
-    found = [Path(str(path)).expanduser() for path in paths]
-    for path in found:
-        if not path.exists():
-            raise BadInput(f"{path} does not exist. Check the spelling; relative paths start at {Path.cwd()}.")
-    return [path.resolve() for path in found]
+    found = []
+    for given in paths:
+        shown = str(given).encode("utf-8", "replace").decode()
+        try:
+            path = Path(str(given)).expanduser().resolve()
+            if not path.exists():
+                raise BadInput(f"{shown} does not exist. Check the spelling; relative paths start at {Path.cwd()}.")
+        except (OSError, RuntimeError, ValueError) as error:  # too long, no such user's home, a NUL, a loop of links
+            raise BadInput(f"{shown[:200]} cannot be reached: {error}. Check the spelling.") from error
+        found.append(path)
+    return found
 
 
 def _spec_data(spec: IndexSpec) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from app.results import Card, DocumentView
-from app.verbs.base import checked_k, checked_query
+from app.verbs.base import checked_k, checked_query, shown_title
 from app.verbs.exporting import bibliography
 from app.verbs.searching import SearchVerbs
 from engine.errors import BadInput, IndexNotReady, NotFound
@@ -59,7 +59,7 @@ class ReadingVerbs(SearchVerbs):
         if not wanted:
             return ()
         found = self.engine.workspace.documents.find(stored.collection_id, wanted, checked_k(limit, 100))
-        return tuple(found.select("doc_id", "title").iter_rows())
+        return tuple((doc_id, shown_title(title)) for doc_id, title in found.select("doc_id", "title").iter_rows())
 
     def questions(self, collection: str) -> tuple[tuple[str, str], ...]:
         """The questions that came with a collection, as (qid, text)."""

@@ -25,7 +25,7 @@ from app.results import (
     StageTime,
     WhyNot,
 )
-from app.verbs.base import Deck, checked_filters, checked_k, checked_query
+from app.verbs.base import Deck, checked_filters, checked_k, checked_offset, checked_query
 from app.verbs.facets import FacetVerbs
 from app.verbs.pipelines import PipelineVerbs, _view
 from engine import explain as why
@@ -59,7 +59,7 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         stored = self._collection(collection)
         text, notices = checked_query(query)
         k, limit = checked_k(k), checked_k(limit, 100)
-        offset = max(0, int(offset))
+        offset = checked_offset(offset)
         chosen = checked_filters(filters)
         spec = self._spec(pipeline)
         if not text:

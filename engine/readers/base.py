@@ -14,7 +14,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engine.component import Component, discover
 from engine.errors import BadInput
-from engine.readers.clean import clean_id, clean_metadata, excerpt, one_line, paragraphs, strip_controls, web_address
+from engine.readers.clean import (
+    clean_id,
+    clean_metadata,
+    excerpt,
+    one_line,
+    paragraphs,
+    strip_controls,
+    visible,
+    web_address,
+)
 from engine.types import Item, Judgment, Query, Record, Rejected
 
 HEAD_BYTES = 65_536
@@ -152,7 +161,7 @@ def _finish_record(record: Record, options: ReaderOptions, counts: Counter[str])
             place, f"its text has {size:,} characters; the limit is {options.max_text_chars:,}", excerpt(record.text)
         )
     title, text = one_line(record.title, counts), paragraphs(record.text, counts)
-    if not title and not text:
+    if not visible(title) and not visible(text):
         return Rejected(place, "empty: it has neither a title nor a text", excerpt(record.doc_id))
     metadata = clean_metadata(record.metadata, counts)
     url = web_address(strip_controls(record.url, counts)) if record.url else ""

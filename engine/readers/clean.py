@@ -37,6 +37,11 @@ _GLUED_DATE = re.compile(r"(1\d{3}|20\d{2})(0[1-9]|1[0-2])([0-2]\d|3[01])")
 _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(10\.\d{4,9}/\S+)", re.IGNORECASE)
 
 
+def visible(text: str) -> bool:
+    """Whether anything of a text can be seen: more than spaces, zero-width characters and other formatting."""
+    return any(not c.isspace() and unicodedata.category(c) not in ("Cf", "Mn", "Cc") for c in text)
+
+
 def strip_controls(text: str, counts: Counter[str] | None = None) -> str:
     """`text` in Unicode NFC without NUL, lone surrogates, C0/C1 controls and bidi overrides; what is removed is added to `counts`.
 

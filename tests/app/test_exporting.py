@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+
+from app.results import Card, Column, ColumnHit, Ledger, LedgerEntry, LedgerRow, PipelineView
+from app.ui import exports
 from app.verbs.exporting import bibtex, csv_text, ris
 from engine.component import lookup
 from engine.readers.base import ReaderOptions
@@ -63,3 +69,30 @@ def test_csv_disarms_formulas():
     assert rows[0]["text"] == ROW["text"]
     assert rows[1]["doc_id"] == "'=1+1"
     assert rows[1]["text"] == "'@SUM(A1)"
+
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1+1", "＋1", "－1", "＠x"]
+
+
+def cells(text: str) -> list[str]:
+    return [cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_no_table_of_any_export_holds_a_cell_that_begins_a_formula(formula: str) -> None:
+    card = Card(formula, formula, (formula,), 2000, formula, formula, formula, (), 1, -0.5)
+    view = PipelineView(formula, 0, "", "")
+    column = Column(view, (ColumnHit(card, 3, False),), (), 1.0, 1)
+    compared: Any = SimpleNamespace(query=formula, columns=(column,))
+    row = LedgerRow(formula, formula, 1, -0.5, (LedgerEntry(1, -0.5, -0.5, -0.5),))
+    record = dict.fromkeys(("doc_id", "title", "venue", "url", "text"), formula) | {"authors": [formula], "year": 1}
+    for text, times in (
+        (csv_text([record]), 6),
+        (exports.columns(compared), 4),
+        (exports.ledger(Ledger(formula, "rrf", "", (formula,), (row,))), 5),
+    ):
+        found = cells(text)
+        assert [cell for cell in found if cell.startswith(formula)] == []
+        assert sum(cell.startswith("'" + formula) for cell in found) == times
+        # Numbers stay numbers, the negative ones too.
+        assert "-0.5" in found or text == csv_text([record])

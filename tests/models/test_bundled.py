@@ -95,6 +95,22 @@ def test_a_truncated_file_is_found_and_named(copy: Path) -> None:
         DenseEncoder.load(copy)
 
 
+@pytest.mark.parametrize("padded", [True, False], ids=["same size", "another size"])
+def test_a_web_page_in_place_of_the_model_never_reaches_the_runtime(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, padded: bool
+) -> None:
+    import onnxruntime
+
+    opened: list[object] = []
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *args, **_: opened.append(args))
+    path = copy / "model.onnx"
+    page = b"<!DOCTYPE html><title>404: not found</title>"
+    path.write_bytes(page.ljust(path.stat().st_size if padded else 0))
+    with pytest.raises(WorkspaceDamaged, match=r"model\.onnx .*install the model again"):
+        DenseEncoder.load(copy)
+    assert not opened
+
+
 def test_a_change_after_the_first_opening_is_found(copy: Path) -> None:
     card = bundled_models()[DEFAULT_DENSE]
     verify_files(copy, card)

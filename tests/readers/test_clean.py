@@ -174,6 +174,9 @@ def test_empty_and_oversized_items_are_rejected() -> None:
     assert finish(Record("1", " ", "\x00\n", place="p"), options, Counter()) == Rejected(
         "p", "empty: it has neither a title nor a text", "1"
     )
+    unseen = finish(Record("1", "\u200b", "\ufeff \u2060\ufe0f", place="p"), options, Counter())
+    assert unseen == Rejected("p", "empty: it has neither a title nor a text", "1")
+    assert isinstance(finish(Record("1", "😀\ufe0f"), options, Counter()), Record)
     assert finish(Record("1", "", "x" * 11, place="p"), options, Counter()) == Rejected(
         "p", "its text has 11 characters; the limit is 10", "x" * 11
     )

@@ -372,3 +372,39 @@ def test_readers_see_whole_transactions(workspace, papers, make):
     thread.join()
     assert wrong == []
     assert isinstance(store.snapshot(cid).doc_ids, pl.Series)
+
+
+def test_a_deletion_in_the_middle_of_fetching_mixes_nothing_up(workspace, papers, make, monkeypatch):
+    """Positions of one snapshot mean other documents in the next one."""
+    documents, cid = workspace.documents, papers.collection_id
+    documents.upsert(cid, [make(n) for n in range(5)], "f")
+    take, met = documents._cached, []
+
+    def delete_after(collection_id):
+        found = take(collection_id)
+        if not met:
+            met.append(documents.delete(cid, ["d0", "d1"]))
+        return found
+
+    monkeypatch.setattr(documents, "_cached", delete_after)
+    rows = documents.fetch(cid, ["d4", "d1", "d2"])
+    assert met == [2]
+    assert rows["doc_id"].to_list() == ["d4", "d2"]
+    assert rows["title"].to_list() == ["Title 4", "Title 2"]
+
+
+def test_text_that_is_no_unicode_is_refused_with_its_reason(workspace, papers):
+    documents, cid = workspace.documents, papers.collection_id
+    half = "\ud800"
+    for ask in (
+        lambda: documents.fetch(cid, [half]),
+        lambda: documents.delete(cid, [half]),
+        lambda: documents.filter(cid, {"venue": [half]}),
+        lambda: documents.find(cid, half),
+        lambda: workspace.jobs.get(half),
+        lambda: workspace.jobs.submit("add", cid, {"paths": [half]}),
+        lambda: workspace.create_collection("x", half),
+    ):
+        with pytest.raises(BadInput, match="lone surrogate"):
+            ask()
+    assert [collection.name for collection in workspace.collections()] == ["papers"]

@@ -202,6 +202,66 @@ def test_document_deleted_while_its_index_is_built(workspace, filled, encoder, m
     assert search(workspace, filled, Bm25Index(), "item4") == ["d4"]
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf, "narrow"])
+def test_vectors_that_are_no_vectors_fail_the_job_and_the_old_index_serves(workspace, filled, encoder, broken):
+    old = build_index(workspace, filled, DENSE)
+    add(workspace, filled, [50])
+
+    def encode(texts, *_, **__):
+        return (
+            np.ones((len(texts), 511), np.float32) if broken == "narrow" else np.full((len(texts), 512), broken, "f4")
+        )
+
+    encoder.encode_documents = encode
+    job_id = workspace.jobs.submit("index", filled, {"specs": [{"dense": DENSE.model_dump()}]})
+    job = workspace.jobs.wait(job_id, 30)
+    assert job.status == "failed"
+    assert ("instead of (1, 512)" if broken == "narrow" else "values that are not numbers") in job.error
+    assert workspace.generations.live(filled) == [old]
+    assert search(workspace, filled, DENSE, "item7", encoder)[0] == "d7"
+
+
+def test_a_view_keeps_its_index_when_another_is_published(workspace, filled, encoder):
+    """The rows of one generation mean nothing in another, so a request that began before a publication ends with what it began with."""
+    folder = workspace.folder
+    build_index(workspace, filled, DENSE)
+    workspace.close()
+    engine = Engine(folder)
+    try:
+        view = engine.searcher(filled)
+        assert len(view.row_docs(DENSE)) == 30
+        engine.workspace.documents.delete(filled, [f"d{n}" for n in range(20)])
+        assert build_index(engine.workspace, filled, DENSE).rows == 10
+        assert len(view.index(DENSE).numbers) == len(view.row_docs(DENSE)) == 30
+        fresh = engine.searcher(filled)
+        assert len(fresh.index(DENSE).numbers) == len(fresh.row_docs(DENSE)) == 10
+    finally:
+        engine.close()
+
+
+def test_a_generation_that_is_retired_while_it_is_opened_is_not_damaged(workspace, filled, encoder, monkeypatch):
+    folder = workspace.folder
+    build_index(workspace, filled, DENSE)
+    workspace.close()
+    engine = Engine(folder)
+    open_folder, met = engine.workspace.generations.open_folder, []
+
+    def publish_first(generation):
+        met.append(generation.generation_id)
+        if len(met) == 1:
+            add(engine.workspace, filled, [60])
+            build_index(engine.workspace, filled, DENSE)
+        return open_folder(generation)
+
+    monkeypatch.setattr(engine.workspace.generations, "open_folder", publish_first)
+    try:
+        assert len(engine.open_index(filled, DENSE).numbers) == 31
+        assert len(set(met)) == 2
+        assert not engine.workspace.jobs.list()
+    finally:
+        engine.close()
+
+
 def test_parse_spec():
     assert parse_spec("bm25") == Bm25Index()
     assert parse_spec({"dense": {"model": "m"}}) == DenseIndex(model="m")
