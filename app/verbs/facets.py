@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -31,12 +31,30 @@ class FacetVerbs(Verbs):
     def _known_fields(self) -> dict[str, tuple[int, tuple[str, ...]]]:
         return {}
 
-    def _facets(self, collection_id: str, doc_ids: pl.Series | None, chosen: Mapping[str, Any]) -> tuple[Facet, ...]:
-        """Facets over these documents (all when None), most frequent values first, years in order; chosen values are always listed."""
+    def _facets(
+        self,
+        collection_id: str,
+        doc_ids: pl.Series | None,
+        chosen: Mapping[str, Any],
+        without: Callable[[Mapping[str, Any]], pl.Series | None],
+    ) -> tuple[Facet, ...]:
+        """Facets over these documents (all when None), most frequent values first, years in order; chosen values are always listed.
+
+        A field with chosen values counts the documents that the other filters leave, which `without` finds; otherwise only what is
+        already chosen would be on offer, and a second venue or a wider span of years could not be added."""
         documents = self.engine.workspace.documents
-        numbers = None if doc_ids is None else self._numbers(collection_id, doc_ids)
         fields = self._facet_fields(collection_id)
-        counts = documents.facets(collection_id, fields, numbers, limit=MOST_YEARS)
+
+        def count(names: Sequence[str], found: pl.Series | None) -> pl.DataFrame:
+            numbers = None if found is None else self._numbers(collection_id, found)
+            return documents.facets(collection_id, list(names), numbers, limit=MOST_YEARS)
+
+        own = [
+            count([field], without({k: v for k, v in chosen.items() if k != field}))
+            for field in fields
+            if field in chosen
+        ]
+        counts = pl.concat([count([field for field in fields if field not in chosen], doc_ids), *own])
         facets = []
         for field in fields:
             mine = [
@@ -105,7 +123,10 @@ class FacetVerbs(Verbs):
         page = documents.list(collection_id, offset=offset, limit=limit, sort="-year", doc_nos=numbers)
         total = len(self.engine.searcher(collection_id).snapshot) if numbers is None else len(numbers)
         hits = [(doc_id, offset + i + 1, 0.0) for i, doc_id in enumerate(page["doc_id"])]
-        shown = None if numbers is None else self._ids(collection_id, numbers)
+
+        def matching(filters: Mapping[str, Any]) -> pl.Series | None:
+            return self._ids(collection_id, documents.filter(collection_id, dict(filters))) if filters else None
+
         return SearchResult(
             collection=name,
             query="",
@@ -114,7 +135,9 @@ class FacetVerbs(Verbs):
             offset=offset,
             total=total,
             cards=self._cards(collection_id, hits),
-            facets=self._facets(collection_id, shown, chosen),
+            facets=self._facets(
+                collection_id, None if numbers is None else self._ids(collection_id, numbers), chosen, matching
+            ),
             stages=(),
             took_ms=(time.perf_counter() - started) * 1000,
             suggestions=self._suggestions(collection_id),

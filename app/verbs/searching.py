@@ -72,7 +72,12 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         deck.fetch(page["doc_id"])
         found = _found_by(root, page["doc_id"].to_list())
         cards = deck.cards(page.select("doc_id", "rank", "score").iter_rows(), _analyzer(spec.pipeline), found)
-        facets = self._facets(stored.collection_id, ranking.hits["doc_id"], chosen)
+
+        def hits_of(filters: Mapping[str, Any]) -> pl.Series:
+            wider = self._context(stored.collection_id, filters)
+            return wider.execute(spec.pipeline, Ranking.of([(QID, text)]))[0].top(k).hits["doc_id"]
+
+        facets = self._facets(stored.collection_id, ranking.hits["doc_id"], chosen, hits_of)
         took = (time.perf_counter() - started) * 1000
         self._log(stored.collection_id, text, pipeline, k, len(ranking.hits), took)
         return SearchResult(

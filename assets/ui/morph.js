@@ -40,8 +40,9 @@
     }
     if (now instanceof HTMLTextAreaElement) { if (now !== document.activeElement) now.value = next.value; return; }
     if (now instanceof HTMLSelectElement) {
+      const value = next.value; // read first: new options move from one to the other
       morph(now, next);
-      now.value = [...next.options].find((option) => option.hasAttribute('selected'))?.value ?? next.value;
+      now.value = value;
       return;
     }
     morph(now, next);

@@ -28,7 +28,7 @@
     try {
       const paths = await post(body, tell);
       words.textContent = 'Reading the first records…';
-      await call('preview', {paths, target: document.getElementById('lib-target')?.value ?? ''}, 'lib-add-alert');
+      await call('preview', {paths}, 'lib-add-alert');
       line.replaceChildren();
     } catch (error) {
       const box = document.createElement('div');

@@ -123,6 +123,19 @@ def test_facets_count_the_hits(services: Services):
     assert [(v.value, v.count) for v in found["year"].values] == [("1998", 1), ("1999", 1)]
 
 
+@pytest.mark.parametrize("query", ["", "retrieval terms sparse token"])
+def test_a_filtered_facet_offers_what_the_other_filters_leave(services: Services, query: str):
+    def facets(**filters: list[object]) -> dict[str, dict[str, int]]:
+        found = services.search("papers", query, "BM25", filters=filters).facets
+        return {facet.field: {v.value: v.count for v in facet.values} for facet in found}
+
+    every, venue = facets(), facets(venue=["SIGIR"])
+    assert venue["venue"] == every["venue"] and len(every["venue"]) > 1
+    assert sum(venue["year"].values()) == every["venue"]["SIGIR"]
+    both = facets(venue=["SIGIR"], year=[2019, None])
+    assert both["year"] == venue["year"] and sum(both["venue"].values()) < sum(every["venue"].values())
+
+
 @pytest.mark.parametrize("pipeline", ["BM25", "Dense", "Hybrid", "Hybrid, by score"])
 def test_filters_hold_on_every_route(services: Services, pipeline: str):
     kept = {"venue": ["SIGIR"], "year": [2010, None]}

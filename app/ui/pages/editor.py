@@ -79,8 +79,9 @@ def save(ui: Ui, state: UiState, args: Args) -> Reply:
     name = " ".join(args.text("name").split())
     view = ui.services.save_pipeline(name, _raw(args))
     state = state.with_(panel="editor", subject=view.name)
-    reply = Reply({**frame.page_regions(ui, state), "tp-side": pane(ui, state)}, state=state, say=f"Saved {view.name}")
-    return reply
+    regions = {**frame.page_regions(ui, state), "tp-side": pane(ui, state)}
+    regions["tp-editor-status"] = pipelines.status(view, "", done=f"Saved “{view.name}”: ")
+    return Reply(regions, state=state, say=f"Saved {view.name}")
 
 
 def export(ui: Ui, state: UiState, args: Args) -> Reply:

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from app.results import CollectionView, Preview, WorkspaceView
+from app.results import Preview, WorkspaceView
 from app.ui import format
 from app.ui.html import el, join
 from app.ui.icons import icon
@@ -32,7 +32,7 @@ DUPLICATES = (
 )
 
 
-def section(view: WorkspaceView, chosen: CollectionView | None, *, paths: bool) -> Markup:
+def section(view: WorkspaceView, *, paths: bool) -> Markup:
     """Drop zone and path field; the preview appears beneath."""
     names = [(item.name, item.name) for item in view.collections]
     return join(
@@ -77,14 +77,16 @@ def section(view: WorkspaceView, chosen: CollectionView | None, *, paths: bool) 
         el("div", id="lib-upload", data_keep=True),
         el("div", id="lib-preview"),
         el("datalist", [el("option", value=name) for name, _ in names], id="lib-names"),
-        el("input", type="hidden", id="lib-target", value=chosen.name if chosen else ""),
     )
 
 
 def preview(previews: Sequence[Preview], paths: Sequence[str], overrides: Mapping[str, str], target: str) -> Markup:
     """The first records as they will be read, the columns to map, and the decision to add them."""
     available = list(dict.fromkeys(name for item in previews for name in item.available))
-    guesses = {guess.field: guess.column for item in previews for guess in item.guesses if guess.column}
+    guesses: dict[str, list[str]] = {}
+    for guess in (guess for item in previews for guess in item.guesses):
+        if guess.column and guess.column not in guesses.setdefault(guess.field, []):
+            guesses[guess.field].append(guess.column)
     return el(
         "form",
         el("input", type="hidden", data_field="paths", value=json.dumps(list(paths))),
@@ -171,16 +173,24 @@ def _cell(value: Any) -> str:
     return format.shorten("" if value is None else str(value), 140)
 
 
-def _mapping(available: Sequence[str], guesses: Mapping[str, str], overrides: Mapping[str, str]) -> Markup:
-    options = [("", "(none)"), *[(name, format.shorten(name, 40)) for name in available]]
+def _found(name: str, guesses: Mapping[str, Sequence[str]], overrides: Mapping[str, str]) -> str:
+    """What a field is read from when nothing is chosen for it."""
+    if name in overrides:
+        return "(as found)"
+    return " or ".join(format.shorten(column, 40) for column in guesses.get(name, ())) or "(none)"
+
+
+def _mapping(available: Sequence[str], guesses: Mapping[str, Sequence[str]], overrides: Mapping[str, str]) -> Markup:
+    """One choice per field. What is left to Triptych is not sent, so that every file keeps the columns found in it."""
+    columns = [(name, format.shorten(name, 40)) for name in available]
     rows = [
         el(
             "label",
             FIELD_NAMES[name],
             select(
                 f"column.{name}",
-                options,
-                overrides.get(name, guesses.get(name, "")),
+                [("", _found(name, guesses, overrides)), *columns],
+                overrides.get(name, ""),
                 label=f"Column for {FIELD_NAMES[name]}",
                 action="preview",
             ),

@@ -257,6 +257,13 @@ def _strip(stages: Sequence[StageTime], took: float, slowest: float) -> Markup:
             title="Latency by stage",
         ),
         el("table", el("tbody", [_stage_row(stage, i) for i, stage in enumerate(stages)]), class_="stage-table"),
+        el(
+            "p",
+            "Hatched: run once for several columns, and counted in each at what it cost.",
+            class_="muted strip-note",
+        )
+        if any(stage.cached for stage in stages)
+        else None,
         class_="strip",
     )
 

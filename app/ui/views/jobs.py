@@ -160,7 +160,7 @@ def rejections(job_id: str, rows: Sequence[RejectionView], offset: int, total: i
                         "tr",
                         el("td", row.place, dir="auto"),
                         el("td", row.reason, dir="auto"),
-                        el("td", el("code", format.shorten(row.excerpt, 160)), dir="auto"),
+                        el("td", el("code", format.shorten(row.excerpt, 160)) if row.excerpt else None, dir="auto"),
                     )
                     for row in rows
                 ],

@@ -27,7 +27,7 @@ def page(view: WorkspaceView, chosen: CollectionView | None, listed: Sequence[Jo
         if view.read_only
         else el(
             "section",
-            adding.section(view, chosen, paths=paths),
+            adding.section(view, paths=paths),
             class_="panel",
             id="lib-add",
             aria_label="Add documents",

@@ -98,9 +98,11 @@ def editor(
     )
 
 
-def status(view: PipelineView, problem: str) -> Markup:
-    """What the pipeline does, or what is wrong with it."""
-    return error_box("BadInput", problem) if problem else el("p", icon("check"), view.summary, class_="editor-ok")
+def status(view: PipelineView, problem: str, *, done: str = "") -> Markup:
+    """What the pipeline does, or what is wrong with it. `done` says what has just been done with it."""
+    if problem:
+        return error_box("BadInput", problem)
+    return el("p", icon("check"), el("span", el("b", done) if done else None, view.summary), class_="editor-ok")
 
 
 def form(schema: dict[str, Any], spec: dict[str, Any]) -> Markup:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from app.results import Attribution, Card, DocumentView, Explanation
+from app.results import Card, DocumentView, Explanation
 from app.ui import format
 from app.ui.html import classes, el, join, link, safe_url
 from app.ui.icons import icon
@@ -36,7 +36,7 @@ def pane(view: DocumentView, *, write: bool = False) -> Markup:
             cards.byline((), view.year, view.venue),
             _links(view),
             _text(view),
-            _explanations(view.explanations),
+            _explanations(view.explanations, f"{view.title}. {view.text}" if view.title else view.text),
             _neighbours(view),
             _metadata(view),
             button("Delete this document", "ask-delete-document", glyph="trash", look="quiet", doc=view.doc_id)
@@ -144,17 +144,34 @@ def _paragraphs(text: str, marks: list[tuple[int, int, str, float]]) -> Markup:
     return join(paragraphs)
 
 
-def _explanations(explanations: Sequence[Explanation]) -> Markup | None:
+def _explanations(explanations: Sequence[Explanation], full: str) -> Markup | None:
     if not explanations:
         return None
-    return el(
-        "section", el("h3", "Why it was found"), [_explanation(item) for item in explanations], class_="reader-section"
-    )
+    drawn = [_explanation(item, full) for item in explanations]
+    return el("section", el("h3", "Why it was found"), drawn, class_="reader-section")
 
 
-def _explanation(item: Explanation) -> Markup:
-    terms = sorted((a for a in item.attributions if a.weight), key=lambda a: -abs(a.weight))
-    top = max((abs(a.weight) for a in terms), default=0.0) or 1.0
+def words_of(item: Explanation, full: str) -> list[tuple[str, float]]:
+    """(word, weight) by falling weight. Pieces and repetitions of a word in the text of a semantic match are added up, because
+    "##inations" says nothing to a reader; terms of a lexical match are shown as they were looked up."""
+    sums: dict[str, float] = {}
+    names: dict[str, str] = {}
+    for a in item.attributions:
+        name = a.token
+        if kind_of(item) == "semantic" and 0 <= a.start < a.end <= len(full):
+            start, end = _word(full, a.start, a.end)
+            name = full[start:end]
+        key = name.casefold()
+        names.setdefault(key, name)
+        sums[key] = sums.get(key, 0.0) + a.weight
+    return sorted(((names[key], weight) for key, weight in sums.items() if weight), key=lambda pair: -abs(pair[1]))
+
+
+def _explanation(item: Explanation, full: str) -> Markup:
+    words = words_of(item, full)
+    terms = [pair for pair in words if any(c.isalnum() for c in pair[0])] or words
+    rest = [*terms[MAX_TERMS:], *(pair for pair in words if pair not in terms)]
+    top = max((abs(weight) for _, weight in terms), default=0.0) or 1.0
     kind = kind_of(item)
     return el(
         "div",
@@ -170,32 +187,34 @@ def _explanation(item: Explanation) -> Markup:
             ),
             class_="why-head",
         ),
-        el("ul", [_term(a, top, kind) for a in terms[:MAX_TERMS]], class_="terms") if terms else None,
-        _rest(terms[MAX_TERMS:]) if len(terms) > MAX_TERMS else None,
+        el("ul", [_term(word, weight, top, kind) for word, weight in terms[:MAX_TERMS]], class_="terms")
+        if terms
+        else None,
+        _rest(rest) if rest else None,
         el("p", item.note, class_="muted small") if item.note else None,
         class_="why",
     )
 
 
-def _term(item: Attribution, top: float, kind: str) -> Markup:
+def _term(word: str, weight: float, top: float, kind: str) -> Markup:
     return el(
         "li",
-        el("span", item.token, class_="term", dir="auto"),
+        el("span", word, class_="term", dir="auto", title=word),
         el(
             "span",
             el(
                 "i",
-                style=f"width:{100 * abs(item.weight) / top:.1f}%",
-                class_=classes(f"t-{kind}", "neg" if item.weight < 0 else ""),
+                style=f"width:{100 * abs(weight) / top:.1f}%",
+                class_=classes(f"t-{kind}", "neg" if weight < 0 else ""),
             ),
             class_="term-bar",
         ),
-        el("span", format.signed(item.weight), class_="term-weight"),
+        el("span", format.signed(weight), class_="term-weight"),
     )
 
 
-def _rest(rest: Sequence[Attribution]) -> Markup:
-    return el("p", f"{len(rest)} more with {format.signed(sum(a.weight for a in rest))} together", class_="muted small")
+def _rest(rest: Sequence[tuple[str, float]]) -> Markup:
+    return el("p", f"{len(rest)} more with {format.signed(sum(w for _, w in rest))} together", class_="muted small")
 
 
 def _neighbours(view: DocumentView) -> Markup | None:
