@@ -36,6 +36,7 @@ SHOTS = {
         pipeline="Hybrid",
         document="cormack-2009-rrf",
     ),
+    "library": UiState(page="library", collection=COLLECTION),
 }
 
 
@@ -54,8 +55,8 @@ def workbench() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable,
-            "-c",
-            "from app.cli import main\nmain()",
+            "-m",
+            "app",
             "demo",
             "--json",
             "--no-browser",
