@@ -94,6 +94,9 @@ def test_filters_and_the_year_histogram(open_page: Any, filled: Any) -> None:
     page.wait_for_function(
         "[...document.querySelectorAll('#tp-results .by-venue')].every(v => v.innerText === 'SIGIR')"
     )
+    page.locator(".facet label", has_text="ECIR").click()
+    page.wait_for_function("location.search.includes('f.venue=ECIR')")
+    page.wait_for_function("new Set([...document.querySelectorAll('.by-venue')].map(v => v.innerText)).size === 2")
     bars = page.locator("[data-years] .bar")
     first, last = bars.first.bounding_box(), bars.nth(2).bounding_box()
     page.mouse.move(first["x"] + 2, first["y"] + 30)
@@ -228,6 +231,8 @@ def test_a_pipeline_is_edited_in_the_form_and_in_the_yaml(open_page: Any, filled
     page.locator(".editor-foot").get_by_label("Name", exact=True).fill("Top three")
     page.get_by_role("button", name="Save").click()
     page.locator(".select-column option", has_text="Top three").first.wait_for(state="attached")
+    page.locator("#tp-editor-status", has_text="Saved “Top three”").wait_for()
+    assert page.get_by_label("Pipeline to edit").input_value() == "Top three"
     with page.expect_download() as download:
         page.get_by_role("button", name="Export YAML").click()
     assert "k: 77" in Path(download.value.path()).read_text()

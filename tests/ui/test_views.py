@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,18 @@ from fakes import HOSTILE, SCHEMA, FakeServices
 from markupsafe import Markup
 from test_html import read
 
-from app.results import Attribution, Card, ColumnHit, DocumentView, Explanation, Facet, FacetValue, JobView, Piece
+from app.results import (
+    Attribution,
+    Card,
+    ColumnGuess,
+    ColumnHit,
+    DocumentView,
+    Explanation,
+    Facet,
+    FacetValue,
+    JobView,
+    Piece,
+)
 from app.ui import schema_form
 from app.ui.session import UiState
 from app.ui.views import (
@@ -381,3 +393,38 @@ def test_two_columns_cannot_be_fewer_and_four_not_more(fake: FakeServices) -> No
 
 def test_titles_missing_get_a_stand_in() -> None:
     assert cards.title_text(" ", "x-1") == "Untitled (x-1)"
+
+
+def test_only_chosen_columns_are_sent_so_that_every_file_keeps_its_own(fake: FakeServices) -> None:
+    """What was found in one file must not be asked of another that has no such column."""
+    previews = fake.preview(["a.csv"]) + tuple(
+        dataclasses.replace(item, guesses=(ColumnGuess("title", "Überschrift"),)) for item in fake.preview(["b.csv"])
+    )
+
+    def chosen(overrides: dict[str, str]) -> dict[str, str]:
+        html = str(adding.preview(previews, ["a.csv", "b.csv"], overrides, ""))
+        selects = re.findall(r'<select[^>]*data-field="column\.(\w+)".*?</select>', html, re.DOTALL)
+        bodies = re.findall(r'<select[^>]*data-field="column\.\w+"(.*?)</select>', html, re.DOTALL)
+        values = [re.search(r'<option(?=[^>]* selected)[^>]*value="([^"]*)"', body) for body in bodies]
+        return {name: value[1] for name, value in zip(selects, values, strict=True) if value and value[1]}
+
+    assert chosen({}) == {}
+    assert "title or Überschrift" in str(adding.preview(previews, ["a.csv", "b.csv"], {}, ""))
+    assert chosen({"title": "extra"}) == {"title": "extra"}
+
+
+def test_pieces_of_a_word_are_explained_as_the_word() -> None:
+    full = "Controlled hallucinations. They hallucinate."
+    spans = ((0, 10, "controlled"), (11, 15, "hall"), (15, 18, "##uc"), (18, 25, "##inations"), (25, 26, "."))
+    found = tuple(Attribution(token, 0.1, start, end) for start, end, token in spans)
+    semantic = Explanation("m", "dense", True, 0.5, 1, found, "")
+    assert dict(reader.words_of(semantic, full)) == pytest.approx({"hallucinations": 0.3, "Controlled": 0.1, ".": 0.1})
+    lexical = Explanation("m", "bm25", True, 0.5, 1, (Attribution("hallucin", 0.4, 11, 25),), "")
+    assert reader.words_of(lexical, full) == [("hallucin", 0.4)]
+
+
+def test_beyond_the_last_page_the_way_back_is_shown(fake: FakeServices) -> None:
+    found = dataclasses.replace(fake.search("Retrieval papers", "", "Hybrid"), cards=(), offset=99_999, total=45)
+    html = str(search.results(found, UiState(offset=99_999)))
+    assert "The list ends at 45." in html
+    assert html.count('data-offset="40"') == html.count('data-offset="0"') == 1

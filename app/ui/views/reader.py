@@ -21,6 +21,8 @@ LEAST = {"lexical": 0.1, "semantic": 0.4}
 """Weights below this share of the strongest one are not marked in the text."""
 WORD = re.compile(r"[a-zA-Z0-9\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff\u0590-\u06ff]")
 """Letters of scripts that put spaces between words; in others a span stays as it is."""
+MARKER = re.compile(r"\[[A-Z]+\]|<\/?[a-z]+>")
+"""What models put around a text, as in [CLS]; counted, but not listed among its words."""
 LONGEST_WORD = 40
 
 
@@ -169,7 +171,7 @@ def words_of(item: Explanation, full: str) -> list[tuple[str, float]]:
 
 def _explanation(item: Explanation, full: str) -> Markup:
     words = words_of(item, full)
-    terms = [pair for pair in words if any(c.isalnum() for c in pair[0])] or words
+    terms = [pair for pair in words if any(c.isalnum() for c in pair[0]) and not MARKER.fullmatch(pair[0])] or words
     rest = [*terms[MAX_TERMS:], *(pair for pair in words if pair not in terms)]
     top = max((abs(weight) for _, weight in terms), default=0.0) or 1.0
     kind = kind_of(item)

@@ -175,6 +175,9 @@ def _suggestions(suggestions: Sequence[str]) -> Markup | None:
 
 
 def _nothing(result: SearchResult, state: UiState) -> Markup:
+    if result.offset and result.total:
+        first = button("To the first page", "page", look="primary", offset=0)
+        return empty("search", "Nothing further", f"The list ends at {result.total:,}.", first)
     actions = []
     if state.filters:
         actions.append(button("Clear the filters", "clear-filters", look="primary"))
@@ -196,7 +199,8 @@ def _pager(result: SearchResult) -> Markup | None:
     last = result.offset + len(result.cards)
     if result.offset == 0 and last >= result.total:
         return None
-    back = button("Previous", "page", glyph="left", offset=max(0, result.offset - PAGE)) if result.offset else None
+    before = min(result.offset - PAGE, PAGE * ((result.total - 1) // PAGE))
+    back = button("Previous", "page", glyph="left", offset=max(0, before)) if result.offset else None
     on = button("Next", "page", glyph="chevron", offset=last) if last < result.total else None
     return el("nav", back, on, class_="pager", aria_label="Pages")
 
