@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -128,13 +129,22 @@ def _save_pipelines(services: Services, folder: Path) -> None:
 def _serve(run: Run, services: Services, **options: Any) -> None:
     from app.ui.server import serve
 
+    closing = threading.Event()
+    warming = threading.Thread(target=services.warm, args=(closing.is_set,), name="warm")
+
     def ready(address: str) -> None:
+        warming.start()
         run.notify(f"Workspace: {services.folder}", "Ctrl-C stops it.")
         if run.as_json:
             run.emit({"address": address, "workspace": services.folder, "pid": os.getpid()}, lambda out: None)
             sys.stdout.flush()
 
-    serve(services, on_ready=ready, **options)
+    try:
+        serve(services, on_ready=ready, **options)
+    finally:
+        closing.set()
+        if warming.ident is not None:
+            warming.join()  # it must not use a workspace that is being closed
 
 
 def _password(run: Run) -> str:

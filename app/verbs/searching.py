@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,8 @@ from engine.types import Ranking
 
 QID = why.QID
 COMPARE_MOST = 4
+WARMED = 3
+"""Collections that are opened ahead of their first search."""
 
 
 class SearchVerbs(PipelineVerbs, FacetVerbs):
@@ -93,6 +95,19 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
             took_ms=took,
             notices=notices + self._behind(stored.collection_id, [spec]),
         )
+
+    def warm(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+        """Open the indexes and encoders that first searches need, so that they need not wait; what is not ready is left alone."""
+        for stored in self.engine.workspace.collections()[:WARMED]:
+            for name in self._built_in:
+                if should_stop():
+                    return
+                try:
+                    self._context(stored.collection_id, {}).execute(
+                        self._spec(name).pipeline, Ranking.of([(QID, "warm")])
+                    )
+                except TriptychError:
+                    continue
 
     def compare(
         self,
