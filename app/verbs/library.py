@@ -214,7 +214,7 @@ class LibraryVerbs(PipelineVerbs):
             "indexing" if busy
             else "empty" if not stored.documents
             else "unindexed" if not ready
-            else "behind" if any(view.state != "ready" for view in indexes)
+            else "behind" if any(view.state == "behind" for view in indexes)
             else "ready"
         )  # fmt: skip
         judged = self.engine.workspace.documents.query_sets(stored.collection_id)["judged_queries"].sum()

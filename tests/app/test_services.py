@@ -352,6 +352,16 @@ def test_the_doctor_finds_a_healthy_workspace(services: Services):
     assert not [finding for finding in findings if finding.level == "error"]
 
 
+def test_an_index_that_only_a_saved_pipeline_wants_is_no_alarm(services: Services):
+    services.save_pipeline("Other words", "pipeline:\n- bm25: {k1: 2.5}\n")
+    try:
+        view = services.collection("papers")
+        assert view.state == "ready"
+        assert [index.state for index in view.indexes].count("absent") == 1
+    finally:
+        services.delete_pipeline("Other words")
+
+
 def test_adding_nothing_or_the_absent_is_refused(services: Services):
     with pytest.raises(BadInput, match="No file"):
         services.add([], "papers")
