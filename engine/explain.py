@@ -90,9 +90,10 @@ def why_not(stage: Stage, query: str, doc_id: str, shown: int, ctx: Context) -> 
         return Missing(
             "not_in_collection", f"{doc_id!r} is not in this collection (it was never added, or was deleted)."
         )
-    result, root = ctx.execute(stage, Ranking.of([(QID, query)]))
+    asked = Ranking.of([(QID, query)])
+    result, root = ctx.execute(stage, asked)
     rank = _rank(result, doc_id)
-    lists = _in_lists(stage, root, query, doc_id, position, ctx)
+    lists = _in_lists(stage, root, asked, query, doc_id, position, ctx)
     told = tuple((label, sentence) for label, (_, sentence) in lists)
     if rank is not None and rank <= shown:
         return Missing("shown", f"It is here, at rank {rank}.", told)
@@ -130,10 +131,9 @@ def _rank(ranking: Ranking, doc_id: str) -> int | None:
 
 
 def _in_lists(
-    stage: Stage, root: Span, query: str, doc_id: str, position: int, ctx: Context
+    stage: Stage, root: Span, asked: Ranking, query: str, doc_id: str, position: int, ctx: Context
 ) -> tuple[tuple[str, tuple[str, str]], ...]:
     """(label, (verdict, sentence)) for the list of every stage that searches."""
-    asked = ctx._inputs[-1]
     found = []
     for retriever in retrievers(stage):
         scored = partial(retriever.score_documents, query, ctx)

@@ -30,11 +30,6 @@ class Span:
     """What only this stage can tell: the contributions of a fusion, the share of a filter, a notice."""
 
     @property
-    def own_ms(self) -> float:
-        """Milliseconds spent in this stage itself, without its children."""
-        return max(0.0, self.ms - sum(child.ms for child in self.children))
-
-    @property
     def alone_ms(self) -> float:
         """Milliseconds spent in this stage itself, without its children, as if nothing had been cached."""
         return max(0.0, self.ms + self.spared_ms - sum(child.ms for child in self.children))

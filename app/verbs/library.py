@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from app.results import (
     CollectionView,
@@ -21,6 +20,7 @@ from app.results import (
 )
 from app.verbs.pipelines import PipelineVerbs
 from engine.component import lookup
+from engine.documents import Duplicates
 from engine.errors import BadInput, NotFound
 from engine.indexing import parse_spec
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from engine.jobs import Job
     from engine.workspace import Collection
 
-DUPLICATE_POLICIES = ("replace", "keep", "error")
+DUPLICATE_POLICIES = get_args(Duplicates)
 SIZE_SECONDS = 10.0
 
 
@@ -41,11 +41,10 @@ class LibraryVerbs(PipelineVerbs):
 
     def workspace(self) -> WorkspaceView:
         """The workspace with all its collections and sizes."""
-        folder = self.engine.workspace.folder
         return WorkspaceView(
-            folder=str(folder),
+            folder=str(self.engine.workspace.folder),
             bytes=self._folder_bytes(),
-            free_bytes=shutil.disk_usage(folder).free,
+            free_bytes=self.engine.workspace.disk_free(),
             read_only=self.read_only,
             collections=self.collections(),
             notices=tuple(self.engine.workspace.notices),
@@ -166,13 +165,11 @@ class LibraryVerbs(PipelineVerbs):
 
     def jobs(self, limit: int = 50) -> tuple[JobView, ...]:
         """The latest jobs, newest first."""
-        names = {c.collection_id: c.name for c in self.engine.workspace.collections()}
-        return tuple(_job_view(job, names) for job in self.engine.workspace.jobs.list(limit))
+        return tuple(_job_view(job) for job in self.engine.workspace.jobs.list(limit))
 
     def job(self, job_id: str) -> JobView:
         """One job as it stands. Raises NotFound."""
-        names = {c.collection_id: c.name for c in self.engine.workspace.collections()}
-        return _job_view(self.engine.workspace.jobs.get(job_id), names)
+        return _job_view(self.engine.workspace.jobs.get(job_id))
 
     def pause(self, job_id: str) -> None:
         """Hold a job at its next step; what it committed stays."""
@@ -203,11 +200,8 @@ class LibraryVerbs(PipelineVerbs):
         return check(self.folder, self.engine.workspace)
 
     def _collection_view(self, stored: Collection) -> CollectionView:
-        busy = [
-            j
-            for j in self.engine.workspace.jobs.list(50)
-            if j.collection_id == stored.collection_id and j.status in ("queued", "running")
-        ]
+        unfinished = self.engine.workspace.jobs.unfinished(stored.collection_id)
+        busy = [job for job in unfinished if job.status in ("queued", "running")]
         indexes = self._indexes(stored, building=any(job.kind == "index" or job.phase == "index" for job in busy))
         ready = [view for view in indexes if view.state in ("ready", "behind")]
         state = (
@@ -239,7 +233,7 @@ class LibraryVerbs(PipelineVerbs):
             spec = lookup("indexes", generation.kind).model_validate(generation.params)
             needed.pop(spec, None)  # type: ignore[call-overload]
             live = len(searcher.snapshot) if spec.unit == "document" else len(searcher.snapshot.passage_nos)  # type: ignore[attr-defined]
-            behind = 0 if generation.revision == stored.revision else searcher.behind(spec)  # type: ignore[arg-type]
+            behind = searcher.behind(spec)  # type: ignore[arg-type]
             views.append(
                 IndexView(
                     generation_id=generation.generation_id,
@@ -310,14 +304,13 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _job_view(job: Job, names: Mapping[str, str]) -> JobView:
-    collection = names.get(job.collection_id or "", "(deleted)")
+def _job_view(job: Job) -> JobView:
     sources = [Path(path).name for path in job.params.get("paths", ())]
     what = ", ".join(sources[:3]) + (f" and {len(sources) - 3} more" if len(sources) > 3 else "")
     return JobView(
         job_id=job.job_id,
         kind=job.kind,
-        collection=collection,
+        collection=job.collection or "(deleted)",
         label=f"Add {what}" if job.kind == "add" else "Update indexes",
         status=job.status,
         phase=job.phase,

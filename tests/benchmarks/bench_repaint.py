@@ -16,23 +16,12 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from app.services import Services
-from tests.browser.running import Running
+from tests.browser.running import REPAINT, Running
 
 QUESTIONS = (
     "query expansion", "late interaction", "rank fusion", "score calibration", "dense retrieval", "test collections",
     "inverted index", "relevance feedback", "learning to rank", "question answering", "hard negatives",
 )  # fmt: skip
-REPAINT = """(words) => new Promise((done) => {
-  const query = document.querySelector('#tp-query');
-  query.value = words;
-  const start = performance.now();
-  const timer = setInterval(() => {
-    if (!location.search.includes(words.replaceAll(' ', '+'))) return;
-    clearInterval(timer);
-    requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)));
-  }, 2);
-  query.form.requestSubmit();
-})"""
 
 
 def main() -> None:

@@ -10,6 +10,19 @@ import uvicorn
 
 from app.ui import server
 
+# Asks a question as Enter does; milliseconds until the answer is on the page and drawn.
+REPAINT = """(words) => new Promise((done) => {
+  const query = document.querySelector('#tp-query');
+  query.value = words;
+  const start = performance.now();
+  const timer = setInterval(() => {
+    if (!location.search.includes(words.replaceAll(' ', '+'))) return;
+    clearInterval(timer);
+    requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)));
+  }, 2);
+  query.form.requestSubmit();
+})"""
+
 
 class Running:
     """Serves services, real or fake, at `address` until stopped."""

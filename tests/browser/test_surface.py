@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeServices
-from running import Running
+from running import REPAINT, Running
 
 pytestmark = pytest.mark.browser
 QUERY = "q=dense+retrieval+for+scientific+literature"
@@ -45,19 +45,6 @@ CONTRAST = """() => {
   }
   return [...new Set(low)];
 }"""
-
-
-REPAINT = """(words) => new Promise((done) => {
-  const query = document.querySelector('#tp-query');
-  query.value = words;
-  const start = performance.now();
-  const timer = setInterval(() => {
-    if (!location.search.includes(words.replace(' ', '+'))) return;
-    clearInterval(timer);
-    requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - start)));
-  }, 2);
-  query.form.requestSubmit();
-})"""
 
 
 def visit(page: Any, address: str) -> None:
