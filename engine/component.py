@@ -12,7 +12,19 @@ from pydantic import BaseModel, ConfigDict
 
 from engine.errors import BadInput
 
-FAMILIES = ("readers", "chunkers", "encoders", "indexes", "retrievers", "feedback", "fusers", "selectors", "metrics")
+FAMILIES = (
+    "readers",
+    "chunkers",
+    "encoders",
+    "indexes",
+    "retrievers",
+    "feedback",
+    "fusers",
+    "selectors",
+    "rerankers",
+    "calibrators",
+    "metrics",
+)
 
 
 class Component(BaseModel):

@@ -97,13 +97,17 @@ def _folder(folder: Path) -> Iterator[Finding]:
 
 
 def _length(folder: Path) -> Iterator[Finding]:
-    """A database file that was cut can open and answer until the missing part is touched, so its length is compared with its block count."""
+    """A database file that was cut can open and answer until the missing part is touched, so its length is compared with its block count.
+
+    Free blocks at its end may never have been written: a process that is killed in a checkpoint leaves some that are only counted.
+    """
     database = folder / recovery.DATABASE_NAME
     if (folder / recovery.WAL_NAME).exists():
         return  # blocks that only the write-ahead log knows of may not be in the file yet
     connection = recovery.open_read_only(folder)
     try:
-        block, blocks = connection.execute("SELECT block_size, total_blocks FROM pragma_database_size()").fetchall()[0]
+        row = connection.execute("SELECT block_size, total_blocks - free_blocks FROM pragma_database_size()").fetchall()
+        block, blocks = row[0]
     finally:
         connection.close()
     size = database.stat().st_size

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from engine.context import Context
     from engine.indexes.base import IndexSpec
 
-STAGE_FAMILIES = ("retrievers", "feedback", "selectors", "stages")
+STAGE_FAMILIES = ("retrievers", "feedback", "selectors", "rerankers", "calibrators", "stages")
 MAX_DEPTH = 12
 MAX_YAML_CHARS = 64_000
 

@@ -87,6 +87,37 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SparseRows:
+    """Weighted terms of n texts, row by row (CSR). Row i holds [indptr[i], indptr[i + 1]) of `terms` and `weights`.
+
+    indptr: int64 [n + 1]; terms: int32 [nnz], numbers in the vocabulary of `width` terms, strictly ascending within a row; weights: float32 [nnz], finite, above 0.
+    """
+
+    indptr: Ints
+    terms: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenRows:
+    """One vector for each token of n texts (late interaction). Text i holds [indptr[i], indptr[i + 1]) of `vectors` and `ids`.
+
+    indptr: int64 [n + 1]; vectors: float32 [tokens, dim], finite, of length 1; ids: int32 [tokens], the tokens' numbers in the tokenizer's vocabulary.
+    """
+
+    indptr: Ints
+    vectors: FloatRows
+    ids: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TopK:
     """What an index answers. rows: int64 [queries, k] row positions in the index, -1 where there were fewer hits; scores: float32 [queries, k], descending, -inf beside -1."""
 

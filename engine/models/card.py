@@ -16,6 +16,9 @@ MODEL_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
 
 
+Family = Literal["dense", "sparse", "late", "cross"]
+
+
 class ModelFile(BaseModel):
     """Size and content hash of one file of the model."""
 
@@ -41,14 +44,32 @@ class ModelCard(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="folder name and catalogue key")
     title: str
-    family: Literal["dense"] = "dense"
+    family: Family = "dense"
+    body: str = Field(
+        "", description="the model whose token states this one reads; empty where it reads the text itself"
+    )
+    body_fingerprint: str = Field("", description="the fingerprint of that model; another body would give other rows")
     source: str = Field(description="where the weights came from")
     revision: str = Field(description="what pins the source: a version, commit or hash")
     licence: str = Field(description="SPDX identifier of the weights' license")
-    dimensions: int = Field(ge=1)
+    dimensions: int = Field(
+        ge=1, description="of a vector, or of each token's vector; sparse: terms in the vocabulary; cross: 1"
+    )
     max_tokens: int = Field(ge=3, description="longest input in tokens, special tokens included; the rest is cut off")
+    max_query_tokens: int | None = Field(
+        None, ge=3, description="the same for queries, where they have a limit of their own"
+    )
     similarity: Literal["cosine", "dot"] = Field(description="cosine: vectors are L2-normalized")
-    pooling: Literal["mean", "cls", "last"]
+    pooling: Literal["mean", "cls", "last", "none"] = Field(description="none: the graph's output is used as it is")
+    queries: Literal["encoded", "inference-free"] = Field(
+        "encoded", description="sparse: whether queries pass through the model, or are looked up token by token"
+    )
+    query_padding: Literal["none", "mask"] = Field(
+        "none", description="late: mask fills queries up to max_query_tokens with the mask token, as ColBERT does"
+    )
+    skipped_tokens: Literal["none", "punctuation"] = Field(
+        "none", description="late: tokens of documents that get no vector (special tokens and markers keep theirs)"
+    )
     prompts: Prompts = Prompts()
     files: dict[str, ModelFile]
     quantisation: Literal["none", "int8"] = Field(
@@ -62,16 +83,28 @@ class ModelCard(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 (64 hex digits) over all that decides a vector: model, tokenizer, pooling, prompts, length limit, normalization."""
-        identity = [
+        """sha256 (64 hex digits) over all that decides a row: model, tokenizer or body, pooling, prompts, length limits, treatment of queries."""
+        identity: list[object] = [
             self.files[MODEL_FILE].sha256,
-            self.files[TOKENIZER_FILE].sha256,
+            self.body_fingerprint or self.files[TOKENIZER_FILE].sha256,
             self.pooling,
             self.prompts.query,
             self.prompts.document,
             self.max_tokens,
             self.similarity == "cosine",
         ]
+        if (
+            self.family != "dense"
+        ):  # what dense models do not have stays out, so that their fingerprints outlive new families
+            others = [file.sha256 for name, file in sorted(self.files.items()) if name.endswith(".npy")]
+            identity += [
+                self.family,
+                self.max_query_tokens,
+                self.queries,
+                self.query_padding,
+                self.skipped_tokens,
+                others,
+            ]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     @property
@@ -95,7 +128,7 @@ def read_card(folder: Path) -> ModelCard:
         raise WorkspaceDamaged(
             f"{path} is not a valid model card ({place}: {first['msg']}); install the model again."
         ) from error
-    for name in (MODEL_FILE, TOKENIZER_FILE):
+    for name in (MODEL_FILE,) if card.body else (MODEL_FILE, TOKENIZER_FILE):
         if name not in card.files:
             raise WorkspaceDamaged(f"{path} does not list {name}; install the model again.")
     return card

@@ -1,0 +1,1 @@
+"""The calibrators family: base.py and one file per component."""

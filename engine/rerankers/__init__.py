@@ -1,0 +1,1 @@
+"""The rerankers family: base.py and one file per component."""
