@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -14,13 +16,16 @@ MAX_QUERY = 8_000
 MAX_NAME = 300
 MAX_COLUMNS = 4
 MAX_VALUES = 100
+MAX_OPTIONS = 20
 SEARCH_K = 100
 COMPARE_K = 10
+OPTION = re.compile(r"[a-z][a-z-]{0,20}\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class UiState:
-    """Page, collection, query, pipelines, cut-off, filters and open document. `subject` is what the open panel is about."""
+    """Page, collection, query, pipelines, cut-off, filters and open document. `subject` is what the open panel is about; `options`
+    are what one page lets one choose and no other has, by name."""
 
     page: str = "search"
     collection: str = ""
@@ -33,6 +38,7 @@ class UiState:
     document: str = ""
     panel: str = ""
     subject: str = ""
+    options: tuple[tuple[str, tuple[str, ...]], ...] = field(default=())
 
     def to_query(self) -> str:
         """The address part after `?`; what is at its default is left out."""
@@ -51,6 +57,7 @@ class UiState:
             for key, value in (("doc", self.document), ("panel", self.panel), ("on", self.subject))
             if value
         ]
+        pairs += [(f"o.{name}", value) for name, values in self.options for value in values]
         return urlencode(pairs)
 
     @classmethod
@@ -64,10 +71,13 @@ class UiState:
             return cls()
         single = dict(reversed(pairs))
         filters: dict[str, list[str]] = {}
+        options: dict[str, list[str]] = {}
         for key, value in pairs:
             name = plain(key[2:], MAX_NAME) if key.startswith("f.") else ""
             if name and value and len(filters.setdefault(name, [])) < MAX_VALUES:
                 filters[name].append(plain(value, MAX_NAME))
+            if key.startswith("o."):
+                options.setdefault(key[2:], []).append(value)
         page, panel = single.get("tab", ""), single.get("panel", "")
         return cls(
             page=page if page in PAGES else "search",
@@ -81,6 +91,7 @@ class UiState:
             document=plain(single.get("doc", ""), MAX_NAME),
             panel=panel if panel in PANELS else "",
             subject=plain(single.get("on", ""), MAX_NAME),
+            options=chosen_options(options),
         )
 
     def with_(self, **changes: Any) -> UiState:
@@ -97,6 +108,19 @@ class UiState:
     def values(self, name: str) -> tuple[str, ...]:
         """The chosen values of one filter."""
         return dict(self.filters).get(name, ())
+
+    def option(self, name: str, default: str = "") -> str:
+        """The first value of an option of the page."""
+        return next(iter(self.option_values(name)), default)
+
+    def option_values(self, name: str) -> tuple[str, ...]:
+        """All values of an option of the page, in the order chosen."""
+        return dict(self.options).get(name, ())
+
+    def with_options(self, **changes: str | Sequence[str]) -> UiState:
+        """A copy with some options set; an empty value removes one. `name_x` is written `name-x`."""
+        changed = {name.replace("_", "-"): [v] if isinstance(v, str) else list(v) for name, v in changes.items()}
+        return replace(self, options=chosen_options({**dict(self.options), **changed}))
 
     def for_services(self) -> dict[str, list[Any]] | None:
         """Filters in the form that the services take: a year range as two numbers, everything else as a list of values."""
@@ -116,6 +140,16 @@ def tidy(filters: dict[str, list[str]]) -> tuple[tuple[str, tuple[str, ...]], ..
             chosen = (str(years[0]), str(years[-1])) if years else ()
         if chosen:
             result.append((name, chosen))
+    return tuple(result)
+
+
+def chosen_options(options: Mapping[str, Iterable[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Options by name, each value once, in the order chosen; what is no name, empty or too much is left out."""
+    result = []
+    for name in sorted(name for name in options if OPTION.match(name))[:MAX_OPTIONS]:
+        values = tuple(dict.fromkeys(text for value in options[name] if (text := plain(value, MAX_NAME))))[:MAX_VALUES]
+        if values:
+            result.append((name, values))
     return tuple(result)
 
 

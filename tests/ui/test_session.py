@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ui.session import MAX_QUERY, PAGES, PANELS, UiState, column_names, plain, tidy, whole
+from app.ui.session import MAX_QUERY, PAGES, PANELS, UiState, chosen_options, column_names, plain, tidy, whole
 
 names = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cf")), max_size=30)
 filled = names.filter(bool)
@@ -36,6 +36,13 @@ def states(draw: st.DrawFn) -> UiState:
         document=draw(names),
         panel=draw(st.sampled_from(PANELS)),
         subject=draw(names),
+        options=chosen_options(
+            draw(
+                st.dictionaries(
+                    st.from_regex(r"[a-z][a-z-]{0,20}", fullmatch=True), st.lists(filled, max_size=4), max_size=3
+                )
+            )
+        ),
     )
 
 
@@ -93,6 +100,14 @@ def test_filters_for_the_services() -> None:
 
 def test_choosing_a_filter_goes_back_to_the_first_result() -> None:
     assert UiState(offset=40).with_filter("venue", ("ACL",)).offset == 0
+
+
+def test_options_keep_their_order_and_are_set_and_removed_by_name() -> None:
+    state = UiState().with_options(metric=["RR@10", "AP", "RR@10"], query_set="default")
+    assert state.to_query() == "tab=search&o.metric=RR%4010&o.metric=AP&o.query-set=default"
+    assert state.option_values("metric") == ("RR@10", "AP")
+    assert state.with_options(metric="").option("metric", "nDCG@10") == "nDCG@10"
+    assert UiState.from_query("o.A=1&o.=2&o.metric=&o.sort=x").options == (("sort", ("x",)),)
 
 
 @pytest.mark.parametrize(
