@@ -31,11 +31,17 @@ class Resources(Protocol):
     def row_docs(self, spec: IndexSpec) -> NDArray[np.int32]:
         """int32 [rows of the index]: the position in the snapshot of each row's document, -1 where it is no longer live."""
 
-    def encoder(self, model: str) -> Encoder[FloatRows]:
+    def encoder(self, model: str) -> Encoder[Any]:
         """The encoder of a bundled or cached model. Raises NotFound."""
 
     def unit_text(self, spec: IndexSpec, row: int) -> str:
         """The indexed text ("title. text") behind one row of an index."""
+
+    def texts(self, doc_ids: Sequence[str]) -> list[str]:
+        """The text ("title. text") of each of these documents, in this order; empty where a document is no longer stored."""
+
+    def passages(self, doc_ids: Sequence[str]) -> list[list[str]]:
+        """The passages ("title. passage") of each of these documents, in this order; none where a document is no longer stored."""
 
 
 @dataclass(eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.context import Context
 from engine.errors import NotFound
-from engine.types import FloatRows, Mask, Snapshot
+from engine.types import Mask, Snapshot
 
 if TYPE_CHECKING:
     from engine.encoders.base import Encoder
@@ -70,7 +70,7 @@ class Searcher:
         live = len(self.snapshot) if spec.unit == "document" else len(self.snapshot.passage_nos)
         return live - int((self.row_docs(spec) >= 0).sum())
 
-    def encoder(self, model: str) -> Encoder[FloatRows]:
+    def encoder(self, model: str) -> Encoder[Any]:
         """The encoder of a bundled or cached model."""
         return self._engine.encoder(model)
 
@@ -82,6 +82,24 @@ class Searcher:
             raise NotFound("The document was changed or deleted a moment ago; ask again.")
         return text
 
+    def texts(self, doc_ids: Sequence[str]) -> list[str]:
+        """The text ("title. text") of each document, in this order; empty where it was deleted meanwhile."""
+        found = self._engine.workspace.documents.fetch(self.collection_id, doc_ids)
+        told = {row["doc_id"]: unit_text(row["title"], row["text"]) for row in found.iter_rows(named=True)}
+        return [told.get(doc_id, "") for doc_id in doc_ids]
+
+    def passages(self, doc_ids: Sequence[str]) -> list[list[str]]:
+        """The passages ("title. passage") of each document, in this order; none where it was deleted meanwhile."""
+        documents = self._engine.workspace.documents
+        found = documents.fetch(self.collection_id, doc_ids).unique("doc_no")
+        ranges = documents.passages(self.collection_id, found["doc_no"].to_numpy())
+        told: dict[str, list[str]] = {}
+        joined = ranges.join(found, on="doc_no", how="inner", maintain_order="left")
+        for row in joined.select("doc_id", "title", "text", "start_char", "end_char").iter_rows(named=True):
+            passage = row["text"][row["start_char"] : row["end_char"]]
+            told.setdefault(row["doc_id"], []).append(unit_text(row["title"], passage))
+        return [told.get(doc_id, []) for doc_id in doc_ids]
+
     def allowed(self, filters: Mapping[str, Any] | None) -> Mask | None:
         """bool [documents]: what the filters let through; None when there are none."""
         if not filters:
@@ -92,3 +110,8 @@ class Searcher:
     def context(self, filters: Mapping[str, Any] | None = None) -> Context:
         """A context for one request."""
         return Context(self, self.allowed(filters))
+
+
+def unit_text(title: str, text: str) -> str:
+    """What a model reads of a document or passage: "title. text", or the one of them that there is."""
+    return f"{title}. {text}" if title and text else title or text

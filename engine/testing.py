@@ -131,14 +131,23 @@ class MemoryResources:
         """The position of each row's document; rows may be fewer than documents, never others."""
         return np.searchsorted(self.snapshot.doc_nos, self.index(spec).numbers).astype(np.int32)
 
-    def encoder(self, model: str) -> Encoder[FloatRows]:
+    def encoder(self, model: str) -> Encoder[Any]:
         """The encoder that was given, whatever the model."""
-        found: Encoder[FloatRows] = self._source.encoder(model)
+        found: Encoder[Any] = self._source.encoder(model)
         return found
 
     def unit_text(self, spec: IndexSpec, row: int) -> str:
         """The text of one row."""
         return self._units[int(self.index(spec).numbers[row])]
+
+    def texts(self, doc_ids: Sequence[str]) -> list[str]:
+        """The texts of these documents; empty for one that was never given."""
+        held = dict(zip(self.snapshot.doc_ids, self._units.values(), strict=True))
+        return [held.get(doc_id, "") for doc_id in doc_ids]
+
+    def passages(self, doc_ids: Sequence[str]) -> list[list[str]]:
+        """Each document is its one passage."""
+        return [[text] if text else [] for text in self.texts(doc_ids)]
 
 
 def sentences(count: int) -> dict[int, str]:
@@ -412,7 +421,7 @@ def check_chunker(chunker: Chunker) -> None:
     assert chunker.split(titles[2], texts[2]) == split[2], "a text is split the same alone and among others"
 
 
-def check_encoder(encoder: Encoder[FloatRows]) -> None:
+def check_encoder(encoder: Encoder[Any]) -> None:
     """The contract of dense encoders: a row a text in order, finite, of the card's width, independent of its neighbors; progress is heard."""
     texts = ["Neural retrieval", "", "Cooking onion soup slowly " * 40, "信息检索"]
     rows = encoder.encode_documents(texts)
