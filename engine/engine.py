@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import IndexNotReady, WorkspaceDamaged
 from engine.models.catalogue import load_encoder
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from engine.encoders.base import Encoder
     from engine.generations import Generation
     from engine.indexes.base import IndexSpec, OpenIndex
-    from engine.types import FloatRows
 
 MAX_OPEN_INDEXES = 32
 MAX_SEARCHERS = 8
@@ -29,7 +28,7 @@ class Engine:
         self.workspace = Workspace.open(folder, read_only=read_only)
         self._lock = threading.RLock()
         self._open: OrderedDict[str, OpenIndex] = OrderedDict()
-        self._encoders: dict[str, Encoder[FloatRows]] = {}
+        self._encoders: dict[str, Encoder[Any]] = {}
         self._searchers: OrderedDict[str, tuple[object, Searcher]] = OrderedDict()
 
     def close(self) -> None:
@@ -40,7 +39,7 @@ class Engine:
             self._encoders.clear()
         self.workspace.close()
 
-    def encoder(self, model: str) -> Encoder[FloatRows]:
+    def encoder(self, model: str) -> Encoder[Any]:
         """The encoder of a bundled or cached model. Raises NotFound."""
         with self._lock:
             if model not in self._encoders:

@@ -10,7 +10,7 @@ from engine.documents import Unit
 from engine.errors import BadInput, IndexNotReady, StorageFull, WorkspaceDamaged
 from engine.generations import Build, Generation
 from engine.indexes.base import IndexSpec, OpenIndex
-from engine.types import FloatRows, Ints, Progress, ProgressSink, Snapshot, ignore_progress
+from engine.types import Ints, Progress, ProgressSink, Snapshot, ignore_progress
 
 if TYPE_CHECKING:
     from engine.documents import DocumentStore
@@ -36,7 +36,7 @@ class StoredUnits:
         """Title and text of each unit; "" for one that was deleted after the snapshot, whose row no search will return."""
         return self._documents.unit_texts(self._snapshot.collection_id, self._unit, numbers, absent="")
 
-    def encoder(self, model: str) -> Encoder[FloatRows]:
+    def encoder(self, model: str) -> Encoder[Any]:
         """The encoder of a bundled or cached model. Raises NotFound."""
         from engine.models.catalogue import load_encoder
 

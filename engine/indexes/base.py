@@ -15,7 +15,7 @@ from engine.component import Component
 from engine.encoders.base import Encoder
 from engine.errors import BadInput
 from engine.indexes.files import ascending
-from engine.types import FloatRows, Ints, Mask, ProgressSink, TopK, ignore_progress
+from engine.types import Ints, Mask, ProgressSink, TopK, ignore_progress
 
 
 class UnitSource(Protocol):
@@ -30,7 +30,7 @@ class UnitSource(Protocol):
         """The texts of these units, in this order."""
         ...
 
-    def encoder(self, model: str) -> Encoder[FloatRows]:
+    def encoder(self, model: str) -> Encoder[Any]:
         """The dense encoder called `model`."""
         ...
 
@@ -76,7 +76,7 @@ class IndexSpec(Component, family="indexes"):
         """A few words for lists and messages, e.g. "BM25 · english"."""
 
     @abstractmethod
-    def expected_fingerprint(self, encoder: Callable[[str], Encoder[FloatRows]]) -> str:
+    def expected_fingerprint(self, encoder: Callable[[str], Encoder[Any]]) -> str:
         """What an index built now would be stamped with; one with another stamp must not be searched."""
 
     @abstractmethod

@@ -75,7 +75,7 @@ class Bm25Index(IndexSpec, name="bm25"):
         plain = (self.k1, self.b, self.variant) == (1.2, 0.75, "lucene")
         return f"BM25 · {self.analyzer}" + ("" if plain else f" · {self.variant} k1={self.k1:g} b={self.b:g}")
 
-    def expected_fingerprint(self, encoder: Callable[[str], Encoder[FloatRows]]) -> str:
+    def expected_fingerprint(self, encoder: Callable[[str], Encoder[Any]]) -> str:
         """See IndexSpec."""
         return analyzer(self.analyzer).fingerprint
 

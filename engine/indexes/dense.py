@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -85,7 +85,7 @@ class DenseIndex(IndexSpec, name="dense"):
         """See IndexSpec."""
         return f"Dense · {self.model}" + ("" if self.structure == "auto" else f" · {self.structure}")
 
-    def expected_fingerprint(self, encoder: Callable[[str], Encoder[FloatRows]]) -> str:
+    def expected_fingerprint(self, encoder: Callable[[str], Encoder[Any]]) -> str:
         """See IndexSpec."""
         return encoder(self.model).fingerprint
 
@@ -126,7 +126,7 @@ class DenseIndex(IndexSpec, name="dense"):
             raise IndexNotReady(f"The dense index was built with {info.spec}, not {self.model_dump()}. Build it again.")
         return DenseOpenIndex(folder, info)
 
-    def _reusable(self, previous: OpenIndex | None, encoder: Encoder[FloatRows]) -> DenseOpenIndex | None:
+    def _reusable(self, previous: OpenIndex | None, encoder: Encoder[Any]) -> DenseOpenIndex | None:
         """The previous index, when its vectors are those that the encoder would give."""
         if not isinstance(previous, DenseOpenIndex) or previous.fingerprint != encoder.fingerprint:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ SHARD = 2_000  # units
 class Shards:
     """Encoded units in `folder`, which may hold shards of an earlier attempt; those of other encoders are ignored."""
 
-    def __init__(self, folder: Path, encoder: Encoder[FloatRows]) -> None:
+    def __init__(self, folder: Path, encoder: Encoder[Any]) -> None:
         self._encoder = encoder
         self.dim = encoder.card.dimensions
         self.folder = folder / hashlib.sha256(encoder.fingerprint.encode()).hexdigest()[:16]

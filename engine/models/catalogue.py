@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadInput
 from engine.models.card import CARD_FILE, ModelCard, read_card
 from engine.models.paths import assets_folder
 
 if TYPE_CHECKING:
-    from engine.encoders.dense import DenseEncoder
+    from engine.encoders.base import Encoder
 
 DEFAULT_DENSE = "all-MiniLM-L6-v2"
 
@@ -33,11 +33,16 @@ def model_folder(name: str) -> Path:
     return models_folder() / name
 
 
-def load_encoder(name: str = DEFAULT_DENSE, provider: str = "auto", threads: int | None = None) -> DenseEncoder:
+def load_encoder(name: str = DEFAULT_DENSE, provider: str = "auto", threads: int | None = None) -> Encoder[Any]:
     """Open a bundled model; size and sha256 of its files are verified first (hashed once per process).
 
-    Raises BadInput on an unknown name or provider, WorkspaceDamaged on a missing, truncated or altered file.
+    The rows are of the model's family: FloatRows (dense), SparseRows, or TokenRows (late). Raises BadInput on an unknown name or provider,
+    and for a cross-encoder, which scores pairs; WorkspaceDamaged on a missing, truncated or altered file.
     """
-    from engine.encoders.dense import DenseEncoder
+    folder = model_folder(name)
+    family = read_card(folder).family
+    if family == "dense":
+        from engine.encoders.dense import DenseEncoder
 
-    return DenseEncoder.load(model_folder(name), provider=provider, threads=threads)
+        return DenseEncoder.load(folder, provider=provider, threads=threads)
+    raise BadInput(f"Model {name!r} is of the family {family!r}, which does not encode texts.")

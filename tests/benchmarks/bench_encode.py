@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from engine.encoders.dense import usable_cores
+from engine.encoders.units import usable_cores
 from engine.models.catalogue import DEFAULT_DENSE, load_encoder
 from engine.models.recipes import RECIPES
 from tests.benchmarks.corpora import load

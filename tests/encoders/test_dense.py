@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from engine.encoders.base import Encoder
-from engine.encoders.dense import DenseEncoder, plan_units, run_units
+from engine.encoders.dense import DenseEncoder
+from engine.encoders.units import plan_units, run_units
 from engine.errors import BadInput, Cancelled, WorkspaceDamaged
 from engine.types import Ints, Progress
 from tests.encoders.tiny import TABLE, rewrite_card, write_model
