@@ -31,7 +31,7 @@ def exact_top_k(vectors: FloatRows, queries: FloatRows, k: int, allowed: Mask | 
         if allowed is not None and not gather:
             scores[:, ~allowed] = -np.inf
         for i, (query, row) in enumerate(zip(part, scores, strict=True), start):
-            near = _contenders(row, k, _rounding(vectors.shape[1]) * longest * float(np.linalg.norm(query)))
+            near = contenders(row, k, rounding(vectors.shape[1]) * longest * float(np.linalg.norm(query)))
             put_verified(found, i, vectors, query, passing[near] if gather and passing is not None else near)
     return found
 
@@ -54,15 +54,15 @@ def inner_products(vectors: FloatRows, vector: FloatRows, rows: Ints) -> FloatRo
     return scores
 
 
-def _rounding(dim: int) -> float:
+def rounding(dim: int) -> float:
     """Twice the worst error of a float32 inner product of unit vectors (Higham, Accuracy and Stability, section 3.1)."""
     return 2 * dim * float(np.finfo(np.float32).eps) / 2
 
 
-def _contenders(scores: FloatRows, k: int, slack: float) -> Ints:
+def contenders(scores: FloatRows, k: int, slack: float) -> Ints:
     """All rows whose true score may be among the best k: those within rounding of the k-th screened score."""
     best = best_rows(scores, k)
-    if len(best) < k:
+    if k == 0 or len(best) < k:
         return best
     return np.flatnonzero(scores >= scores[best[-1]] - np.float32(slack))
 
