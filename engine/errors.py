@@ -61,3 +61,9 @@ class Cancelled(TriptychError):
     """The work was cancelled on request; what was committed before stays."""
 
     exit_code = 130
+
+
+class Unreachable(TriptychError):
+    """A server did not answer, or answered with something else than was asked of it; nothing was changed."""
+
+    exit_code = 10
