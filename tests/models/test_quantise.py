@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engine.errors import BadInput
 from engine.models.graph import decompose_layer_norms, drop_mask, quantise_embeddings
 from engine.models.quantise import LIMIT, quantise_products, round_weights
 
@@ -139,13 +137,47 @@ def test_a_graph_with_fused_attention_loses_its_mask() -> None:
     assert run(model, np.arange(9)).shape == (1, 9, WIDTH)
 
 
-def test_a_mask_used_elsewhere_is_refused() -> None:
+def test_a_mask_used_elsewhere_becomes_ones() -> None:
     nodes = [
         helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["mask", "last"], ["column"]),
         helper.make_node("Mul", ["rows", "column"], ["token_embeddings"]),
     ]
-    tensors = {"table": floats(VOCABULARY, WIDTH), "last": np.array([-1])}
-    with pytest.raises(BadInput, match="quantise='none'"):
-        drop_mask(build(nodes, tensors, mask=True))
+    table = floats(VOCABULARY, WIDTH)
+    model = build(nodes, {"table": table, "last": np.array([-1])}, mask=True)
+    drop_mask(model)
+    assert [item.name for item in model.graph.input] == ["input_ids"]
+    np.testing.assert_array_equal(run(model, np.arange(9))[0], table[:9])
+
+
+def test_a_layer_norm_without_bias_has_the_same_result() -> None:
+    tensors = {"weight": floats(WIDTH), "table": floats(VOCABULARY, WIDTH)}
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+        helper.make_node("LayerNormalization", ["rows", "weight"], ["token_embeddings"], epsilon=1e-5),
+    ]
+    model, ids = build(nodes, tensors), np.arange(40)
+    before = run(model, ids)
+    decompose_layer_norms(model)
+    assert "LayerNormalization" not in {node.op_type for node in model.graph.node}
+    np.testing.assert_allclose(run(model, ids), before, atol=1e-5)
+
+
+def test_a_layer_norm_whose_sum_is_read_stays() -> None:
+    tensors = {"weight": floats(WIDTH), "bias": floats(WIDTH), "table": floats(VOCABULARY, WIDTH)}
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["rows"]),
+        helper.make_node(
+            "SkipLayerNormalization",
+            ["rows", "rows", "weight", "bias"],
+            ["normal", "", "", "sum"],
+            domain="com.microsoft",
+        ),
+        helper.make_node("Add", ["normal", "sum"], ["token_embeddings"]),
+    ]
+    model, ids = build(nodes, tensors), np.arange(40)
+    before = run(model, ids)
+    decompose_layer_norms(model)
+    assert [node.op_type for node in model.graph.node] == ["Gather", "SkipLayerNormalization", "Add"]
+    np.testing.assert_array_equal(run(model, ids), before)
