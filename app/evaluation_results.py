@@ -27,6 +27,17 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricView:
+    """A metric that can be chosen. `example` is how it is usually written; `words` say what it tells, `about` how it is computed."""
+
+    name: str
+    example: str
+    words: str
+    about: str
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MeasureCell:
     """One measure of one pipeline. What compares with the baseline is None for the baseline itself, and where there is none.
 

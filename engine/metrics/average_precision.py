@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from engine.metrics.base import Floats, Marked, RelevanceMetric, share
 
 
 class AveragePrecision(RelevanceMetric, name="AP"):
     """The mean, over all known relevant documents, of the precision at each one's rank; 0 for those not retrieved."""
+
+    words: ClassVar[str] = (
+        "How early the relevant documents come, all of them counted. High only where nearly everything "
+        "relevant stands near the top."
+    )
 
     def values(self, marked: Marked) -> Floats:
         relevant = self.relevant(marked)

@@ -92,6 +92,8 @@ class Metric(Component, family="metrics"):
 
     cut: ClassVar[Literal["never", "may", "must"]] = "may"
     """Whether the notation takes `@k`."""
+    words: ClassVar[str] = ""
+    """What it tells, for somebody who chooses among them."""
     cutoff: int | None = Field(None, ge=1, le=MAX_CUTOFF, description="Only the first k hits count; written `@k`.")
 
     @abstractmethod

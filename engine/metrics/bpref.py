@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from engine.metrics.base import Floats, Marked, RelevanceMetric, share
@@ -9,6 +11,11 @@ from engine.metrics.base import Floats, Marked, RelevanceMetric, share
 
 class Bpref(RelevanceMetric, name="Bpref"):
     """How rarely documents judged non-relevant stand above relevant ones; unjudged documents are passed over."""
+
+    words: ClassVar[str] = (
+        "How often a document judged irrelevant stands above a relevant one. Documents that nobody judged are "
+        "left out, so it suits judgments with gaps."
+    )
 
     cut = "never"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -12,6 +12,11 @@ from engine.metrics.base import Floats, Ints32, Marked, Metric, share
 
 class NDCG(Metric, name="nDCG"):
     """Gain by rating, discounted by log2 of the rank + 1, as a share of the best possible order of everything judged."""
+
+    words: ClassVar[str] = (
+        "How close the order is to the best possible one: better documents count more, and all count less the "
+        "further down they stand. 1 is perfect. The usual choice when ratings have several grades."
+    )
 
     dcg: Literal["log2", "exp-log2"] = Field(
         "log2", description="The gain of a rating r: log2 takes r itself, as trec_eval does; exp-log2 takes 2^r − 1."

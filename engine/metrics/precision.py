@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from engine.metrics.base import Floats, Marked, RelevanceMetric
 
 
 class Precision(RelevanceMetric, name="P"):
     """The share of k ranks that hold a relevant document; ranks left empty count as misses, as in trec_eval."""
+
+    words: ClassVar[str] = "Which share of the first k hits is relevant: what a reader of one page sees."
 
     cut = "must"
 

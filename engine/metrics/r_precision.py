@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from engine.metrics.base import Floats, Marked, RelevanceMetric, share
 
 
 class RPrecision(RelevanceMetric, name="Rprec"):
     """Precision at rank R, R being the number of known relevant documents of the query."""
+
+    words: ClassVar[str] = (
+        "Which share of the first R hits is relevant, where R is how many relevant documents are known."
+    )
 
     cut = "never"
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from engine.metrics.base import Floats, Marked, RelevanceMetric, share
 
 
 class Recall(RelevanceMetric, name="R"):
     """The share of the known relevant documents that are among the first k."""
+
+    words: ClassVar[str] = (
+        "Which share of all known relevant documents is among the first k: what a later stage can still work with."
+    )
 
     cut = "must"
 

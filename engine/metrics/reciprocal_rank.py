@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from engine.metrics.base import Floats, Marked, RelevanceMetric
@@ -9,6 +11,11 @@ from engine.metrics.base import Floats, Marked, RelevanceMetric
 
 class ReciprocalRank(RelevanceMetric, name="RR"):
     """1 / the rank of the first relevant document, 0 without one."""
+
+    words: ClassVar[str] = (
+        "How soon the first relevant document comes: 1 at the top, a half in second place, a third in third. "
+        "For questions with one good answer."
+    )
 
     def values(self, marked: Marked) -> Floats:
         rows = self.relevant(marked) & self.within(marked)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from engine.metrics.base import Floats, Marked, RelevanceMetric
@@ -9,6 +11,8 @@ from engine.metrics.base import Floats, Marked, RelevanceMetric
 
 class Success(RelevanceMetric, name="Success"):
     """1 when any of the first k documents is relevant, else 0."""
+
+    words: ClassVar[str] = "On which share of the questions at least one of the first k hits is relevant."
 
     cut = "must"
 

@@ -1,0 +1,29 @@
+"""What can be measured, in words for those who choose."""
+
+from __future__ import annotations
+
+from app.evaluation_results import MetricView
+from app.verbs.base import Verbs
+from engine.component import discover
+from engine.metrics.base import Metric
+
+CUTOFFS = {"nDCG": 10, "RR": 10, "P": 5, "R": 100, "Success": 5, "Judged": 10}
+"""The cut-off that a measure is offered with; the others are offered over the whole ranking."""
+FIRST = ("nDCG", "AP", "RR", "R", "P", "Success")
+
+
+class MeasureVerbs(Verbs):
+    """The list of metrics."""
+
+    def metrics(self) -> tuple[MetricView, ...]:
+        """Every metric as it is usually written, the common ones first."""
+        known = {name: cls for name, cls in discover("metrics").items() if issubclass(cls, Metric)}
+        order = sorted(known, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+        return tuple(_view(known[name]) for name in order)
+
+
+def _view(cls: type[Metric]) -> MetricView:
+    about = (cls.__doc__ or "").strip().split("\n")[0]
+    cutoff = CUTOFFS.get(cls.name, 10 if cls.cut == "must" else None)
+    example = cls.name if cutoff is None else f"{cls.name}@{cutoff}"
+    return MetricView(cls.name, example, cls.words or about, about, tuple(n for n in cls.model_fields if n != "cutoff"))
