@@ -202,15 +202,18 @@ class Runner:
                 done += len(unit)
                 progress(Progress("encode", done, total))
 
-    def run(self, ids: list[TokenIds]) -> NDArray[np.float32]:
-        """The graph's output for one call, float32 [batch, longest, …], or [batch, …] where the graph pools over tokens itself."""
+    def run(self, ids: list[TokenIds], attended: Sequence[int] | None = None) -> NDArray[np.float32]:
+        """The graph's output for one call, float32 [batch, longest, …], or [batch, …] where the graph pools over tokens itself.
+
+        attended: how many tokens of each text the others attend to, where not all of them; without effect on a graph that takes no mask.
+        """
         self.open()
         longest = max(len(one) for one in ids)
         tokens = np.zeros((len(ids), longest), dtype=np.int64)
         mask = np.zeros_like(tokens)
         for position, one in enumerate(ids):
             tokens[position, : len(one)] = one
-            mask[position, : len(one)] = 1
+            mask[position, : len(one) if attended is None else attended[position]] = 1
         values = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
         feed = {name: values[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()}
         output: NDArray[np.float32] = self._session.run([self._output], feed)[0]

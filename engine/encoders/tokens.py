@@ -60,6 +60,24 @@ class TextTokenizer:
             [sum(len(rest) - self.special_tokens for rest in one.overflowing) for one in encodings], dtype=np.int64
         )
 
+    def number(self, token: str) -> int | None:
+        """The id of a token that stands in the vocabulary as it is written here."""
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
+
+    def written(self, ids: Sequence[int]) -> list[str]:
+        """The tokens with these ids; "" for an id that the vocabulary lacks."""
+        return [self._tokenizer.id_to_token(int(one)) or "" for one in ids]
+
+    def keep_whole(self, prompt: str) -> None:
+        """Read a prompt that starts with a token of the vocabulary ("[unused0]", "[Q] ") as that token, as marker tokens were trained."""
+        from tokenizers import AddedToken
+
+        for marker in (prompt, *prompt.split()[:1]):
+            if marker.strip() and self.number(marker) is not None:
+                self._tokenizer.add_special_tokens([AddedToken(marker, normalized=False, special=True)])
+                return
+
     def encode(self, text: str, prompt: str = "") -> Any:
         """The library's encoding of one text: ids, tokens, and offsets in characters of prompt + text."""
         return self._tokenizer.encode(prepared([text], prompt)[0])

@@ -71,7 +71,9 @@ def rewrite_card(folder: Path, **card: Any) -> Path:
         "max_tokens": 8,
         "similarity": "dot",
         "pooling": "mean",
-        "files": {name: describe_file(folder / name) for name in ("model.onnx", "tokenizer.json")},
+        "files": {
+            name: describe_file(folder / name) for name in ("model.onnx", "tokenizer.json") if (folder / name).exists()
+        },
     }
     write_card(folder, ModelCard.model_validate(fields | card))
     return folder
