@@ -105,7 +105,9 @@ class DenseIndex(IndexSpec, name="dense"):
         shards = Shards(folder / PARTIAL, encoder)
         new = wanted if old is None else wanted[positions(old.numbers, wanted) < 0]
         shards.encode(source, new, progress)
-        numbers, longest = _write_vectors(folder, wanted, old, shards, progress)
+        if old is not None:
+            shards.reuse(old.numbers, old.vectors)
+        numbers, longest = _write_vectors(folder, wanted, shards, progress)
         base = DenseInfo(
             spec=self.model_dump(),
             fingerprint=encoder.fingerprint,
@@ -269,31 +271,24 @@ def measured_recall(index: DenseOpenIndex, queries: FloatRows, k: int = 10) -> f
     return round(float(((found.scores >= worst) & asked).sum() / asked.sum()), 4)
 
 
-def _write_vectors(
-    folder: Path, wanted: Ints, old: DenseOpenIndex | None, shards: Shards, progress: ProgressSink
-) -> tuple[Ints, float]:
+def _write_vectors(folder: Path, wanted: Ints, shards: Shards, progress: ProgressSink) -> tuple[Ints, float]:
     """Write the rows in order of their numbers, without those that are zero; also the largest norm."""
     usable = np.zeros(len(wanted), np.bool_)
     longest = 0.0
-    for start, rows in _rows(wanted, old, shards):
+    for start, rows in _rows(wanted, shards):
         norms = np.linalg.norm(rows.astype(np.float64), axis=1)
         usable[start : start + len(rows)] = norms > 0
         longest = max(longest, float(norms.max(initial=0)))
     numbers = wanted[usable]
     progress(Progress("write", 0, len(numbers), "vectors"))
     save_array(folder, NUMBERS, numbers)
-    blocks = (rows for _, rows in _rows(numbers, old, shards))
+    blocks = (rows for _, rows in _rows(numbers, shards))
     save_blocks(folder, VECTORS, np.dtype(np.float32), (len(numbers), shards.dim), blocks)
     progress(Progress("write", len(numbers), len(numbers), "vectors"))
     return numbers, longest
 
 
-def _rows(numbers: Ints, old: DenseOpenIndex | None, shards: Shards) -> Iterator[tuple[int, FloatRows]]:
-    """Blocks of vectors, from the previous index where it has them."""
+def _rows(numbers: Ints, shards: Shards) -> Iterator[tuple[int, FloatRows]]:
+    """Blocks of vectors, and where each begins."""
     for start in range(0, len(numbers), BLOCK):
-        block = numbers[start : start + BLOCK]
-        rows = shards.rows(block)
-        if old is not None:
-            at = positions(old.numbers, block)
-            rows[at >= 0] = old.vectors[at[at >= 0]]
-        yield start, rows
+        yield start, shards.rows(numbers[start : start + BLOCK])
