@@ -30,6 +30,7 @@ class Engine:
         self._open: OrderedDict[str, OpenIndex] = OrderedDict()
         self._encoders: dict[str, Encoder[Any]] = {}
         self._searchers: OrderedDict[str, tuple[object, Searcher]] = OrderedDict()
+        self._models_epoch = self.workspace.models.epoch
 
     def close(self) -> None:
         """Let go of every index and of the workspace; running jobs stop at their next step and can be resumed."""
@@ -42,13 +43,24 @@ class Engine:
     def encoder(self, model: str) -> Encoder[Any]:
         """The encoder of a bundled or cached model. Raises NotFound."""
         with self._lock:
+            self._forget_replaced()
             if model not in self._encoders:
-                self._encoders[model] = load_encoder(model)
+                self._encoders[model] = load_encoder(model, own=self.workspace.models.folder)
             return self._encoders[model]
+
+    def _forget_replaced(self) -> None:
+        """Where a model came, went or was replaced, let go of everything that was opened with the former ones."""
+        epoch = self.workspace.models.epoch
+        if epoch != self._models_epoch:
+            self._models_epoch = epoch
+            self._encoders.clear()
+            self._open.clear()
+            self._searchers.clear()
 
     def searcher(self, collection_id: str) -> Searcher:
         """The searcher of a collection as it is now; kept until its documents or indexes change."""
         state = (
+            self.workspace.models.epoch,
             self.workspace.revision(collection_id),
             tuple(g.generation_id for g in self.workspace.generations.live(collection_id)),
         )
@@ -78,6 +90,7 @@ class Engine:
                 f"The index {spec.label()!r} is not built yet. Build it in the Library, or with `triptych index`."
             )
         with self._lock:
+            self._forget_replaced()
             known = self._open.get(generation.generation_id)
             if known is not None:
                 self._open.move_to_end(generation.generation_id)

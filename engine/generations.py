@@ -82,7 +82,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Flush a file or folder to the disk; folders cannot be flushed on Windows."""
     if os.name == "nt" and path.is_dir():
         return
@@ -97,7 +97,7 @@ def _seal(folder: Path) -> list[dict[str, Any]]:
     """Flush every file and say what it holds."""
     files = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST):
-        _sync(path)
+        sync(path)
         files.append(
             {"name": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": file_sha256(path)}
         )
@@ -155,14 +155,14 @@ class Generations:
                 "details": dict(details or {}), "created_at": datetime.now(UTC).isoformat(timespec="seconds"), "files": files,
             }  # fmt: skip
             (build.folder / MANIFEST).write_text(json.dumps(about, indent=1, sort_keys=True), "utf-8")
-            _sync(build.folder / MANIFEST)
-            _sync(build.folder)
+            sync(build.folder / MANIFEST)
+            sync(build.folder)
             home = self._folder / INDEXES
             home.mkdir(exist_ok=True)
             target = home / build.generation_id
             os.replace(build.folder, target)
-            _sync(home)
-            _sync(self._folder)
+            sync(home)
+            sync(self._folder)
         try:
             old = self._insert(build, about, target)
         except BaseException:

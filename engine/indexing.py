@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.component import lookup
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
 
 class StoredUnits:
-    """The live units of a snapshot, as an index build asks for them."""
+    """The live units of a snapshot, as an index build asks for them. `models`: the folder of the workspace's own models."""
 
-    def __init__(self, documents: DocumentStore, snapshot: Snapshot, unit: Unit) -> None:
+    def __init__(self, documents: DocumentStore, snapshot: Snapshot, unit: Unit, models: Path | None = None) -> None:
         self._documents = documents
         self._snapshot = snapshot
         self._unit = unit
+        self._models = models
 
     @property
     def numbers(self) -> Ints:
@@ -40,7 +42,7 @@ class StoredUnits:
         """The encoder of a bundled or cached model. Raises NotFound."""
         from engine.models.catalogue import load_encoder
 
-        return load_encoder(model)
+        return load_encoder(model, own=self._models)
 
 
 def parse_spec(raw: str | Mapping[str, Any] | IndexSpec) -> IndexSpec:
@@ -77,7 +79,7 @@ def build_index(
     generations = workspace.generations
     params = spec.model_dump(mode="json")
     snapshot = workspace.documents.snapshot(collection_id)
-    source = StoredUnits(workspace.documents, snapshot, spec.unit)
+    source = StoredUnits(workspace.documents, snapshot, spec.unit, workspace.models.folder)
     previous = generations.find(collection_id, spec.kind, params)
     opened = None if previous is None else _open_previous(workspace, spec, previous)
     if opened is None and previous is not None:

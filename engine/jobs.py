@@ -232,6 +232,14 @@ class Jobs:
             )
         )
 
+    def resumable(self) -> tuple[str, ...]:
+        """Ids of the jobs that may still go on: the unfinished ones, and those that failed in the last week."""
+        rows = self._db.rows(
+            "SELECT job_id FROM jobs WHERE status NOT IN ('done', 'cancelled', 'failed') "
+            "OR (status = 'failed' AND finished_at > now()::TIMESTAMP - INTERVAL 7 DAY)"
+        )
+        return tuple(str(row[0]) for row in rows)
+
     def rejections(self, job_id: str, offset: int = 0, limit: int = 100) -> pl.DataFrame:
         """place, reason, excerpt of the input rows that a job could not take, in the order met."""
         return self._db.query(

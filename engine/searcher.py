@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.context import Context
-from engine.errors import NotFound
+from engine.errors import IndexNotReady, NotFound
 from engine.types import Mask, Snapshot
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Searcher:
         self._lock = threading.Lock()
         self._row_docs: dict[IndexSpec, NDArray[np.int32]] = {}
         self._indexes: dict[IndexSpec, OpenIndex] = {}
+        self._models_epoch = engine.workspace.models.epoch
         self.collection_id = collection_id
         self.snapshot: Snapshot = engine.workspace.documents.snapshot(collection_id)
 
@@ -71,8 +72,13 @@ class Searcher:
         return live - int((self.row_docs(spec) >= 0).sum())
 
     def encoder(self, model: str) -> Encoder[Any]:
-        """The encoder of a bundled or cached model."""
-        return self._engine.encoder(model)
+        """The encoder of a bundled or cached model. Raises IndexNotReady where models were replaced since this view was made."""
+        encoder = self._engine.encoder(model)
+        if (
+            self._engine.workspace.models.epoch != self._models_epoch
+        ):  # the indexes of this view may be the former one's
+            raise IndexNotReady("Models were added, replaced or deleted a moment ago; search again.")
+        return encoder
 
     def unit_text(self, spec: IndexSpec, row: int) -> str:
         """The indexed text behind one row of an index."""

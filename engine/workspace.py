@@ -25,6 +25,7 @@ from engine.evaluations import Evaluations
 from engine.generations import Generations
 from engine.jobs import Jobs
 from engine.locking import WorkspaceLock
+from engine.models.resolve import Models
 from engine.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Workspace(Shelf):
         self.documents = DocumentStore(database)
         self.generations = Generations(database)
         self.evaluations = Evaluations(database)
+        self.models = Models(folder)
         self.jobs = Jobs(self)
         atexit.register(self.close)
 
@@ -122,7 +124,7 @@ class Workspace(Shelf):
                 f"{interrupted} interrupted job(s) "
                 + ("go on where they stopped." if resume_jobs else "wait to be resumed.")
             )
-        swept = self.generations.sweep()
+        swept = self.generations.sweep() + self.models.sweep(self.jobs.resumable())
         if swept:
             self.notices.append(f"Removed {len(swept)} unfinished folder(s) of an earlier run: {', '.join(swept[:5])}.")
 

@@ -36,7 +36,7 @@ def quiet_modules(monkeypatch):
     monkeypatch.setattr(ingest, "BATCH_ITEMS", worker.BATCH)
     monkeypatch.setattr(shards, "SHARD", worker.SHARD)
     encoder = worker.HashEncoder(dimensions=256)
-    monkeypatch.setattr(catalogue, "load_encoder", lambda *_: encoder)
+    monkeypatch.setattr(catalogue, "load_encoder", lambda *_, **__: encoder)
     return encoder
 
 

@@ -25,7 +25,7 @@ BATCH, SHARD = 40, 32
 def install() -> HashEncoder:
     """Small batches, and one encoder for every model."""
     encoder = HashEncoder(dimensions=256)
-    catalogue.load_encoder = lambda *_: encoder  # type: ignore[assignment]
+    catalogue.load_encoder = lambda *_, **__: encoder  # type: ignore[assignment]
     ingest.BATCH_ITEMS, shards.SHARD = BATCH, SHARD
     return encoder
 

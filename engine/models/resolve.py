@@ -1,0 +1,130 @@
+"""The models of a workspace: one folder each, complete or absent. They appear by a rename, are replaced by a rename, and vanish by a rename.
+
+models/<name>/card.json, model.onnx, tokenizer.json …    published
+models/.work/<job>/…                                     downloads and conversions of a job; swept when no job will resume it
+models/.old/<id>/<name>/…                                what a replacement put aside; put back when the program ended in between
+models/.trash/…                                          deleted
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import threading
+import uuid
+from collections.abc import Collection
+from pathlib import Path
+
+from engine.errors import BadInput, NotFound
+from engine.generations import sync
+from engine.models.card import CARD_FILE, ModelCard, read_card
+from engine.models.catalogue import bundled_models, model_folder, own_models
+from engine.models.verify import verify_files
+
+MODELS = "models"
+_WORK, _OLD, _TRASH = ".work", ".old", ".trash"
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+
+
+def checked_model_name(name: str) -> str:
+    """A name that a model folder may have on every system. Raises BadInput."""
+    plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) and not name.endswith(".")
+    if not plain or _RESERVED.fullmatch(name):
+        raise BadInput(
+            f"{name[:120]!r} cannot be the name of a model: use letters, digits, '.', '_' and '-', at most 100, beginning with a letter or digit."
+        )
+    return name
+
+
+class Models:
+    """The folder of a workspace's models. `epoch` grows with every change, so that what was opened before is opened anew. Thread-safe."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.folder = workspace / MODELS
+        self.epoch = 0
+        self._lock = threading.Lock()
+
+    def cards(self) -> dict[str, ModelCard]:
+        """The workspace's own models by name; bundled ones are not among them."""
+        return own_models(self.folder)
+
+    def find(self, name: str) -> Path:
+        """The folder of a model, bundled or own. Raises BadInput that lists the known ones, or says how to get it."""
+        return model_folder(name, self.folder)
+
+    def work_folder(self, key: str) -> Path:
+        """The folder in which a job of this key may build; what an interrupted one left is still there."""
+        folder = self.folder / _WORK / checked_model_name(key)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def drop_work(self, key: str) -> None:
+        """Remove what a job of this key built or downloaded."""
+        shutil.rmtree(self.folder / _WORK / checked_model_name(key), ignore_errors=True)
+
+    def refuse_taken(self, name: str, replace: bool = False) -> None:
+        """Raises BadInput where the name belongs to a bundled model, or to one of the workspace that is not to be replaced."""
+        taken = {known.lower(): known for known in [*bundled_models(), *self.cards()]}.get(name.lower())
+        if taken is not None and taken in bundled_models():
+            raise BadInput(f"{taken!r} is the name of a bundled model. Give yours another one.")
+        if taken is not None and not (replace and taken == name):
+            raise BadInput(
+                f"There is already a model {taken!r} here. Replace it, delete it first, or give the new one another name."
+            )
+
+    def publish(self, built: Path, name: str, *, replace: bool = False) -> ModelCard:
+        """Make a complete model folder, which lies on the same disk, the model `name`. Its files are verified first, and reach the disk.
+
+        Raises BadInput on a name that is taken, WorkspaceDamaged where the folder is not what its card says.
+        """
+        card = read_card(built)
+        if card.name != checked_model_name(name):
+            raise BadInput(f"The card of {built.name!r} names the model {card.name!r}, not {name!r}.")
+        verify_files(built, card)
+        for file in [CARD_FILE, *card.files]:
+            sync(built / file)
+        sync(built)
+        with self._lock:
+            self.refuse_taken(name, replace)
+            target = self.folder / name
+            aside = self._put_aside(target) if target.exists() else None
+            os.replace(built, target)
+            sync(self.folder)
+            self.epoch += 1
+        if aside is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+        return card
+
+    def remove(self, name: str) -> None:
+        """Delete an own model. Raises BadInput for bundled ones, NotFound for unknown ones."""
+        if name in bundled_models():
+            raise BadInput(f"{name!r} comes with the program and cannot be deleted.")
+        with self._lock:
+            target = self.folder / checked_model_name(name)
+            if not target.is_dir():
+                known = ", ".join(self.cards()) or "none"
+                raise NotFound(f"There is no model {name!r} in this workspace. Models that were added: {known}.")
+            self._put_aside(target, _TRASH)
+            self.epoch += 1
+        shutil.rmtree(self.folder / _TRASH, ignore_errors=True)
+
+    def _put_aside(self, target: Path, where: str = _OLD) -> Path:
+        home = self.folder / where / uuid.uuid4().hex
+        home.mkdir(parents=True)
+        os.replace(target, home / target.name)
+        return home
+
+    def sweep(self, resumable: Collection[str] = ()) -> list[str]:
+        """After a start: finish replacements, remove work that none of the `resumable` keys will take up; returns what was removed, in words."""
+        removed = []
+        for aside in sorted((self.folder / _OLD).glob("*/*")):
+            if not (self.folder / aside.name).exists():
+                os.replace(aside, self.folder / aside.name)
+        for leftover in (_OLD, _TRASH):
+            shutil.rmtree(self.folder / leftover, ignore_errors=True)
+        for work in sorted((self.folder / _WORK).glob("*")):
+            if work.name not in resumable:
+                shutil.rmtree(work, ignore_errors=True)
+                removed.append(f"{MODELS}/{_WORK}/{work.name[:8]}")
+        return removed
