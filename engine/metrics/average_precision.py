@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from engine.metrics.base import Floats, Marked, RelevanceMetric, share
+from engine.metrics.base import CondensableMetric, Floats, Marked, RelevanceMetric, share
 
 
-class AveragePrecision(RelevanceMetric, name="AP"):
+class AveragePrecision(CondensableMetric, RelevanceMetric, name="AP"):
     """The mean, over all known relevant documents, of the precision at each one's rank; 0 for those not retrieved."""
 
     words: ClassVar[str] = (
@@ -15,7 +15,7 @@ class AveragePrecision(RelevanceMetric, name="AP"):
         "relevant stands near the top."
     )
 
-    def values(self, marked: Marked) -> Floats:
+    def values_of(self, marked: Marked) -> Floats:
         relevant = self.relevant(marked)
         precision = marked.so_far(relevant) / marked.position
         return share(marked.total(relevant & self.within(marked), precision), marked.known(self.rel))

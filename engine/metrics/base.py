@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -57,6 +57,16 @@ class Marked:
         start = np.searchsorted(self.query, np.arange(self.queries))
         counted: Floats = (before[1:] - before[start[self.query]]).astype(np.float64)
         return counted
+
+    def condensed(self) -> Marked:
+        """Without the hits that nobody judged: those below move up (Sakai, SIGIR 2007). As in trec_eval, a negative rating is no judgment here."""
+        kept = self.judged & (self.rating >= 0)
+        query = self.query[kept]
+        start = np.searchsorted(query, np.arange(self.queries))
+        position = (np.arange(len(query)) - start[query] + 1).astype(np.int32)
+        return replace(
+            self, query=query, position=position, rating=self.rating[kept], judged=np.ones(len(query), np.bool_)
+        )
 
     def known(self, rel: int) -> Floats:
         """float64 [queries]: how many documents are judged `rel` or better, retrieved or not."""
@@ -110,6 +120,10 @@ class Metric(Component, family="metrics"):
         """bool [hits]: above the cut-off."""
         return marked.position <= (self.cutoff or np.iinfo(np.int32).max)
 
+    def condensed_form(self) -> Metric | None:
+        """The same measure on condensed lists; None where there is no such form, or this is it."""
+        return None
+
 
 class RelevanceMetric(Metric):
     """A measure that divides judged documents into relevant and not."""
@@ -119,6 +133,22 @@ class RelevanceMetric(Metric):
     def relevant(self, marked: Marked) -> NDArray[np.bool_]:
         """bool [hits]: judged relevant."""
         return marked.judged & (marked.rating >= self.rel)
+
+
+class CondensableMetric(Metric):
+    """A measure that can pass over unjudged documents as if they had not been found, which suits judgments with gaps (Sakai, SIGIR 2007)."""
+
+    judged_only: bool = Field(False, description="Leave out what nobody judged, so that the hits below it move up.")
+
+    def values(self, marked: Marked) -> Floats:
+        return self.values_of(marked.condensed() if self.judged_only else marked)
+
+    @abstractmethod
+    def values_of(self, marked: Marked) -> Floats:
+        """`values`, of lists that are condensed already where they should be."""
+
+    def condensed_form(self) -> Metric | None:
+        return None if self.judged_only else self.model_copy(update={"judged_only": True})
 
 
 def parse_metric(text: str) -> Metric:

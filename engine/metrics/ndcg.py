@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from engine.metrics.base import Floats, Ints32, Marked, Metric, share
+from engine.metrics.base import CondensableMetric, Floats, Ints32, Marked, share
 
 
-class NDCG(Metric, name="nDCG"):
+class NDCG(CondensableMetric, name="nDCG"):
     """Gain by rating, discounted by log2 of the rank + 1, as a share of the best possible order of everything judged."""
 
     words: ClassVar[str] = (
@@ -22,7 +22,7 @@ class NDCG(Metric, name="nDCG"):
         "log2", description="The gain of a rating r: log2 takes r itself, as trec_eval does; exp-log2 takes 2^r − 1."
     )
 
-    def values(self, marked: Marked) -> Floats:
+    def values_of(self, marked: Marked) -> Floats:
         within = self.within(marked) & marked.judged
         got = marked.total(within, self._gain(marked.rating) / np.log2(marked.position + 1.0))
         start = np.searchsorted(marked.judged_query, np.arange(marked.queries))

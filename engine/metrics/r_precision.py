@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from engine.metrics.base import Floats, Marked, RelevanceMetric, share
+from engine.metrics.base import CondensableMetric, Floats, Marked, RelevanceMetric, share
 
 
-class RPrecision(RelevanceMetric, name="Rprec"):
+class RPrecision(CondensableMetric, RelevanceMetric, name="Rprec"):
     """Precision at rank R, R being the number of known relevant documents of the query."""
 
     words: ClassVar[str] = (
@@ -16,7 +16,7 @@ class RPrecision(RelevanceMetric, name="Rprec"):
 
     cut = "never"
 
-    def values(self, marked: Marked) -> Floats:
+    def values_of(self, marked: Marked) -> Floats:
         known = marked.known(self.rel)
         within = marked.position <= known[marked.query]
         return share(marked.count(self.relevant(marked) & within), known)

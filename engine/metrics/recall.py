@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from engine.metrics.base import Floats, Marked, RelevanceMetric, share
+from engine.metrics.base import CondensableMetric, Floats, Marked, RelevanceMetric, share
 
 
-class Recall(RelevanceMetric, name="R"):
+class Recall(CondensableMetric, RelevanceMetric, name="R"):
     """The share of the known relevant documents that are among the first k."""
 
     words: ClassVar[str] = (
@@ -16,5 +16,5 @@ class Recall(RelevanceMetric, name="R"):
 
     cut = "must"
 
-    def values(self, marked: Marked) -> Floats:
+    def values_of(self, marked: Marked) -> Floats:
         return share(marked.count(self.relevant(marked) & self.within(marked)), marked.known(self.rel))

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from engine.metrics.base import Floats, Marked, RelevanceMetric
+from engine.metrics.base import CondensableMetric, Floats, Marked, RelevanceMetric
 
 
-class ReciprocalRank(RelevanceMetric, name="RR"):
+class ReciprocalRank(CondensableMetric, RelevanceMetric, name="RR"):
     """1 / the rank of the first relevant document, 0 without one."""
 
     words: ClassVar[str] = (
@@ -17,7 +17,7 @@ class ReciprocalRank(RelevanceMetric, name="RR"):
         "For questions with one good answer."
     )
 
-    def values(self, marked: Marked) -> Floats:
+    def values_of(self, marked: Marked) -> Floats:
         rows = self.relevant(marked) & self.within(marked)
         best = np.zeros(marked.queries)
         np.maximum.at(best, marked.query[rows], 1.0 / marked.position[rows])

@@ -61,6 +61,14 @@ IDEAL = 3 / math.log2(2) + 2 / math.log2(3) + 1 / math.log2(4)
         ("nDCG@10", DCG / IDEAL),
         ("nDCG@1", 1 / 3),
         ("nDCG(dcg=exp-log2)@4", (1 + 3 / math.log2(5)) / (7 + 3 / math.log2(3) + 1 / math.log2(4))),
+        # Condensed, the ranks are: relevant (1), non-relevant, relevant (2).
+        ("AP(judged_only=True)", (1 / 1 + 2 / 3) / 3),
+        ("RR(rel=2, judged_only=True)", 1 / 3),
+        ("P(judged_only=True)@3", 2 / 3),
+        ("R(judged_only=True)@3", 2 / 3),
+        ("Rprec(judged_only=True)", 2 / 3),
+        ("Success(rel=2, judged_only=True)@3", 1.0),
+        ("nDCG(judged_only=True)@3", (1 + 2 / math.log2(4)) / IDEAL),
         ("Bpref", (1 + 0) / 3),  # one judged non-relevant above b, and min(1, 3) of them in all
     ],
 )
@@ -101,7 +109,8 @@ def test_same_numbers_as_trec_eval_on_1000_random_rankings() -> None:
     rng = random.Random(20)
     names = [
         "AP", "AP@5", "AP(rel=2)", "RR", "RR(rel=2)", "R@3", "R@20", "R(rel=2)@5", "P@1", "P@10", "P(rel=2)@5", "nDCG", "nDCG@3",
-        "nDCG@10", "Bpref", "Bpref(rel=2)", "Rprec", "Rprec(rel=2)", "Success@3", "Success(rel=2)@5",
+        "nDCG@10", "AP(judged_only=True)", "AP(judged_only=True)@5", "P(judged_only=True)@5", "R(judged_only=True)@3",
+        "Rprec(judged_only=True)", "Success(judged_only=True)@3", "RR(judged_only=True)", "nDCG(judged_only=True)@3", "Bpref", "Bpref(rel=2)", "Rprec", "Rprec(rel=2)", "Success@3", "Success(rel=2)@5",
     ]  # fmt: skip
     run: Run = {}
     qrels: Qrels = {}
@@ -147,7 +156,7 @@ def test_notation(written: str, label: str) -> None:
 @pytest.mark.parametrize(
     ("written", "says"),
     [("nDGC@10", "Known: AP, Bpref, Judged, P, R"), ("R", "R@10"), ("Bpref@5", "has no cut-off"), ("P@0", "cutoff"), ("AP(rel=x)", "rel"),
-     ("AP(k=2)", "takes rel"), ("Judged(rel=1)", "no parameter"), ("nDCG@10;drop", "not a metric"), ("", "not a metric"), ("nDCG(dcg=ln)", "dcg")],
+     ("AP(k=2)", "takes rel"), ("Judged(rel=1)", "no parameter"), ("Bpref(judged_only=True)", "takes rel"), ("nDCG@10;drop", "not a metric"), ("", "not a metric"), ("nDCG(dcg=ln)", "dcg")],
 )  # fmt: skip
 def test_wrong_notation_says_what_is_known(written: str, says: str) -> None:
     with pytest.raises(BadInput, match=says):
