@@ -66,8 +66,13 @@ def load_encoder(
     The rows are of the model's family: FloatRows (dense), SparseRows, or TokenRows (late). Raises BadInput on an unknown name or provider,
     and for a cross-encoder, which scores pairs; WorkspaceDamaged on a missing, truncated or altered file.
     """
-    folder = model_folder(name, own)
-    family = read_card(folder).family
+    return open_encoder(model_folder(name, own), provider, threads)
+
+
+def open_encoder(folder: Path, provider: str = "auto", threads: int | None = None) -> Encoder[Any]:
+    """The encoder of a model folder, wherever it is; raises what `load_encoder` raises."""
+    card = read_card(folder)
+    name, family = card.name, card.family
     if family == "dense":
         from engine.encoders.dense import DenseEncoder
 
