@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -28,8 +28,8 @@ ENDPOINT = "https://huggingface.co"
 TRIES = 5
 """How often a transfer is taken up again without a byte of progress between."""
 PAUSE_SECONDS = 1.0
+"""The first wait before another try; it doubles."""
 TIMEOUT_SECONDS = 30.0
-CHUNK = 1 << 18
 MAX_LISTING = 20_000_000
 MAX_PATH = 200
 _TRUE = ("1", "true", "yes", "on")
@@ -79,30 +79,28 @@ def checked_revision(revision: str) -> str:
 
 def safe_path(path: str) -> bool:
     """Whether a path that a server named stays below the folder it is put in."""
-    parts = PurePosixPath(path).parts
-    plain = re.fullmatch(r"[A-Za-z0-9._/ +@()-]+", path) is not None and not path.startswith("/")
-    return plain and 0 < len(path) <= MAX_PATH and all(part not in ("..", ".") for part in parts)
+    plain = re.fullmatch(r"[A-Za-z0-9._/ +@()-]+", path) is not None and len(path) <= MAX_PATH
+    return plain and all(part not in ("", ".", "..") for part in path.split("/"))
 
 
 class Hub:
-    """A connection; use it in a `with`. `pause` is the first wait before another try, in seconds; it doubles."""
+    """A connection; use it in a `with`. Raises Unreachable where HF_HUB_OFFLINE is set, BadInput where HF_ENDPOINT is no address."""
 
-    def __init__(self, endpoint: str | None = None, token: str | None = None, pause: float = PAUSE_SECONDS) -> None:
+    def __init__(self) -> None:
         import httpx
 
         if os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE:
             raise Unreachable(
                 "HF_HUB_OFFLINE is set, so nothing is downloaded. Unset it, or add a model from a local folder."
             )
-        self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
+        self.endpoint = (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
         parts = urlsplit(self.endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise BadInput(
                 f"HF_ENDPOINT is {self.endpoint!r}; it must be an address that begins with https:// or http://."
             )
         self.host = parts.hostname
-        self._pause = pause
-        self._token = token if token is not None else _token()
+        self._token = _token()
         headers = {"user-agent": "triptych", "accept-encoding": "identity"}
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"  # httpx drops it when a redirect leaves the host
@@ -191,7 +189,7 @@ class Hub:
             at = have if _begins_at(response, have) else 0  # a server may answer a range with the whole file
             with part.open("r+b" if at else "wb") as stream:
                 stream.seek(at)
-                for chunk in response.iter_bytes(CHUNK):
+                for chunk in response.iter_bytes():
                     at += len(chunk)
                     if at > file.bytes:
                         stream.truncate(0)
@@ -263,14 +261,14 @@ class Hub:
 
     def _tried(self, ask: Callable[[], Any], name: str, part: Path | None = None) -> Any:
         """Ask, and ask again where the connection breaks; progress on `part` starts the count anew. Raises Unreachable at last."""
-        left, pause, have = TRIES, self._pause, -1
+        left, pause, have = TRIES, PAUSE_SECONDS, -1
         while True:
             try:
                 return ask()
             except Broken as error:
                 now = part.stat().st_size if part is not None and part.exists() else 0
                 if part is not None and now > have:
-                    left, pause, have = TRIES, self._pause, now
+                    left, pause, have = TRIES, PAUSE_SECONDS, now
                 left -= 1
                 if left <= 0:
                     kept = " What arrived is kept, and the download goes on from there." if now else ""
