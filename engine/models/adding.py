@@ -1,0 +1,251 @@
+"""Jobs that bring models into a workspace and take them out: look up, download, convert, verify, publish; each step can be cancelled or resumed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine.errors import BadInput, StorageFull
+from engine.models.card import CARD_FILE, Family, ModelCard, read_card, write_card
+from engine.models.entries import CatalogueEntry, entry_of
+from engine.models.resolve import checked_model_name
+from engine.models.sources import Plan, first_files, local_sizes, plan, take_graph
+from engine.types import Progress
+
+if TYPE_CHECKING:
+    from engine.jobs import Running
+    from engine.models.hub import Hub, HubFile, Repository
+    from engine.workspace import Workspace
+
+LICENCES = {
+    "apache-2.0": "Apache-2.0",
+    "mit": "MIT",
+    "cc-by-nc-4.0": "CC-BY-NC-4.0",
+    "cc-by-4.0": "CC-BY-4.0",
+    "cc-by-sa-4.0": "CC-BY-SA-4.0",
+}
+SPARE = 1.2
+"""Free space asked for, as a multiple of what is downloaded and made from it."""
+PROBES = ("information retrieval", "How are documents ranked?", "bread and butter")
+
+
+class AddModel(BaseModel):
+    """What is asked for. source: a catalogue name, a hub repository OWNER/NAME, or a local folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str = Field(min_length=1, max_length=4096)
+    local: bool = False
+    name: str = ""
+    family: Family | None = None
+    revision: str = "main"
+    quantise: str | None = Field(None, pattern="^(none|fp16|int8|int4)$")
+    dimensions: int | None = Field(None, ge=1)
+    replace: bool = False
+    force: bool = False
+
+    @property
+    def entry(self) -> CatalogueEntry | None:
+        """What the catalogue knows about it."""
+        return entry_of(Path(self.source).name if self.local else self.source)
+
+    @property
+    def repository(self) -> str:
+        """The hub's name of it. Raises BadInput where it is neither in the catalogue nor written like one."""
+        from engine.models.hub import checked_repository
+
+        if self.entry is not None:
+            return self.entry.hub
+        if "/" not in self.source:
+            raise BadInput(
+                f"{self.source[:120]!r} is not in the catalogue. See `triptych models list`, or give a hub repository as OWNER/NAME."
+            )
+        return checked_repository(self.source)
+
+    @property
+    def target(self) -> str:
+        """The name that the model gets here. Raises BadInput."""
+        default = self.entry.name if self.entry is not None and not self.local else Path(self.source).name
+        return checked_model_name(self.name or default)
+
+
+def run_add_model(workspace: Workspace, running: Running) -> None:
+    """The work of a job of kind "model-add"; params: an AddModel."""
+    asked = AddModel.model_validate(running.job.params)
+    key = running.job.job_id
+    try:
+        card = add_model(workspace, asked, key, running)
+    except BaseException:
+        if running.wish == "cancel":
+            workspace.models.drop_work(key)
+        raise
+    workspace.models.drop_work(key)
+    running.counts.update({"bytes": card.bytes, "model": card.name})
+
+
+def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running) -> ModelCard:
+    """Get, convert where needed, try out and publish a model; what was downloaded under the same key before is taken up again.
+
+    Raises BadInput, NotFound, Unreachable, StorageFull, MissingDependency, and what `running` raises.
+    """
+    name, entry = asked.target, asked.entry
+    refuse_unusable(asked)
+    workspace.models.refuse_taken(name, asked.replace)
+    work = workspace.models.work_folder(key)
+    if asked.local:
+        source = Path(asked.source)
+        running(Progress("look up", 0, None, "files"))
+        chosen = plan(source, local_sizes(source), source.name, asked.family, asked.quantise)
+        about = {
+            "source": f"folder {source.name}",
+            "revision": "unknown",
+            "licence": entry.licence if entry else "unknown",
+        }
+    else:
+        source, chosen, about = _download(asked, work, workspace.disk_free, running)
+    built = work / "built"
+    shutil.rmtree(built, ignore_errors=True)
+    about = {"name": name, "title": name, **about, "citation": entry.citation if entry else ""}
+    with workspace.database.translated(f"the model {name!r}"):
+        card = _make(asked, source, built, chosen, about, entry, running)
+        running(Progress("verify", 0, 1, "models"))
+        try_out(built, card)
+        running(Progress("publish", 0, 1, "models"))
+        return workspace.models.publish(built, name, replace=asked.replace)
+
+
+def refuse_unusable(asked: AddModel) -> None:
+    """Say at once what would fail at the end. Raises BadInput."""
+    entry = asked.entry
+    if entry is not None and not entry.runs:
+        raise BadInput(f"{entry.name} cannot be added: {entry.note}")
+
+
+def _download(
+    asked: AddModel, work: Path, free: Callable[[], int], running: Running
+) -> tuple[Path, Plan, dict[str, str]]:
+    from engine.models.hub import Hub
+
+    running(Progress("look up", 0, None, "files"))
+    with Hub() as hub:
+        repository = hub.describe(asked.repository, asked.revision)
+        source = work / repository.commit
+        by_path = {file.path: file for file in repository.files}
+        sizes = {path: file.bytes for path, file in by_path.items()}
+        _fetch(hub, repository, [by_path[path] for path in first_files(sizes)], source, running)
+        chosen = plan(
+            source,
+            sizes,
+            repository.name,
+            asked.family or (asked.entry.family if asked.entry else None),
+            asked.quantise,
+        )
+        if chosen.how == "convert":
+            require_conversion(repository.name)
+        wanted = [by_path[path] for path in dict.fromkeys(chosen.files)]
+        _need_space(wanted, source, free(), repository.name)
+        _fetch(hub, repository, wanted, source, running)
+    licence = asked.entry.licence if asked.entry else LICENCES.get(repository.licence, repository.licence or "unknown")
+    return source, chosen, {"source": repository.name, "revision": repository.commit, "licence": licence}
+
+
+def require_conversion(name: str) -> None:
+    """Raises MissingDependency before gigabytes are downloaded that could not be converted."""
+    missing = [module for module in ("torch", "sentence_transformers", "onnx") if find_spec(module) is None]
+    if missing:
+        from engine.errors import MissingDependency
+
+        raise MissingDependency(
+            f"{name} has to be converted here, which needs {', '.join(missing)}. Install with: pip install 'triptych-search[export]'"
+        )
+
+
+def _need_space(files: list[HubFile], source: Path, free: int, name: str) -> None:
+    total = sum(file.bytes for file in files)
+    here = sum(path.stat().st_size for path in source.rglob("*") if path.is_file())
+    needed = int((2 * total - here) * SPARE)
+    if needed > free:
+        raise StorageFull(
+            f"{name} needs {needed / 1e9:.1f} GB while it is added, and {free / 1e9:.1f} GB are free. Free some space, or add a smaller model."
+        )
+
+
+def _fetch(hub: Hub, repository: Repository, files: list[HubFile], source: Path, running: Running) -> None:
+    total, done = sum(file.bytes for file in files), 0
+    for file in files:
+
+        def tell(here: int, before: int = done) -> None:
+            running(Progress("download", (before + here) // 1000, max(1, total // 1000), "kB"))
+
+        hub.fetch(repository, file, source / file.path, tell)
+        done += file.bytes
+
+
+def _make(
+    asked: AddModel,
+    source: Path,
+    built: Path,
+    chosen: Plan,
+    about: dict[str, str],
+    entry: CatalogueEntry | None,
+    running: Running,
+) -> ModelCard:
+    """The model folder `built`, with its card."""
+    if chosen.how == "convert":
+        from engine.models.convert import convert
+
+        running(Progress("convert", 0, None, "steps"))
+        options: dict[str, Any] = {
+            "quantise": asked.quantise or "int8",
+            "family": chosen.family,
+            "about": about,
+            "force": asked.force,
+        }
+        steps = iter(range(1, 1_000_000))
+        convert(
+            source, built, options | ({"dimensions": asked.dimensions} if asked.dimensions else {}),
+            lambda text: running(Progress("convert", next(steps), None, "steps")), running.check,
+        )  # fmt: skip
+        return _renamed(built, about)
+    running(Progress("copy", 0, None, "files"))
+    built.mkdir()
+    if chosen.how == "graph":
+        card = take_graph(source, built, chosen, about, entry)
+        write_card(built, card)
+        return card
+    card = read_card(source)
+    for file in (CARD_FILE, *card.files):
+        if Path(file).name != file:
+            raise BadInput(f"The card of {source.name} lists {file!r}, which is not a file of its folder.")
+        shutil.copyfile(source / file, built / file)
+        running.check()
+    return _renamed(built, {"name": about["name"]})
+
+
+def _renamed(built: Path, about: dict[str, str]) -> ModelCard:
+    """The card in the folder, under the name that the model gets here."""
+    card = read_card(built).model_copy(update={"name": about["name"]})
+    write_card(built, card)
+    return card
+
+
+def try_out(built: Path, card: ModelCard) -> None:
+    """Run a few texts through a finished folder. Raises BadInput or WorkspaceDamaged where it does not give what its family gives."""
+    from engine.models.catalogue import open_encoder
+
+    if card.family == "cross":
+        from engine.encoders.cross import PairScorer
+
+        scores = np.asarray(PairScorer.load(built, provider="cpu", threads=1).score(PROBES[0], PROBES[1:]))
+        if scores.shape != (2,) or not np.isfinite(scores).all():
+            raise BadInput(f"{card.name} gives no finite score to a pair of texts.")
+        return
+    encoder = open_encoder(built, provider="cpu", threads=1)
+    if len(encoder.encode_documents(list(PROBES))) != len(PROBES) or len(encoder.encode_queries([PROBES[0]])) != 1:
+        raise BadInput(f"{card.name} does not give one row a text.")

@@ -1,0 +1,224 @@
+"""What a model's original files are, before anything is done with them: which are needed, whether they run as they are, and what their card says.
+
+The layout is that of sentence-transformers: `config.json`, `tokenizer.json`, `modules.json` with a folder per stage, weights as safetensors,
+and perhaps an ONNX graph in `onnx/`. Python files and pickled weights are never taken.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from engine.errors import BadInput
+from engine.models.card import CARD_FILE, MODEL_FILE, TOKENIZER_FILE, Family, ModelCard, Prompts, describe_file
+from engine.models.entries import CatalogueEntry
+
+GRAPHS = ("onnx/model.onnx", "model.onnx")
+RUNNABLE: tuple[Family, ...] = ("dense", "cross")
+"""Families whose published graphs compute what is asked of them here; the others lack the last step, and are converted."""
+MAX_SIDE_FILE = 100_000_000
+_FIRST = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "tokenizer_config.json", "artifact.metadata")  # fmt: skip
+_SIDE = (".json", ".txt", ".model", ".metadata")
+_FOREIGN = {"onnx", "openvino", "coreml", "gguf", "tf", "flax", "assets", "images", "runs", "eval", "logs"}
+_POOLINGS = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls", "lasttoken": "last"}
+Sizes = Mapping[str, int]
+"""Size in bytes of every file of a source, by its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done with a source. how: copy a finished folder, take its graph, or convert its weights; files: the paths that this needs."""
+
+    how: Literal["copy", "graph", "convert"]
+    family: Family
+    files: tuple[str, ...]
+    graph: str = ""
+
+
+def first_files(sizes: Sizes) -> list[str]:
+    """The small files that tell what a model is."""
+    return [path for path in sizes if PurePosixPath(path).name in _FIRST and _own(path) and sizes[path] < 10_000_000]
+
+
+def local_sizes(folder: Path) -> dict[str, int]:
+    """The files of a local folder, as a repository would list them. Raises BadInput where there is no such folder."""
+    if not folder.is_dir():
+        raise BadInput(f"{folder} is not a folder. A model is added from a folder in sentence-transformers layout.")
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def plan(folder: Path, sizes: Sizes, name: str, family: Family | None, quantise: str | None) -> Plan:
+    """How the source `name` becomes a model. `folder` holds its first files; quantise None: its own graph where it has one.
+
+    Raises BadInput where it has nothing that can be used, and says what is missing.
+    """
+    if CARD_FILE in sizes and MODEL_FILE in sizes:
+        return Plan("copy", family or "dense", tuple(sizes))
+    if "config.json" not in sizes:
+        raise BadInput(f"{name} has no config.json, so it is not a model in sentence-transformers layout.")
+    from engine.models.export_source import detect_family
+
+    kind = family or detect_family(str(folder))
+    graph = next((path for path in GRAPHS if path in sizes), "")
+    runs = bool(graph) and kind in RUNNABLE and TOKENIZER_FILE in sizes and not _further_stages(folder)
+    weights = [path for path in sizes if path.endswith((".safetensors", ".safetensors.index.json")) and _own(path)]
+    if runs and (quantise in (None, "none") or not weights):
+        if quantise not in (None, "none"):
+            raise BadInput(
+                f"{name} holds a finished graph and no weights, so it cannot be rounded; add it without --quantize."
+            )
+        data = [path for path in sizes if path.startswith((f"{graph}_data", f"{graph}.data"))]
+        return Plan("graph", kind, (*_side_files(sizes), graph, *data), graph)
+    if not weights:
+        pickled = any(path.endswith((".bin", ".pt", ".pth", ".ckpt")) for path in sizes)
+        why = (
+            "only as Python pickles, which may hold code and are never loaded"
+            if pickled
+            else "in no form that is known here"
+        )
+        raise BadInput(
+            f"{name} has its weights {why}. Weights as safetensors, or an ONNX graph with tokenizer.json, are needed."
+        )
+    return Plan("convert", kind, (*_side_files(sizes), *(path for path in weights if not path.endswith(".json"))))
+
+
+def _own(path: str) -> bool:
+    """Whether a file belongs to the model itself, not to another format of it or to its training."""
+    folders = PurePosixPath(path).parts[:-1]
+    return len(folders) <= 2 and not any(
+        part.lower() in _FOREIGN or part.startswith(("checkpoint", ".")) for part in folders
+    )
+
+
+def _side_files(sizes: Sizes) -> list[str]:
+    """Configuration, vocabulary and tokenizer files."""
+    return [path for path, size in sizes.items() if path.endswith(_SIDE) and _own(path) and size <= MAX_SIDE_FILE]
+
+
+def _further_stages(folder: Path) -> bool:
+    """Whether a model has stages behind its pooling that its graph does not hold."""
+    stages = _read(folder / "modules.json")
+    kinds = [str(stage.get("type", "")).rpartition(".")[2] for stage in stages] if isinstance(stages, list) else []
+    return any(kind not in ("Transformer", "Pooling", "Normalize") for kind in kinds)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _table(path: Path) -> dict[str, Any]:
+    found = _read(path)
+    return found if isinstance(found, dict) else {}
+
+
+def take_graph(
+    source: Path, built: Path, chosen: Plan, about: Mapping[str, str], entry: CatalogueEntry | None
+) -> ModelCard:
+    """Fill the folder `built` with the source's own graph and tokenizer; returns the card, which is not written yet. Raises BadInput."""
+    home = (source / chosen.graph).parent
+    stem = PurePosixPath(chosen.graph).name
+    for path in [home / stem, *sorted(home.glob(f"{stem}[_.]data*"))]:
+        shutil.copyfile(path, built / path.name)  # a graph names its data file, so that keeps its name
+    shutil.copyfile(source / TOKENIZER_FILE, built / TOKENIZER_FILE)
+    fields: dict[str, Any] = {"pooling": "none", "similarity": "dot", "dimensions": 1}
+    if chosen.family == "cross":
+        _refuse_many_labels(source, about["name"])
+    else:
+        fields = _dense_fields(source, built, about["name"], entry)
+    return ModelCard.model_validate(
+        {
+            **about,
+            **fields,
+            "family": chosen.family,
+            "max_tokens": _max_tokens(source, entry),
+            "files": {path.name: describe_file(path) for path in sorted(built.iterdir())},
+            "quantisation": "none",
+        }
+    )
+
+
+def _refuse_many_labels(source: Path, name: str) -> None:
+    config = _table(source / "config.json")
+    labels = config.get("num_labels") or len(config.get("id2label") or {}) or 2  # the library's default is 2
+    if labels != 1:
+        raise BadInput(f"{name} gives {labels} scores to a pair; a reranker gives one.")
+
+
+def _dense_fields(source: Path, built: Path, name: str, entry: CatalogueEntry | None) -> dict[str, Any]:
+    stages = _read(source / "modules.json")
+    stages = stages if isinstance(stages, list) else []
+    saved = _table(source / "config_sentence_transformers.json")
+    similarity = saved.get("similarity_fn_name") or "cosine"
+    if any(str(stage.get("type", "")).endswith("Normalize") for stage in stages):
+        similarity = "cosine"
+    if similarity not in ("cosine", "dot"):
+        raise BadInput(f"{name} compares vectors by {similarity!r}; only cosine and dot are supported.")
+    return {
+        "pooling": _pooling(source, stages, name, entry),
+        "similarity": similarity,
+        "dimensions": _width(built / MODEL_FILE, name),
+        "prompts": _prompts(saved, entry),
+    }
+
+
+def _pooling(source: Path, stages: Iterable[Any], name: str, entry: CatalogueEntry | None) -> str:
+    for stage in stages:
+        if str(stage.get("type", "")).endswith("Pooling"):
+            config = _table(source / str(stage.get("path", "")) / "config.json")
+            mode = config.get("pooling_mode")
+            old = [key for key, chosen in config.items() if key.startswith("pooling_mode_") and chosen is True]
+            named = mode if isinstance(mode, str) else ", ".join(name.removeprefix("pooling_mode_") for name in old)
+            if named not in _POOLINGS:
+                raise BadInput(f"Pooling {named!r} of {name} is not supported; mean, cls and lasttoken are.")
+            return _POOLINGS[named]
+    return (
+        entry.pooling if entry is not None and entry.pooling else "mean"
+    )  # what sentence-transformers does without a statement
+
+
+def _prompts(saved: Mapping[str, Any], entry: CatalogueEntry | None) -> Prompts:
+    """What the files say; where they say nothing, what the catalogue knows."""
+    told = saved.get("prompts")
+    told = told if isinstance(told, dict) else {}
+    document = told.get("document") or told.get("passage") or ""
+    stated = Prompts(query=str(told.get("query") or ""), document=str(document))
+    return entry.prompts if entry is not None and stated == Prompts() else stated
+
+
+def _max_tokens(source: Path, entry: CatalogueEntry | None) -> int:
+    limits = [
+        _table(source / "sentence_bert_config.json").get("max_seq_length"),
+        _table(source / "tokenizer_config.json").get("model_max_length"),
+        entry.max_tokens if entry is not None else None,
+        _table(source / "config.json").get("max_position_embeddings"),
+    ]
+    found = [int(value) for value in limits if isinstance(value, int | float) and 3 <= value <= 1_000_000]
+    return found[0] if found else 512
+
+
+def _width(graph: Path, name: str) -> int:
+    """Dimensions of the token states that a graph gives. Raises BadInput where it gives none."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library raises many types, none of them documented
+        raise BadInput(f"The ONNX graph of {name} cannot be opened: {error}") from error
+    shapes = {item.name: item.shape for item in session.get_outputs()}
+    for output in ("token_embeddings", "last_hidden_state"):
+        if output in shapes and len(shapes[output]) == 3 and isinstance(shapes[output][2], int):
+            return int(shapes[output][2])
+    raise BadInput(
+        f"The ONNX graph of {name} gives {', '.join(shapes)}, but no token states; convert its weights instead, with --quantize int8."
+    )
