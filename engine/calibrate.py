@@ -66,9 +66,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """A pool with what is known of it. relevant: bool [hits]; best: bool [hits], a hit of the highest rating its query has in the list;
-    answerable: bool [queries], whether
-    the collection has any relevant document for the query."""
+    """A pool with what is known of it.
+
+    relevant: bool [hits]; best: bool [hits], relevant and of the highest rating that the query's list holds; answerable: bool [queries],
+    whether the collection has any relevant document for the query.
+    """
 
     qids: tuple[str, ...]
     pool: Pool
