@@ -72,9 +72,12 @@ class ModelCard(BaseModel):
     )
     prompts: Prompts = Prompts()
     files: dict[str, ModelFile]
-    quantisation: Literal["none", "int8"] = Field(
+    quantisation: Literal["none", "fp16", "int8", "int4"] = Field(
         "none",
-        description="int8: weights per channel, activations per call; inputs are never batched, so a vector does not depend on its neighbors",
+        description=(
+            "int8: weights per channel, activations per call; inputs are never batched, so a vector does not depend on its neighbors. "
+            "int4: weights only, in blocks. fp16: weights and arithmetic, for GPUs"
+        ),
     )
     quantisation_notes: str = ""
     measured: dict[str, float | str] = Field(default={}, description="what the export measured, by name")

@@ -1,4 +1,4 @@
-"""int8 for CPUs: the products with constant matrices of a fused BERT-like graph, and its embedding table, in eight bits.
+"""int8 for CPUs: the products with constant matrices of a text encoder's graph, and its embedding table, in eight bits.
 
 Rounding weights costs far more than rounding activations, and what it costs is concentrated in few input channels. Therefore
 1. the few channels with outlying activations or weights are multiplied in float32, beside the int8 product (Dettmers et al. 2022, LLM.int8());
@@ -9,10 +9,11 @@ Rounding weights costs far more than rounding activations, and what it costs is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 Floats = NDArray[np.floating[Any]]
+Sample: TypeAlias = NDArray[np.int64] | Mapping[str, NDArray[np.int64]]
+"""One typical text: its token ids, or the values of several inputs by name; int64 [tokens] each."""
 
 LIMIT = 64  # weights in [-64, 64]: a sum of two products then fits 16 bits, which is all that AVX2 without VNNI has
 SMOOTHING = 0.5  # exponent of the smoothing scales
@@ -51,29 +54,29 @@ class Source:
         return kept
 
 
-def quantise_int8(model: ModelProto, target: Path, samples: Sequence[NDArray[np.int64]]) -> None:
-    """Write the int8 version of a fused float32 graph to `target`; `model` is changed on the way. samples: token ids of typical texts.
+def quantise_int8(model: ModelProto, target: Path, samples: Sequence[Sample], keep_mask: bool = False) -> None:
+    """Write the int8 version of a float32 graph to `target`; `model` is changed on the way. samples: typical texts.
 
-    Weights are int8 per output channel, activations uint8 per call. Raises BadInput on a graph without fused attention.
+    Weights are int8 per output channel, activations uint8 per call. The attention mask goes, unless `keep_mask`.
     """
     from onnx import save_model
 
-    drop_mask(model)
+    if not keep_mask:
+        drop_mask(model)
     decompose_layer_norms(model)
     quantise_products(model, samples)
     quantise_embeddings(model)
     save_model(model, target)
 
 
-def quantise_products(model: ModelProto, samples: Sequence[NDArray[np.int64]]) -> None:
+def quantise_products(model: ModelProto, samples: Sequence[Sample]) -> None:
     """Replace every product with a constant matrix by its int8 form."""
     from onnx import numpy_helper
 
     graph = model.graph
-    weights = {item.name: numpy_helper.to_array(item) for item in graph.initializer if len(item.dims) == 2}
-    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    products, weights = constant_products(model)
     names = list(dict.fromkeys(node.input[0] for node in products))
-    observed = _observe(model, names, samples)
+    observed = observe(model, names, samples)
     users = {name: [weights[node.input[1]] for node in products if node.input[0] == name] for name in names}
     sources = {name: _treat(observed[name], users[name]) for name in names}
     nodes: list[Any] = []
@@ -93,20 +96,42 @@ def quantise_products(model: ModelProto, samples: Sequence[NDArray[np.int64]]) -
     prune(model)
 
 
-def _observe(
-    model: ModelProto, names: list[str], samples: Sequence[NDArray[np.int64]]
-) -> dict[str, NDArray[np.float32]]:
-    """Values of the named tensors over all samples: name -> float32 [tokens, channels]."""
+def constant_products(model: ModelProto) -> tuple[list[Any], dict[str, NDArray[np.float32]]]:
+    """The nodes that multiply with a constant matrix, and these matrices [channels, outputs] by name."""
+    from onnx import numpy_helper
+
+    matrices = {item.name: item for item in model.graph.initializer if len(item.dims) == 2}
+    products = [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in matrices]
+    return products, {node.input[1]: numpy_helper.to_array(matrices[node.input[1]]) for node in products}
+
+
+def observe(model: ModelProto, names: Sequence[str], samples: Sequence[Sample]) -> dict[str, NDArray[np.float32]]:
+    """Values of the named tensors over all samples: name -> float32 [tokens, channels]. A mask that is asked for is all ones."""
     import onnxruntime
-    from onnx import ModelProto, TensorProto
+    from onnx import ModelProto, TensorProto, save_model
     from onnx.helper import make_tensor_value_info
 
     watched = ModelProto()
     watched.CopyFrom(model)
     watched.graph.output.extend(make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
-    runs = [session.run(names, {"input_ids": ids[None]}) for ids in samples]
-    return {name: np.concatenate([values[place][0] for values in runs]) for place, name in enumerate(names)}
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "watched.onnx"  # a file: models beyond 2 GB do not pass as bytes
+        save_model(watched, path, save_as_external_data=True, location="weights")
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    inputs = [item.name for item in session.get_inputs()]
+    runs = [session.run(list(names), feed(sample, inputs)) for sample in samples]
+    return {
+        name: np.concatenate([values[place].reshape(-1, values[place].shape[-1]) for values in runs])
+        for place, name in enumerate(names)
+    }
+
+
+def feed(sample: Sample, inputs: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    """The named inputs for one text, int64 [1, tokens] each; a mask that the sample lacks is all ones, other inputs are zeros."""
+    given = sample if isinstance(sample, Mapping) else {"input_ids": sample}
+    ids = given["input_ids"]
+    filled = {"attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)} | dict(given)
+    return {name: filled[name][None] for name in inputs}
 
 
 def _treat(inputs: NDArray[np.float32], users: list[NDArray[np.float32]]) -> Source:
@@ -173,12 +198,9 @@ def round_weights(weight: Floats, inputs: Floats) -> tuple[NDArray[np.int8], NDA
     """
     scales = (np.abs(weight).max(axis=0) / LIMIT).astype(np.float32)
     scales[scales == 0] = 1
-    centered = (inputs - inputs.mean(axis=0)).astype(np.float64)
-    hessian = centered.T @ centered / len(centered)
-    channels = len(hessian)
-    hessian[np.diag_indices(channels)] += DAMPING * max(float(np.diag(hessian).mean()), 1e-12)
-    inverse = np.linalg.cholesky(np.linalg.inv(hessian)).T
+    inverse = compensation(inputs - inputs.mean(axis=0))
     left = weight.astype(np.float64)
+    channels = len(left)
     rounded = np.zeros(left.shape, dtype=np.int8)
     for start in range(0, channels, BLOCK):
         stop = min(start + BLOCK, channels)
@@ -190,3 +212,13 @@ def round_weights(weight: Floats, inputs: Floats) -> tuple[NDArray[np.int8], NDA
             left[row + 1 : stop] -= np.outer(inverse[row, row + 1 : stop], error)
         left[stop:] -= inverse[start:stop, stop:].T @ errors
     return rounded, scales
+
+
+def compensation(inputs: Floats) -> NDArray[np.float64]:
+    """Upper Cholesky factor of the damped inverse of the inputs' second moments, [channels, channels]: how each channel makes up for another."""
+    values = inputs.astype(np.float64)
+    moments = values.T @ values / len(values)
+    channels = len(moments)
+    moments[np.diag_indices(channels)] += DAMPING * max(float(np.diag(moments).mean()), 1e-12)
+    factor: NDArray[np.float64] = np.linalg.cholesky(np.linalg.inv(moments)).T
+    return factor

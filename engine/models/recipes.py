@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from engine.errors import MissingDependency
+from engine.models.paths import bundled_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,4 +82,14 @@ _LONG = (
     "uncertainty. Calibrated probabilities make the trade-off explicit and allow an honest answer when nothing is relevant.",
 )
 SAMPLES = (*_SHORT, *_LONG, " ".join(_LONG[:2]), " ".join(_LONG[2:4]), " ".join(_LONG), " ".join(reversed(_LONG)))
-"""Short and long texts; the longest exceed 256 word pieces."""
+"""Short and long texts, by which weights are rounded; the longest exceed 256 word pieces."""
+
+CHECKS = 32
+
+
+def check_texts() -> list[str]:
+    """Titles and abstracts of the example collection, on which an export is compared with its original: none of them is among SAMPLES."""
+    lines = (bundled_folder("examples") / "retrieval-papers" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()
+    chosen = [json.loads(line) for line in lines[:: len(lines) // CHECKS][:CHECKS]]
+    titles, texts = [one["title"] for one in chosen], [one["text"] for one in chosen]
+    return titles[: CHECKS // 2] + texts[CHECKS // 2 :]
