@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Literal
 
 import polars as pl
+from pydantic import Field
 
 from engine.component import Component
+from engine.errors import BadInput
 
 CONTRIBUTIONS = pl.Schema(
     {
@@ -36,6 +38,25 @@ class Fuser(Component, family="fusers"):
         """The formula in one line, for the ledger."""
 
 
+class ScoreFuser(Fuser):
+    """A formula of normalised scores. Scales are each list's own, or measured once over many queries (`engine.fusers.fit.fit_statistics`).
+
+    A scale of its own makes the first hit of a bad list as good as that of a good one; a common scale tells them apart
+    (Montague and Aslam, "Relevance Score Normalization for Metasearch", CIKM 2001).
+    """
+
+    norm: Normalisation = Field("min-max", description="How each list's scores are brought to one scale.")
+    statistics: tuple[tuple[float, float], ...] = Field(
+        (),
+        max_length=8,
+        description="For each input over many queries: lowest and highest score (min-max), or mean and deviation (z-score). Empty: each list's own.",
+    )
+
+    def normalised(self, lists: Sequence[pl.DataFrame]) -> pl.DataFrame:
+        """`stack` with `normalised`. Raises BadInput where there are not as many statistics as lists."""
+        return normalise(stack(lists), self.norm, self.statistics)
+
+
 def stack(lists: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The union of the lists: qid, doc_id, input, rank, raw; a row for each (document, input) pair, null where absent."""
     found = pl.concat(
@@ -49,15 +70,28 @@ def stack(lists: Sequence[pl.DataFrame]) -> pl.DataFrame:
     return pairs.join(inputs, how="cross").join(found, on=["qid", "doc_id", "input"], how="left", maintain_order="left")
 
 
-def normalise(stacked: pl.DataFrame, how: Normalisation) -> pl.DataFrame:
+def normalise(
+    stacked: pl.DataFrame, how: Normalisation, statistics: Sequence[tuple[float, float]] = ()
+) -> pl.DataFrame:
     """Add `normalised`, per query and list. A document that a list lacks is taken at that list's lowest normalised score
     (0 for min-max), so that absence never counts for more than the last place. A list of equal scores gives 1 (min-max) or 0 (z-score).
-    An empty list gives 0."""
+    An empty list gives 0. With statistics of each input, its scores are scaled by these; below the lowest score is 0 for min-max."""
     group = ("qid", "input")
     low, high = pl.col("raw").min().over(group), pl.col("raw").max().over(group)
     mean, deviation = pl.col("raw").mean().over(group), pl.col("raw").std(ddof=0).over(group)
+    if statistics:
+        inputs = stacked["input"].n_unique()
+        if inputs > len(statistics):
+            raise BadInput(f"{len(statistics)} statistics were given for {inputs} lists; give one pair for each.")
+        first, second = (
+            pl.col("input").replace_strict(
+                {i: pair[side] for i, pair in enumerate(statistics)}, return_dtype=pl.Float64
+            )
+            for side in (0, 1)
+        )
+        low, high, mean, deviation = first, second, first, second
     if how == "min-max":
-        value = pl.when(high > low).then((pl.col("raw") - low) / (high - low)).otherwise(1.0)
+        value = pl.when(high > low).then((pl.col("raw") - low) / (high - low)).otherwise(1.0).clip(lower_bound=0.0)
         value = pl.when(pl.col("raw").is_null()).then(0.0).otherwise(value)
         return stacked.with_columns(normalised=value)
     if how == "z-score":

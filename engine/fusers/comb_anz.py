@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
-from pydantic import Field
 
-from engine.fusers.base import CONTRIBUTIONS, Fuser, Normalisation, normalise, score_of, stack
+from engine.fusers.base import CONTRIBUTIONS, ScoreFuser, score_of
 
 
-class CombAnz(Fuser, name="comb_anz"):
+class CombAnz(ScoreFuser, name="comb_anz"):
     """Average the normalised scores over the lists that hold the document: a list that lacks it has no say."""
-
-    norm: Normalisation = Field("min-max", description="How each list's scores are brought to one scale, per query.")
 
     def formula(self) -> str:
         return f"Σ {score_of(self.norm)} / (lists that hold it)"
@@ -21,4 +18,4 @@ class CombAnz(Fuser, name="comb_anz"):
     def contributions(self, lists: Sequence[pl.DataFrame]) -> pl.DataFrame:
         held = pl.col("raw").is_not_null()
         share = pl.when(held).then(pl.col("normalised") / held.sum().over("qid", "doc_id")).otherwise(0.0)
-        return normalise(stack(lists), self.norm).with_columns(contribution=share).select(CONTRIBUTIONS.names())
+        return self.normalised(lists).with_columns(contribution=share).select(CONTRIBUTIONS.names())

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import polars as pl
-from pydantic import Field
 
-from engine.fusers.base import CONTRIBUTIONS, Fuser, Normalisation, normalise, score_of, stack
+from engine.fusers.base import CONTRIBUTIONS, ScoreFuser, score_of
 
 
-class CombMax(Fuser, name="comb_max"):
+class CombMax(ScoreFuser, name="comb_max"):
     """Take the largest normalised score of the lists that hold the document: one list that is sure suffices.
 
     The first list with that score contributes all of it, the others nothing.
     """
-
-    norm: Normalisation = Field("min-max", description="How each list's scores are brought to one scale, per query.")
 
     def formula(self) -> str:
         return f"max {score_of(self.norm)}"
@@ -27,7 +24,7 @@ class CombMax(Fuser, name="comb_max"):
         best = held == held.max().over(document)
         first = pl.col("input") == pl.col("input").filter(best).min().over(document)
         return (
-            normalise(stack(lists), self.norm)
+            self.normalised(lists)
             .with_columns(contribution=pl.when(first).then(pl.col("normalised")).otherwise(0.0))
             .select(CONTRIBUTIONS.names())
         )

@@ -80,6 +80,23 @@ def fit_weights(
     )
 
 
+def fit_statistics(lists: Sequence[pl.DataFrame], norm: Normalisation) -> tuple[tuple[float, float], ...]:
+    """What a common scale of each input needs: its lowest and highest score over all queries (min-max), or mean and deviation (z-score).
+
+    lists: hits (engine.types.HITS) of each input over many queries. Empty for norm "none". Raises BadInput on a list without hits.
+    """
+    if norm == "none":
+        return ()
+    found = []
+    for number, hits in enumerate(lists, start=1):
+        scores = hits["score"].to_numpy()
+        if not len(scores):
+            raise BadInput(f"List {number} has no hits, so its scores have no scale; build its index or take it out.")
+        pair = (scores.min(), scores.max()) if norm == "min-max" else (scores.mean(), scores.std())
+        found.append((float(pair[0]), float(pair[1])))
+    return tuple(found)
+
+
 def weightings(lists: int, steps: int) -> NDArray[np.float64]:
     """All weightings by multiples of 1 / steps that sum to 1, float64 [weightings, lists], the most even first."""
     counts: Ints = np.array(list(_compositions(steps, lists)), np.int64)

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import polars as pl
 from pydantic import Field
 
-from engine.fusers.base import CONTRIBUTIONS, Fuser, Normalisation, normalise, score_of, stack, weight_of
+from engine.fusers.base import CONTRIBUTIONS, ScoreFuser, score_of, weight_of
 
 
-class WeightedSum(Fuser, name="wsum"):
+class WeightedSum(ScoreFuser, name="wsum"):
     """Add the lists' scores after bringing them to one scale, each with its weight."""
 
-    norm: Normalisation = Field("min-max", description="How each list's scores are brought to one scale, per query.")
     weights: tuple[float, ...] = Field((), description="One weight per input; all equal when empty.")
 
     def formula(self) -> str:
@@ -21,7 +20,7 @@ class WeightedSum(Fuser, name="wsum"):
 
     def contributions(self, lists: Sequence[pl.DataFrame]) -> pl.DataFrame:
         return (
-            normalise(stack(lists), self.norm)
+            self.normalised(lists)
             .with_columns(contribution=pl.col("normalised") * weight_of(self.weights, len(lists)))
             .select(CONTRIBUTIONS.names())
         )

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from engine.errors import BadInput
-from engine.fusers.fit import fit_weights, weightings
+from engine.fusers.fit import fit_statistics, fit_weights, weightings
 from engine.types import Ranking
 
 PAIRS = {"qid": pl.String, "doc_id": pl.String, "score": pl.Float64}
@@ -96,3 +96,14 @@ def test_what_cannot_be_fitted_is_refused(count, options, message):
 def test_one_list_needs_no_weights():
     with pytest.raises(BadInput, match="2 to 5 lists"):
         fit_weights(lists(8, "a", "z")[:1], judged())
+
+
+def test_statistics_are_taken_over_all_queries():
+    lists = [pl.DataFrame({"score": [1.0, 3.0, 5.0]}), pl.DataFrame({"score": [0.2, 0.4]})]
+    assert fit_statistics(lists, "min-max") == ((1.0, 5.0), (0.2, 0.4))
+    mean_deviation = fit_statistics(lists, "z-score")
+    assert mean_deviation[0] == pytest.approx((3.0, (8 / 3) ** 0.5))
+    assert mean_deviation[1] == pytest.approx((0.3, 0.1))
+    assert fit_statistics(lists, "none") == ()
+    with pytest.raises(BadInput, match="List 2"):
+        fit_statistics([lists[0], lists[1].clear()], "min-max")

@@ -153,3 +153,21 @@ def test_fusion_covers_the_union_and_never_yields_nan(name, left, right):
 def test_a_weight_for_every_input():
     with pytest.raises(BadInput, match="3 weights were given for 2 inputs"):
         parse(("stages",), {"fuse": {"inputs": ["cutoff", "cutoff"], "method": {"rrf": {"weights": [1, 2, 3]}}}})
+
+
+def test_common_scales_tell_a_good_list_from_a_bad_one():
+    # left by (0, 4): a .75, b .5, c .25; right by (.4, 2.4): c .25, d .05; absent: 0
+    common = WeightedSum(statistics=((0.0, 4.0), (0.4, 2.4)))
+    assert fused(common, LEFT, RIGHT) == pytest.approx({"a": 0.75, "b": 0.5, "c": 0.25 + 0.25, "d": 0.05})
+    # z: left by (2, 1): a 1, b 0, c -1; right by (.5, .2): c 2, d 0; absent takes the list's lowest (-1 and 0)
+    z = CombSum(norm="z-score", statistics=((2.0, 1.0), (0.5, 0.2)))
+    assert fused(z, LEFT, RIGHT) == pytest.approx({"a": 1.0, "b": 0.0, "c": -1 + 2, "d": -1.0})
+
+
+def test_scores_below_the_lowest_seen_count_nothing():
+    assert fused(CombSum(statistics=((2.0, 4.0), (0.0, 1.0))), LEFT, RIGHT)["c"] == pytest.approx(0.9)
+
+
+def test_statistics_for_fewer_lists_are_refused():
+    with pytest.raises(BadInput, match="1 statistics"):
+        fused(CombSum(statistics=((0.0, 1.0),)), LEFT, RIGHT)
