@@ -28,8 +28,9 @@ from engine.indexes.base import (
     checked_width,
 )
 from engine.indexes.files import NUMBERS, damaged, load_array, load_info, load_numbers, positions, save_array, save_info
+from engine.indexes.rows import is_partition, is_within, rises_within
 from engine.kernels.bm25 import Variant, invert, weigh
-from engine.kernels.topk import empty_hits, put_hits
+from engine.kernels.impacts import Impacts, WeightedTerms, best_rows_of, given_by, row_scores
 from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TopK, ignore_progress
 
 BATCH = 1_000  # texts asked of the source at a time
@@ -140,9 +141,10 @@ class Bm25OpenIndex:
         self.analyzer = how
         self.fingerprint = info.fingerprint
         self.numbers = load_numbers(folder, info.rows)
-        self._indptr: Ints = load_array(folder, "indptr.npy", np.int64, (info.terms + 1,))
-        self._rows: NDArray[np.int32] = load_array(folder, "rows.npy", np.int32, (None,))
-        self._weights: NDArray[np.float32] = load_array(folder, "weights.npy", np.float32, (len(self._rows),))
+        indptr: Ints = load_array(folder, "indptr.npy", np.int64, (info.terms + 1,))
+        rows: NDArray[np.int32] = load_array(folder, "rows.npy", np.int32, (None,))
+        weights: NDArray[np.float32] = load_array(folder, "weights.npy", np.float32, (len(rows),))
+        self._impacts = Impacts(indptr, rows, weights, info.rows)
         self._offsets: Ints = load_array(folder, "offsets.npy", np.int64, (info.rows + 1,))
         self._tokens: NDArray[np.int32] = load_array(folder, "tokens.npy", np.int32, (None,), mapped=True)
         self.vocabulary = _load_terms(folder, info.terms)
@@ -151,16 +153,14 @@ class Bm25OpenIndex:
 
     def _check(self, folder: Path) -> None:
         """Damaged arrays are refused here, so that searching can trust them."""
-        rows, terms = len(self.numbers), len(self.vocabulary)
-        if not _is_partition(self._indptr, len(self._rows)) or not _is_partition(self._offsets, len(self._tokens)):
+        postings, terms = self._impacts, len(self.vocabulary)
+        if not is_partition(postings.indptr, len(postings.rows)) or not is_partition(self._offsets, len(self._tokens)):
             raise damaged(folder, "offsets do not rise from 0 to the end of what they divide")
-        if not _within(self._rows, rows) or not _within(self._tokens, terms):
+        if not is_within(postings.rows, postings.total) or not is_within(self._tokens, terms):
             raise damaged(folder, "a row or term number is out of range")
-        rises = self._rows[1:] > self._rows[:-1]
-        rises[self._indptr[(self._indptr > 0) & (self._indptr < len(self._rows))] - 1] = True
-        if not rises.all():
+        if not rises_within(postings.rows, postings.indptr):
             raise damaged(folder, "the rows of a term are not ascending")
-        if len(self._weights) and not (np.isfinite(self._weights).all() and self._weights.min() >= 0):
+        if len(postings.weights) and not (np.isfinite(postings.weights).all() and postings.weights.min() >= 0):
             raise damaged(folder, "a weight is negative or not a number")
 
     def search(self, queries: Sequence[str], k: int, allowed: Mask | None = None) -> TopK:
@@ -174,34 +174,17 @@ class Bm25OpenIndex:
         """
         return self._search([self._weighted(terms) for terms in queries], k, allowed)
 
-    def _search(self, queries: Sequence[Mapping[int, float]], k: int, allowed: Mask | None) -> TopK:
-        width = checked_width(k, len(self.numbers))
-        mask = checked_mask(allowed, len(self.numbers))
-        barred = None if mask is None else ~mask
-        found = TopK(*empty_hits(len(queries), width))
-        for i, query in enumerate(queries):
-            scores = self._scores(query)
-            if barred is not None:
-                scores[barred] = 0
-            put_hits(found, i, scores, width, floor=0)
-        return found
+    def _search(self, queries: list[WeightedTerms], k: int, allowed: Mask | None) -> TopK:
+        rows = len(self.numbers)
+        return best_rows_of(self._impacts, queries, checked_width(k, rows), checked_mask(allowed, rows))
 
     def scores(self, query: str) -> FloatRows:
         """The score of every row, float32 [rows]; 0 where no term is shared. A term that the query repeats counts as often."""
-        return self._scores(self._query(query))
+        return row_scores(self._impacts, self._query(query))
 
     def scores_weighted(self, terms: Mapping[str, float]) -> FloatRows:
         """The score of every row for weighted index terms, float32 [rows]; 0 where none is shared. Raises BadInput as `search_weighted`."""
-        return self._scores(self._weighted(terms))
-
-    def _scores(self, query: Mapping[int, float]) -> FloatRows:
-        scores = np.zeros(len(self.numbers), np.float32)
-        for number, count in query.items():
-            start, end = self._indptr[number], self._indptr[number + 1]
-            weights = self._weights[start:end]
-            # numpy adds in place fast only under its own index type
-            np.add.at(scores, self._rows[start:end].astype(np.intp), weights if count == 1 else weights * count)
-        return scores
+        return row_scores(self._impacts, self._weighted(terms))
 
     def terms(self, query: str) -> list[QueryTerm]:
         """The distinct terms of the query as the index understands it, in order of first appearance."""
@@ -211,7 +194,7 @@ class Bm25OpenIndex:
     def rows_with(self, term: str) -> int:
         """How many rows hold the term."""
         number = self._number_of.get(term)
-        return 0 if number is None else int(self._indptr[number + 1] - self._indptr[number])
+        return 0 if number is None else int(self._impacts.indptr[number + 1] - self._impacts.indptr[number])
 
     def contributions(self, query: str, row: int) -> list[tuple[str, float]]:
         """What each shared term gives to the score of `row`, largest first; exact: they sum to the score. Raises BadInput."""
@@ -221,15 +204,10 @@ class Bm25OpenIndex:
         """As `contributions`, for weighted index terms. Raises BadInput as `search_weighted`, too."""
         return self._contributions(self._weighted(terms), row)
 
-    def _contributions(self, query: Mapping[int, float], row: int) -> list[tuple[str, float]]:
+    def _contributions(self, query: WeightedTerms, row: int) -> list[tuple[str, float]]:
         self._checked_row(row)
-        found = []
-        for number, count in query.items():
-            start, end = self._indptr[number], self._indptr[number + 1]
-            at = start + np.searchsorted(self._rows[start:end], np.int32(row))  # of the same type, or all is converted
-            if at < end and self._rows[at] == row:
-                found.append((self.vocabulary[number], float(self._weights[at] * np.float32(count))))
-        return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+        held = [(self.vocabulary[term], weight) for term, weight in given_by(self._impacts, query, row)]
+        return sorted(held, key=lambda pair: (-pair[1], pair[0]))
 
     def row_weights(self, row: int) -> dict[str, float]:
         """The BM25 weight of each term of `row`, largest first: what the term would add to the score. Raises BadInput."""
@@ -245,17 +223,21 @@ class Bm25OpenIndex:
         """The analyzed collection, for the next build."""
         return Corpus(self.numbers, self._tokens, self._offsets, self.vocabulary)
 
-    def _query(self, query: str) -> dict[int, int]:
+    def _query(self, query: str) -> WeightedTerms:
         """Known terms of a query and how often it holds them."""
-        terms = Counter(self.analyzer.query_terms(query))
-        return {self._number_of[term]: count for term, count in terms.items() if term in self._number_of}
+        return self._numbered(Counter(self.analyzer.query_terms(query)))
 
-    def _weighted(self, terms: Mapping[str, float]) -> dict[int, float]:
+    def _weighted(self, terms: Mapping[str, float]) -> WeightedTerms:
         """Known terms by number, without those that weigh nothing."""
         weights = np.fromiter(terms.values(), np.float64, len(terms))
         if not (np.isfinite(weights).all() and (weights >= 0).all()):
             raise BadInput("A query term's weight is negative or not a number; weights must be 0 or more.")
-        return {self._number_of[term]: weight for term, weight in terms.items() if weight and term in self._number_of}
+        return self._numbered({term: weight for term, weight in terms.items() if weight})
+
+    def _numbered(self, terms: Mapping[str, float]) -> WeightedTerms:
+        known = [(self._number_of[term], weight) for term, weight in terms.items() if term in self._number_of]
+        numbers, weights = zip(*known, strict=True) if known else ((), ())
+        return WeightedTerms(np.array(numbers, np.int64), np.array(weights, np.float32))
 
     def _checked_row(self, row: int) -> None:
         if not 0 <= row < len(self.numbers):
@@ -322,11 +304,3 @@ def _checked_queries(queries: Sequence[str]) -> Sequence[str]:
     if isinstance(queries, str) or not all(isinstance(query, str) for query in queries):
         raise BadInput("BM25 takes a list of query texts.")
     return queries
-
-
-def _is_partition(offsets: Ints, length: int) -> bool:
-    return bool(offsets[0] == 0 and offsets[-1] == length and (offsets[1:] >= offsets[:-1]).all())
-
-
-def _within(values: NDArray[np.int32], limit: int) -> bool:
-    return not len(values) or bool(values.min() >= 0 and values.max() < limit)

@@ -108,7 +108,7 @@ class SparseKind(RowKind[SparseRows]):
             return f"{len(rows)} rows of {rows.width} terms instead of {count} of {self.width}"
         if not is_partition(rows.indptr, len(rows.terms)):
             return "rows whose bounds do not rise from 0 to the end"
-        if len(rows.terms) and not (rows.terms.min() >= 0 and rows.terms.max() < self.width):
+        if not is_within(rows.terms, self.width):
             return "terms outside of the vocabulary"
         if not rises_within(rows.terms, rows.indptr):
             return "rows whose terms are not ascending"
@@ -196,6 +196,11 @@ def row_kind(card: ModelCard) -> RowKind[Any]:
 def is_partition(indptr: Ints, length: int) -> bool:
     """Whether the bounds divide an array of this length into segments, in order and without a rest."""
     return bool(len(indptr) and indptr[0] == 0 and indptr[-1] == length and (indptr[1:] >= indptr[:-1]).all())
+
+
+def is_within(values: NDArray[Any], limit: int) -> bool:
+    """Whether all values are 0 or more and below the limit."""
+    return not len(values) or bool(values.min() >= 0 and values.max() < limit)
 
 
 def rises_within(values: NDArray[Any], indptr: Ints) -> bool:
