@@ -1,4 +1,4 @@
-"""Pipelines by name: the built-in ones and those the user saved."""
+"""Pipelines by name: the built-in ones, those that added models bring along, and those the user saved."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from app.results import PipelineView
 from app.verbs.base import Verbs
+from app.verbs.offered import offered
 from engine.errors import BadInput, NotFound
 from engine.pipeline import Cutoff, Fuse, PipelineSpec, Stage, Then, json_schema
 
@@ -52,7 +53,7 @@ class PipelineVerbs(Verbs):
         return {name: PipelineSpec.from_yaml(f"name: {name!r}\n{text}") for name, text in BUILT_IN.items()}
 
     def pipelines(self) -> tuple[PipelineView, ...]:
-        """The built-in pipelines, then the saved ones by name."""
+        """The built-in pipelines, those of added models, then the saved ones by name."""
         return tuple(_view(name, spec, i) for i, (name, spec) in enumerate(self._specs().items()))
 
     def pipeline(self, name: str) -> PipelineView:
@@ -81,6 +82,8 @@ class PipelineVerbs(Verbs):
         if name in self._built_in:
             raise BadInput(f"{name!r} is built in and cannot be deleted.")
         self._spec(name)
+        if name in self._offered() and name not in {saved.name for saved in self.engine.workspace.pipelines()}:
+            raise BadInput(f"{name!r} comes with its model, and goes when the model is deleted.")
         self.engine.workspace.delete_pipeline(name)
 
     def schema(self) -> dict[str, Any]:
@@ -89,7 +92,11 @@ class PipelineVerbs(Verbs):
 
     def _specs(self) -> dict[str, PipelineSpec]:
         saved = self.engine.workspace.pipelines()
-        return self._built_in | {pipeline.name: _parsed(pipeline.yaml) for pipeline in saved}
+        return self._built_in | self._offered() | {pipeline.name: _parsed(pipeline.yaml) for pipeline in saved}
+
+    def _offered(self) -> dict[str, PipelineSpec]:
+        """The pipelines of the models that were added to this workspace."""
+        return offered(self.engine.workspace.models.cards())
 
     def _spec(self, name: str) -> PipelineSpec:
         specs = self._specs()

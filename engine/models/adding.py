@@ -30,6 +30,7 @@ LICENCES = {
     "cc-by-4.0": "CC-BY-4.0",
     "cc-by-sa-4.0": "CC-BY-SA-4.0",
 }
+CONVERTERS = ("torch", "sentence_transformers", "onnx")
 SPARE = 1.2
 """Free space asked for, as a multiple of what is downloaded and made from it."""
 PROBES = ("information retrieval", "How are documents ranked?", "bread and butter")
@@ -102,6 +103,8 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
         source = Path(asked.source)
         running(Progress("look up", 0, None, "files"))
         chosen = plan(source, local_sizes(source), source.name, asked.family, asked.quantise)
+        if chosen.how == "convert":
+            require_conversion(source.name)
         about = {
             "source": f"folder {source.name}",
             "revision": "unknown",
@@ -157,7 +160,7 @@ def _download(
 
 def require_conversion(name: str) -> None:
     """Raises MissingDependency before gigabytes are downloaded that could not be converted."""
-    missing = [module for module in ("torch", "sentence_transformers", "onnx") if find_spec(module) is None]
+    missing = [module for module in CONVERTERS if find_spec(module) is None]
     if missing:
         from engine.errors import MissingDependency
 

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Collection
 from pathlib import Path
 
-from engine.errors import BadInput, NotFound
+from engine.errors import BadInput, NotFound, WorkspaceDamaged
 from engine.generations import sync
 from engine.models.card import CARD_FILE, ModelCard, read_card
 from engine.models.catalogue import bundled_models, model_folder, own_models
@@ -44,10 +44,28 @@ class Models:
         self.folder = workspace / MODELS
         self.epoch = 0
         self._lock = threading.Lock()
+        self._known: tuple[tuple[int, int], dict[str, ModelCard]] = ((-1, -1), {})
+        """The cards, and the epoch and the folder's time of change that they were read at; every search asks for them."""
 
     def cards(self) -> dict[str, ModelCard]:
         """The workspace's own models by name; bundled ones are not among them."""
-        return own_models(self.folder)
+        try:
+            state = (self.epoch, self.folder.stat().st_mtime_ns)
+        except OSError:
+            return {}
+        if state != self._known[0]:
+            self._known = (state, own_models(self.folder))
+        return dict(self._known[1])
+
+    def broken(self) -> dict[str, str]:
+        """What is wrong with the models whose cards cannot be read, by name."""
+        found = {}
+        for path in sorted(self.folder.glob(f"[!.]*/{CARD_FILE}")):
+            try:
+                read_card(path.parent)
+            except WorkspaceDamaged as error:
+                found[path.parent.name] = str(error)
+        return found
 
     def find(self, name: str) -> Path:
         """The folder of a model, bundled or own. Raises BadInput that lists the known ones, or says how to get it."""

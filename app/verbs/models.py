@@ -1,0 +1,242 @@
+"""Models: what is here, what could be, and the jobs that add, measure and delete them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from app.model_results import ModelPlan, ModelView, SpeedView
+from app.verbs.pipelines import PipelineVerbs
+from engine.errors import BadInput, NotFound
+from engine.models.card import Family, ModelCard
+from engine.models.catalogue import bundled_models
+from engine.models.entries import CatalogueEntry, catalogue, entry_of
+
+if TYPE_CHECKING:
+    from engine.models.adding import AddModel
+
+FAMILIES: tuple[Family, ...] = get_args(Family)
+STATES = ("bundled", "here", "available")
+
+
+class ModelVerbs(PipelineVerbs):
+    """What can be done with models."""
+
+    def models(self, *, family: str = "", state: str = "", text: str = "") -> tuple[ModelView, ...]:
+        """The models that are here and those of the catalogue: bundled, own, available; each group in alphabetical order.
+
+        family: dense, sparse, late or cross; state: bundled, here or available ("here" and what is being added); text: words that stand in
+        its name, source, license or description. Raises BadInput on an unknown family or state.
+        """
+        if family and family not in FAMILIES:
+            raise BadInput(f"There is no family {family!r}. Families: {', '.join(FAMILIES)}.")
+        if state and state not in STATES:
+            raise BadInput(f"There is no state {state!r}. States: {', '.join(STATES)}.")
+        shown = {"here": ("here", "adding", "damaged")}.get(state, (state,) if state else ())
+        words = text.lower().split()
+        return tuple(
+            view
+            for view in self._models()
+            if (not family or view.family == family)
+            and (not shown or view.state in shown)
+            and all(word in _searched(view) for word in words)
+        )
+
+    def model(self, name: str) -> ModelView:
+        """One model, by its name or its hub repository. Raises NotFound."""
+        views = self._models()
+        wanted = name.strip().lower()
+        for view in views:
+            if wanted in (view.name.lower(), view.hub.lower()):
+                return view
+        known = ", ".join(view.name for view in views if view.state != "available")
+        raise NotFound(f"There is no model {name!r} here or in the catalogue. Here: {known}.")
+
+    def plan_model(self, source: str, **options: Any) -> ModelPlan:
+        """What adding a model would do; asks the hub, downloads no weights, changes nothing. Options and errors as for `add_model`."""
+        from engine.models.planning import plan_model
+
+        asked = self._asked(source, options)
+        self.engine.workspace.models.refuse_taken(asked.target, asked.replace)
+        return ModelPlan(**plan_model(asked))
+
+    def add_model(self, source: str, **options: Any) -> str:
+        """Queue the adding of a model: a catalogue name, a hub repository OWNER/NAME, or a local folder. Gives the job's id.
+
+        Options: name, family, revision, quantise (none, fp16, int8, int4; default its own graph where it has one, else int8), dimensions (cut to
+        the first ones), replace, force (even where it differs from its original), local (False: never a path). Raises BadInput, MissingDependency.
+        """
+        from engine.models.adding import refuse_unusable
+
+        asked = self._asked(source, options)
+        refuse_unusable(asked)
+        if not asked.local:
+            _ = asked.repository
+        self.engine.workspace.models.refuse_taken(asked.target, asked.replace)
+        return str(self.engine.workspace.jobs.submit("model-add", "", asked.model_dump(mode="json")))
+
+    def remove_model(self, name: str, *, force: bool = False) -> str:
+        """Queue the deletion of an added model. Gives the job's id.
+
+        Raises NotFound; BadInput for bundled models and, unless forced, for those that indexes are built with (forced, these go too).
+        """
+        from engine.models.removing import refuse_used
+
+        if name in bundled_models():
+            raise BadInput(f"{name!r} comes with the program and cannot be deleted.")
+        models = self.engine.workspace.models
+        if name not in models.cards() and name not in models.broken():
+            known = ", ".join(models.cards()) or "none"
+            raise NotFound(f"There is no model {name!r} in this workspace. Models that were added: {known}.")
+        if not force:
+            refuse_used(self.engine.workspace, name)
+        return str(self.engine.workspace.jobs.submit("model-delete", "", {"name": name, "force": force}))
+
+    def _asked(self, source: str, options: Mapping[str, Any]) -> AddModel:
+        """The request, checked. A source that is an existing folder is one, unless `local` forbids it."""
+        from pydantic import ValidationError
+
+        from engine.models.adding import AddModel
+
+        values = {key: value for key, value in options.items() if value not in (None, "")}
+        source = source.strip()
+        path = Path(source).expanduser()
+        given = values.pop("local", None)
+        if given is None:
+            given = entry_of(source) is None and (
+                path.is_absolute() or source.startswith((".", "~")) or _is_folder(path)
+            )
+        if given:
+            source = str(path.absolute())
+        try:
+            return AddModel(source=source, local=bool(given), **values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise BadInput(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+
+    def _models(self) -> tuple[ModelView, ...]:
+        """Everything that is known, in the order in which it is shown."""
+        workspace = self.engine.workspace
+        used = self._collections_by_model()
+        pipelines = self._pipelines_by_model()
+        adding = self._adding()
+        bundled, own = bundled_models(), workspace.models.cards()
+        views = []
+        for state, cards in (("bundled", bundled), ("here", own)):
+            for name, card in cards.items():
+                entry = entry_of(name)
+                speed = self._speed(name, card)
+                views.append(_from_card(name, card, entry, state, speed, used[name], pipelines[name]))
+        for name, problem in workspace.models.broken().items():
+            views.append(_damaged(name, problem, used[name], pipelines[name]))
+        taken = {view.name for view in views}
+        for name, entry in catalogue().items():
+            if name not in taken:
+                state = "adding" if name in adding else "available"
+                views.append(_from_entry(entry, state, pipelines[name]))
+        order = {"bundled": 0, "here": 1, "damaged": 1, "adding": 1, "available": 2}
+        return tuple(sorted(views, key=lambda v: (order[v.state], FAMILIES.index(v.family), v.name.lower())))
+
+    def _speed(self, name: str, card: ModelCard) -> SpeedView | None:
+        from engine.models.benchmarks import speed_of
+
+        found = speed_of(self.engine.workspace, name, card.fingerprint)
+        if found is None:
+            return None
+        return SpeedView(
+            found.provider, found.threads, found.documents_per_second, found.queries_per_second, found.measured_at
+        )
+
+    def _adding(self) -> set[str]:
+        """Names of the models that a job is getting."""
+        jobs = self.engine.workspace.jobs.list(200)
+        busy = [job for job in jobs if job.kind == "model-add" and job.status in ("queued", "running", "paused")]
+        names = {str(job.params.get("name") or job.params.get("source", "")) for job in busy}
+        return names | {entry.name for name in names if (entry := entry_of(name)) is not None}
+
+    def _collections_by_model(self) -> defaultdict[str, list[str]]:
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for collection in self.engine.workspace.collections():
+            for generation in self.engine.workspace.generations.live(collection.collection_id):
+                model = generation.params.get("model")
+                if isinstance(model, str) and collection.name not in found[model]:
+                    found[model].append(collection.name)
+        return found
+
+    def _pipelines_by_model(self) -> defaultdict[str, list[str]]:
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for name, spec in self._specs().items():
+            for model in dict.fromkeys(_models_in(spec.model_dump(mode="json"))):
+                found[model].append(name)
+        return found
+
+
+def _models_in(value: Any) -> list[str]:
+    """Every parameter called `model` in a pipeline."""
+    if isinstance(value, dict):
+        own = [value["model"]] if isinstance(value.get("model"), str) else []
+        return own + [model for item in value.values() for model in _models_in(item)]
+    return [model for item in value for model in _models_in(item)] if isinstance(value, list) else []
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _searched(view: ModelView) -> str:
+    parts = (view.name, view.hub, view.family, view.licence, view.architecture, view.source, *view.languages, view.note)
+    return " ".join(parts).lower()
+
+
+def _from_card(
+    name: str,
+    card: ModelCard,
+    entry: CatalogueEntry | None,
+    state: str,
+    speed: SpeedView | None,
+    used: list[str],
+    pipelines: list[str],
+) -> ModelView:
+    return ModelView(
+        name=name, family=card.family, state=state,  # type: ignore[arg-type]
+        hub=entry.hub if entry else "", architecture=entry.architecture if entry else "",
+        licence=card.licence, languages=entry.languages if entry else (), parameters=entry.parameters if entry else None,
+        bytes=card.bytes, download_megabytes=entry.megabytes if entry else None, dimensions=card.dimensions,
+        matryoshka=entry.matryoshka if entry else (), max_tokens=card.max_tokens, similarity=card.similarity,
+        pooling="" if card.pooling == "none" else card.pooling, queries=card.queries, quantisation=card.quantisation, fingerprint=card.fingerprint,
+        source=card.source, revision=card.revision, prompt_query=card.prompts.query, prompt_document=card.prompts.document,
+        gated=bool(entry and entry.gated), custom_code=bool(entry and entry.custom_code), runs=True,
+        note=card.quantisation_notes, citation=card.citation, training_data=card.training_data,
+        measured=tuple((key, f"{value:g}" if isinstance(value, float) else str(value)) for key, value in card.measured.items()),
+        speed=speed, used_by=tuple(used), pipelines=tuple(pipelines),
+    )  # fmt: skip
+
+
+def _damaged(name: str, problem: str, used: list[str], pipelines: list[str]) -> ModelView:
+    """A model folder whose card cannot be read."""
+    return ModelView(
+        name=name, family="dense", state="damaged", hub="", architecture="", licence="", languages=(), parameters=None, bytes=0,
+        download_megabytes=None, dimensions=None, matryoshka=(), max_tokens=None, similarity="", pooling="", queries="", quantisation="",
+        fingerprint="", source="", revision="", prompt_query="", prompt_document="", gated=False, custom_code=False, runs=False,
+        note=problem, citation="", training_data="", measured=(), speed=None, used_by=tuple(used), pipelines=tuple(pipelines),
+    )  # fmt: skip
+
+
+def _from_entry(entry: CatalogueEntry, state: str, pipelines: list[str]) -> ModelView:
+    return ModelView(
+        name=entry.name, family=entry.family, state=state,  # type: ignore[arg-type]
+        hub=entry.hub, architecture=entry.architecture,
+        licence=entry.licence, languages=entry.languages, parameters=entry.parameters,
+        bytes=0, download_megabytes=entry.megabytes, dimensions=entry.dimensions,
+        matryoshka=entry.matryoshka, max_tokens=entry.max_tokens, similarity=entry.similarity or "",
+        pooling=entry.pooling or "", queries=entry.queries, quantisation="", fingerprint="",
+        source=entry.hub, revision="", prompt_query=entry.prompts.query, prompt_document=entry.prompts.document,
+        gated=entry.gated, custom_code=entry.custom_code, runs=entry.runs,
+        note=entry.note, citation=entry.citation, training_data="", measured=(),
+        speed=None, used_by=(), pipelines=tuple(pipelines),
+    )  # fmt: skip

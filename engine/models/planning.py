@@ -1,0 +1,55 @@
+"""What adding a model would do: which files, how many bytes, and whether this installation can do it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from engine.models.adding import CONVERTERS, LICENCES, AddModel, refuse_unusable
+from engine.models.sources import Plan, first_files, local_sizes, plan
+
+
+def plan_model(asked: AddModel) -> dict[str, Any]:
+    """name, source, revision, family, how, files, bytes, licence, ready, notes. Of a hub repository only the small configuration files are fetched.
+
+    Raises what adding would raise at once.
+    """
+    refuse_unusable(asked)
+    if asked.local:
+        folder = Path(asked.source)
+        sizes = local_sizes(folder)
+        licence = asked.entry.licence if asked.entry else "unknown"
+        return _told(asked, plan(folder, sizes, folder.name, asked.family, asked.quantise), sizes, "", licence)
+    from engine.models.hub import Hub
+
+    with Hub() as hub, tempfile.TemporaryDirectory() as scratch:
+        repository = hub.describe(asked.repository, asked.revision)
+        sizes = {file.path: file.bytes for file in repository.files}
+        for file in repository.files:
+            if file.path in first_files(sizes):
+                hub.fetch(repository, file, Path(scratch) / file.path, lambda _: None)
+        family = asked.family or (asked.entry.family if asked.entry else None)
+        chosen = plan(Path(scratch), sizes, repository.name, family, asked.quantise)
+    licence = asked.entry.licence if asked.entry else LICENCES.get(repository.licence, repository.licence or "unknown")
+    return _told(asked, chosen, sizes, repository.commit, licence)
+
+
+def _told(asked: AddModel, chosen: Plan, sizes: Mapping[str, int], revision: str, licence: str) -> dict[str, Any]:
+    missing = [module for module in CONVERTERS if chosen.how == "convert" and find_spec(module) is None]
+    notes = [f"Converting it needs {', '.join(missing)}: pip install 'triptych-search[export]'"] if missing else []
+    files = tuple((path, sizes[path]) for path in dict.fromkeys(chosen.files))
+    return {
+        "name": asked.target,
+        "source": asked.source if asked.local else asked.repository,
+        "revision": revision,
+        "family": chosen.family,
+        "how": chosen.how,
+        "files": files,
+        "bytes": sum(size for _, size in files),
+        "licence": licence,
+        "ready": not missing,
+        "notes": tuple(notes),
+    }
