@@ -261,7 +261,8 @@ class _Lines:
         now = time.monotonic()
         if now - self.at >= LINE_SECONDS:
             self.at = now
-            print(f"{step.phase}: {step.done:,} of {step.total:,} {step.unit}", file=sys.stderr, flush=True)
+            total = "" if step.total is None else f" of {step.total:,}"
+            print(f"{step.phase or 'waiting'}: {step.done:,}{total} {step.unit}", file=sys.stderr, flush=True)
 
 
 def _emit(run: Run, found: EvaluationView, as_csv: bool, files: list[Path]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,18 @@ class Imported:
 
 
 @dataclass(frozen=True, slots=True)
+class Brought:
+    """What came out of one file. `kind` is "queries", "judgments" or "run"; `name` the set or run; of a run, `judgments` counts its hits."""
+
+    file: str
+    kind: str
+    name: str
+    queries: int
+    judgments: int
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class MetricView:
     """A metric that can be chosen. `example` is how it is usually written; `words` say what it tells, `about` how it is computed."""
 
@@ -41,7 +53,7 @@ class MetricView:
 class MeasureCell:
     """One measure of one pipeline. What compares with the baseline is None for the baseline itself, and where there is none.
 
-    `low` and `high` bound the mean at the evaluation's level; `significant` is +1 or -1 where the corrected p is below 1 - level, else 0.
+    `condensed` is the mean with unjudged documents left out of the lists, None where the measure has no such form; `low` and `high` bound the mean at the evaluation's level; `significant` is +1 or -1 where the corrected p is below 1 - level, else 0.
     """
 
     measure: str
@@ -59,6 +71,7 @@ class MeasureCell:
     wins: int | None
     ties: int | None
     losses: int | None
+    condensed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +100,12 @@ class EvaluatedPipeline:
     """On how many queries it failed; they are in no mean, of any pipeline."""
     error: str
     """Why, for the first of them."""
+    imported: bool = False
+    """A run of another system, not a pipeline of this workspace."""
+    bpref: float | None = None
+    """Made for judgments with gaps: how rarely rejected documents stand above relevant ones."""
+    command: str = ""
+    """What reproduces this row; empty where nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +135,8 @@ class EvaluationView:
     unjudged: int
     pipelines: tuple[EvaluatedPipeline, ...]
     failures: tuple[FailedQuery, ...]
+    command: str = ""
+    """What reproduces the whole; empty where nothing is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +154,167 @@ class EvaluationSummary:
     best: str
     measure: str
     mean: float | None
+    done: int = 0
+    """Queries that have run, judged or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryValues:
-    """One query of an evaluation: the value of one measure by pipeline, None where it failed; `spread` is largest minus smallest."""
+    """One query of an evaluation: the value of one measure by pipeline, None where it failed; `spread` is largest minus smallest.
+
+    `tags` are the plain values of the query's metadata, to group queries by.
+    """
 
     qid: str
     text: str
     values: dict[str, float | None]
     spread: float
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedHit:
+    """One hit of one query in an evaluation; `rating` is None where nobody judged it, `title` is "" where the document is not there."""
+
+    rank: int
+    doc_id: str
+    title: str
+    score: float
+    rating: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineHits:
+    """The first hits of one pipeline or imported run on one query; `error` tells why there are none where it failed."""
+
+    pipeline: str
+    imported: bool
+    hits: tuple[EvaluatedHit, ...]
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedSetting:
+    """Something that two evaluations were asked differently, in words."""
+
+    what: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedMean:
+    """The mean of one measure of one pipeline in two evaluations; None where one of them has none."""
+
+    pipeline: str
+    measure: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationChanges:
+    """What changed from one evaluation to another."""
+
+    before: EvaluationSummary
+    after: EvaluationSummary
+    settings: tuple[ChangedSetting, ...]
+    means: tuple[ChangedMean, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReproducedRow:
+    """A mean as it was stored and as it came out again; `largest` is the largest difference on any query, None where a value is missing."""
+
+    pipeline: str
+    measure: str
+    stored: float | None
+    again: float | None
+    largest: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduction:
+    """Rows of a stored evaluation run again from its specification. `same`: every value within 1e-9; `stale` says what changed since."""
+
+    evaluation_id: str
+    rows: tuple[ReproducedRow, ...]
+    same: bool
+    stale: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PairBounds:
+    """How far unjudged documents could move the mean difference of a pipeline from the baseline.
+
+    `stands`: the better of the two stays the better whatever they turn out to be. `exact`: both bounds are reached by some judgments; else
+    the truth may be narrower, never wider. `unjudged` counts the documents (by query) that nobody judged and that could matter.
+    """
+
+    pipeline: str
+    difference: float
+    low: float
+    high: float
+    stands: bool
+    exact: bool
+    unjudged: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlipDocument:
+    """An unjudged document of a query; `effect` is what it adds to the mean difference (`pipeline` minus baseline) if it is relevant."""
+
+    qid: str
+    query: str
+    doc_id: str
+    title: str
+    pipeline: str
+    effect: float
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictBounds:
+    """Which unjudged documents could flip a verdict, the most effective first. `rating` is what a relevant one is assumed to be worth."""
+
+    measure: str
+    baseline: str
+    rating: int
+    queries: int
+    pairs: tuple[PairBounds, ...]
+    documents: tuple[FlipDocument, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """An imported run; `absent` counts its documents that are not in the collection."""
+
+    name: str
+    tag: str
+    source: str
+    queries: int
+    hits: int
+    absent: int
+    imported_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class FittedPipeline:
+    """Weights of a weighted sum fitted to judgments.
+
+    `held_out` is what to expect of them: the mean over queries, each measured under weights fitted to the others' folds. `equal` is the mean
+    under equal weights, `singles` that of each input alone. `saved` is the name it was saved under, "" where it was not.
+    """
+
+    yaml: str
+    inputs: tuple[str, ...]
+    weights: tuple[float, ...]
+    measure: str
+    held_out: float
+    equal: float
+    singles: tuple[float, ...]
+    fold_weights: tuple[tuple[float, ...], ...]
+    queries: int
+    saved: str
 
 
 @dataclass(frozen=True, slots=True)

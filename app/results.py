@@ -280,6 +280,8 @@ class JobView:
     error: str
     started_at: str
     finished_at: str
+    result: str = ""
+    """The id of what it makes, as an evaluation; "" where that is not one thing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,30 @@ class Engine:
     """Owns a workspace for as long as it lives. Thread-safe."""
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        self.workspace = Workspace.open(folder, read_only=read_only)
+        self._prepare()
+        Workspace.open(folder, read_only=read_only, attach=self._attach)
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> Engine:
+        """The engine of an open workspace, for jobs that search; made where the workspace was opened without one."""
+        if workspace.engine is None:
+            made = cls.__new__(cls)
+            made._prepare()
+            made._attach(workspace)
+        assert workspace.engine is not None
+        return workspace.engine
+
+    def _prepare(self) -> None:
         self._lock = threading.RLock()
         self._open: OrderedDict[str, OpenIndex] = OrderedDict()
         self._encoders: dict[str, Encoder[Any]] = {}
         self._searchers: OrderedDict[str, tuple[object, Searcher]] = OrderedDict()
-        self._models_epoch = self.workspace.models.epoch
+
+    def _attach(self, workspace: Workspace) -> None:
+        """Called before the workspace takes up interrupted jobs, which may need the engine at once."""
+        self.workspace = workspace
+        self._models_epoch = workspace.models.epoch
+        workspace.engine = self
 
     def close(self) -> None:
         """Let go of every index and of the workspace; running jobs stop at their next step and can be resumed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,37 +13,51 @@ import polars as pl
 
 from engine import __version__
 from engine.context import Context
-from engine.errors import BadInput
+from engine.engine import Engine
+from engine.errors import BadInput, TriptychError
 from engine.evaluate import DEPTH, RUN_HITS, Ran, measure, run_queries
 from engine.judged import DEFAULT_SET
-from engine.metrics.base import Metric
+from engine.metrics.base import Metric, parse_metric
 from engine.pipeline import PipelineSpec
-from engine.types import ProgressSink, ignore_progress
+from engine.run_files import RUN
+from engine.runs import run_digest
+from engine.types import Progress, ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
-    from engine.engine import Engine
     from engine.evaluations import StoredEvaluation
+    from engine.jobs import Running
+    from engine.workspace import Workspace
 
 KEEP_SECONDS = 1.0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ImportedRun:
+    """What another system found (engine.run_files.RUN), and the hash of it (engine.runs.run_digest)."""
+
+    hits: pl.DataFrame
+    digest: str
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be evaluated: pipelines to run, runs that exist already (qid, doc_id, score), the query set, and how to judge."""
+    """What is to be evaluated: pipelines to run, runs that exist already, the query set, and how to judge."""
 
     pipelines: Mapping[str, PipelineSpec]
     metrics: tuple[Metric, ...]
-    runs: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    runs: Mapping[str, ImportedRun] = field(default_factory=dict)
     query_set: str = DEFAULT_SET
     depth: int = DEPTH
     batch: int = 1
+    every_query: bool = False
+    """Run the queries that nobody judged too, as a pool of documents to be judged needs it."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Kept with the evaluation: baseline, test, correction."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluated:
-    """What came of it. `values` is VALUES over the judged queries of the set; `unjudged` counts the others. `stored` is None when read-only."""
+    """What came of it. `values` is VALUES over the judged queries of the set; `unjudged` counts the others. `stored` is None where nothing is kept."""
 
     stored: StoredEvaluation | None
     ran: Ran
@@ -52,50 +66,152 @@ class Evaluated:
 
 
 def evaluate(
-    engine: Engine, collection_id: str, asked: Asked, *, fresh: bool = False, progress: ProgressSink = ignore_progress
+    engine: Engine,
+    collection_id: str,
+    asked: Asked,
+    *,
+    fresh: bool = False,
+    keep: bool = True,
+    progress: ProgressSink = ignore_progress,
+    begun: Callable[[StoredEvaluation], None] = lambda stored: None,
 ) -> Evaluated:
-    """Run the judged queries that have not run yet, measure all of them and store it. Stopped by `progress`, it goes on when asked again.
+    """Run the queries that have not run yet, measure all of them and store it. Stopped by `progress`, it goes on when asked again.
 
-    Queries on which a pipeline failed run again; `fresh` runs all of them again. Raises BadInput without queries or judgments.
+    Queries on which a pipeline failed run again; `fresh` runs all of them again. Without `keep`, and in a read-only workspace, nothing is
+    stored. `begun` is told of the evaluation before the first query. Raises BadInput without queries or judgments.
     """
-    documents = engine.workspace.documents
-    queries, judgments = _questions(engine, collection_id, asked)
+    evaluations = engine.workspace.evaluations
+    queries, judgments = questions(engine, collection_id, asked)
     judged = set(judgments["qid"])
     facts = _facts(engine, collection_id, asked, queries)
     stored = None
-    done = _imported(asked, [qid for qid, _ in queries])
+    imported = _imported(asked, [qid for qid, _ in queries])
+    done = Ran.together([imported])
     searcher = engine.searcher(collection_id)
-    if not engine.workspace.read_only:
-        stored = engine.workspace.evaluations.begin(
-            collection_id, asked.query_set, _key(asked, facts), _spec(asked), revision=documents.revision(collection_id),
-            content_hash=facts["content"], queries_hash=facts["queries"], fingerprints=facts["fingerprints"],
+    if keep and not engine.workspace.read_only:
+        stored = evaluations.begin(
+            collection_id, asked.query_set, _key(asked, facts), _spec(asked), revision=engine.workspace.revision(collection_id),
+            content_hash=facts["content"], queries_hash=facts["queries"], fingerprints=facts["fingerprints"], hits=imported.hits,
         )  # fmt: skip
-        done = Ran.together([done, _finished(engine, stored, fresh)])
-    judged_queries = [query for query in queries if query[0] in judged]
+        begun(stored)
+        done = _finished(engine, stored, list(asked.runs), fresh)
+    wanted = [query for query in queries if asked.every_query or query[0] in judged]
     finished = set(done.qids)
-    rest = [query for query in judged_queries if query[0] not in finished] if asked.pipelines else []
+    rest = [query for query in wanted if query[0] not in finished] if asked.pipelines else []
     news = run_queries(
         lambda: Context(searcher), asked.pipelines, rest, depth=asked.depth, batch=asked.batch, progress=progress,
-        done=len(judged_queries) - len(rest),
+        done=len(wanted) - len(rest),
     )  # fmt: skip
     kept: list[Ran] = []
     for part in _bundled(news):
         if stored is not None:
-            engine.workspace.evaluations.keep(stored.evaluation_id, part)
+            evaluations.keep(stored.evaluation_id, part)
         kept.append(part)
     ran = Ran.together([done, *kept])
-    names = [*asked.pipelines, *asked.runs]
-    values = measure(
-        ran.hits, judgments, [qid for qid, _ in queries if qid in judged], names, asked.metrics, ran.failures
-    )
+    progress(Progress("measure", 0, 1, "evaluations"))
+    values = measured(ran, judgments, queries, asked)
     if stored is not None:
-        engine.workspace.evaluations.finish(stored.evaluation_id, _spec(asked), digest(judgments.iter_rows()), values)
-        stored = engine.workspace.evaluations.get(stored.evaluation_id)
-    return Evaluated(stored, ran, values, len(queries) - len(judged_queries))
+        evaluations.finish(stored.evaluation_id, _spec(asked), digest(judgments.iter_rows()), values)
+        stored = evaluations.get(stored.evaluation_id)
+    return Evaluated(stored, ran, values, sum(1 for qid, _ in queries if qid not in judged))
 
 
-def _questions(engine: Engine, collection_id: str, asked: Asked) -> tuple[list[tuple[str, str]], pl.DataFrame]:
-    """The queries of the set and its judgments of them."""
+def measured(ran: Ran, judgments: pl.DataFrame, queries: Sequence[tuple[str, str]], asked: Asked) -> pl.DataFrame:
+    """VALUES of what was found, on the judged queries in the order of the set."""
+    judged = set(judgments["qid"])
+    qids = [qid for qid, _ in queries if qid in judged]
+    return measure(ran.hits, judgments, qids, [*asked.pipelines, *asked.runs], asked.metrics, ran.failures)
+
+
+def remeasure(engine: Engine, stored: StoredEvaluation) -> StoredEvaluation:
+    """Measure what an evaluation found against the judgments of today; no pipeline runs.
+
+    Queries that were first judged after it ran are left out until it is asked again. Raises BadInput without judgments.
+    """
+    asked = asked_of(stored)
+    queries, judgments = questions(engine, stored.collection_id, asked)
+    ran = engine.workspace.evaluations.ran(stored.evaluation_id)
+    known = set(ran.qids) if asked.pipelines else {qid for qid, _ in queries}
+    values = measured(ran, judgments, [query for query in queries if query[0] in known], asked)
+    engine.workspace.evaluations.finish(stored.evaluation_id, stored.spec, digest(judgments.iter_rows()), values)
+    return engine.workspace.evaluations.get(stored.evaluation_id)
+
+
+def asked_of(stored: StoredEvaluation) -> Asked:
+    """What a stored evaluation was asked, without the hits of its runs, which it holds itself."""
+    spec = stored.spec
+    digests = spec["runs"] if isinstance(spec["runs"], dict) else dict.fromkeys(spec["runs"], "")
+    own = ("pipelines", "runs", "query_set", "metrics", "depth", "batch", "every_query", "version")
+    return Asked(
+        pipelines={name: PipelineSpec.from_yaml(text) for name, text in spec["pipelines"].items()},
+        metrics=tuple(parse_metric(label) for label in spec["metrics"]),
+        runs={name: ImportedRun(pl.DataFrame(schema=RUN), stamp) for name, stamp in digests.items()},
+        query_set=stored.query_set,
+        depth=spec["depth"],
+        batch=spec["batch"],
+        every_query=bool(spec.get("every_query")),
+        settings={name: value for name, value in spec.items() if name not in own},
+    )
+
+
+def job_params(asked: Asked, run_ids: Mapping[str, str], *, fresh: bool = False) -> dict[str, Any]:
+    """The parameters of a job of kind "evaluate"; the runs are named by where the workspace keeps them."""
+    return {**_spec(asked), "settings": dict(asked.settings), "runs": dict(run_ids), "fresh": fresh}
+
+
+def asked_by(workspace: Workspace, params: Mapping[str, Any]) -> Asked:
+    """What `job_params` asks. Raises NotFound when a run is gone."""
+    return Asked(
+        pipelines={name: PipelineSpec.from_yaml(text) for name, text in params["pipelines"].items()},
+        metrics=tuple(parse_metric(label) for label in params["metrics"]),
+        runs={name: imported_run(workspace, run_id) for name, run_id in params["runs"].items()},
+        query_set=params["query_set"],
+        depth=params["depth"],
+        batch=params["batch"],
+        every_query=params["every_query"],
+        settings=params["settings"],
+    )
+
+
+def imported_run(workspace: Workspace, run_id: str) -> ImportedRun:
+    """A stored run as an evaluation takes it. Raises NotFound."""
+    hits = workspace.runs.hits(run_id)
+    return ImportedRun(hits, run_digest(hits))
+
+
+def run_evaluate(workspace: Workspace, running: Running) -> None:
+    """The work of a job of kind "evaluate"; its counts tell the evaluation, the queries it ran, and how many failed."""
+    found = evaluate_for(workspace, running)
+    if found.ran.failures.height and found.values["value"].null_count() == found.values.height:
+        raise_all_failed(found.ran)
+
+
+def evaluate_for(workspace: Workspace, running: Running) -> Evaluated:
+    """Evaluate what a job's params ask. A job that is taken up again runs only what is not finished, also where it began with `fresh`."""
+    params, counts = running.job.params, running.counts
+    asked = asked_by(workspace, params)
+    again = "evaluation" in counts
+
+    def begun(stored: StoredEvaluation) -> None:
+        counts["evaluation"] = stored.evaluation_id
+
+    found = evaluate(
+        Engine.of(workspace), running.job.collection_id, asked, fresh=params["fresh"] and not again, progress=running, begun=begun
+    )  # fmt: skip
+    failed = found.ran.failures["qid"].n_unique()
+    counts |= {"queries": len(found.ran.qids), **({"failed": failed} if failed else {})}
+    return found
+
+
+def raise_all_failed(ran: Ran) -> None:
+    """A leaderboard without a value is no leaderboard: tell why instead. Raises TriptychError."""
+    raise TriptychError(
+        f"Every pipeline failed on every query. {ran.failures['pipeline'][0]}: {ran.failures['error'][0]}"
+    )
+
+
+def questions(engine: Engine, collection_id: str, asked: Asked) -> tuple[list[tuple[str, str]], pl.DataFrame]:
+    """The queries of the set and its judgments of them. Raises BadInput without any."""
     documents = engine.workspace.documents
     queries = list(documents.queries(collection_id, asked.query_set).select("qid", "text").iter_rows())
     if not queries:
@@ -106,11 +222,11 @@ def _questions(engine: Engine, collection_id: str, asked: Asked) -> tuple[list[t
     if not asked.pipelines and not asked.runs:
         raise BadInput("Nothing to evaluate: name at least one pipeline or run.")
     qids = [qid for qid, _ in queries]
-    judgments = documents.latest_judgments(collection_id, asked.query_set).filter(pl.col("qid").is_in(qids))
-    if judgments.is_empty():
+    judgments = documents.settled_judgments(collection_id, asked.query_set).filter(pl.col("qid").is_in(qids))
+    if judgments.is_empty() and not asked.every_query:
         raise BadInput(
-            f"The query set {asked.query_set!r} has no judgments. Import some with `triptych judgments import`; "
-            "`triptych disagree` compares pipelines without any."
+            f"The query set {asked.query_set!r} has no judgments. Import some with `triptych judgments import`, judge its queries "
+            "yourself, or compare pipelines without any: `triptych disagree`."
         )
     return queries, judgments
 
@@ -118,7 +234,7 @@ def _questions(engine: Engine, collection_id: str, asked: Asked) -> tuple[list[t
 def _imported(asked: Asked, qids: list[str]) -> Ran:
     """The runs that exist already, cut to the queries and the depth."""
     tables = [
-        run.filter(pl.col("qid").is_in(qids))
+        run.hits.filter(pl.col("qid").is_in(qids))
         .sort("qid", "score", "doc_id", descending=[False, True, True])
         .group_by("qid", maintain_order=True)
         .head(asked.depth)
@@ -129,14 +245,14 @@ def _imported(asked: Asked, qids: list[str]) -> Ran:
     return Ran((), pl.concat([pl.DataFrame(schema=RUN_HITS), *tables]), nothing.times, nothing.failures)
 
 
-def _finished(engine: Engine, stored: StoredEvaluation, fresh: bool) -> Ran:
+def _finished(engine: Engine, stored: StoredEvaluation, runs: Sequence[str], fresh: bool) -> Ran:
     """What an earlier call left, without the queries that are to run again."""
     evaluations = engine.workspace.evaluations
     ran = evaluations.ran(stored.evaluation_id)
     again = ran.qids if fresh else tuple(ran.failures["qid"].unique())
     if not again:
         return ran
-    evaluations.forget(stored.evaluation_id, again)
+    evaluations.forget(stored.evaluation_id, again, keep=runs)
     return evaluations.ran(stored.evaluation_id)
 
 
@@ -185,6 +301,9 @@ def stale(engine: Engine, stored: StoredEvaluation) -> tuple[str, ...]:
     reasons += [
         f"the index {label!r} has changed" for label, stamp in stored.fingerprints.items() if now.get(label) != stamp
     ]
+    runs = {run.name: run.digest for run in engine.workspace.runs.list(key)}
+    told = stored.spec["runs"].items() if isinstance(stored.spec.get("runs"), dict) else ()
+    reasons += [f"the run {name!r} has changed" for name, stamp in told if runs.get(name, stamp) != stamp]
     return tuple(reasons)
 
 
@@ -195,7 +314,7 @@ def _texts(engine: Engine, collection_id: str, query_set: str) -> Iterable[tuple
 def _judged(engine: Engine, collection_id: str, query_set: str) -> Iterable[tuple[Any, ...]]:
     documents = engine.workspace.documents
     qids = documents.queries(collection_id, query_set)["qid"].to_list()
-    return documents.latest_judgments(collection_id, query_set).filter(pl.col("qid").is_in(qids)).iter_rows()
+    return documents.settled_judgments(collection_id, query_set).filter(pl.col("qid").is_in(qids)).iter_rows()
 
 
 def _facts(engine: Engine, collection_id: str, asked: Asked, queries: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -216,7 +335,9 @@ def _key(asked: Asked, facts: Mapping[str, Any]) -> str:
         "version": __version__,
         **facts,
     }
-    decides["runs"] = {name: digest(run.sort("qid", "doc_id").iter_rows()) for name, run in asked.runs.items()}
+    decides["runs"] = {name: run.digest for name, run in asked.runs.items()}
+    if asked.every_query:
+        decides["every_query"] = True
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
@@ -224,11 +345,12 @@ def _spec(asked: Asked) -> dict[str, Any]:
     """The full specification, as it is stored."""
     return {
         "pipelines": {name: spec.to_yaml() for name, spec in asked.pipelines.items()},
-        "runs": list(asked.runs),
+        "runs": {name: run.digest for name, run in asked.runs.items()},
         "query_set": asked.query_set,
         "metrics": [metric.label() for metric in asked.metrics],
         "depth": asked.depth,
         "batch": asked.batch,
+        "every_query": asked.every_query,
         "version": __version__,
         **asked.settings,
     }

@@ -62,8 +62,9 @@ class Evaluations:
         content_hash: str,
         queries_hash: str,
         fingerprints: Mapping[str, str],
+        hits: pl.DataFrame | None = None,
     ) -> StoredEvaluation:
-        """The newest evaluation of this key, finished or not, or a new one."""
+        """The newest evaluation of this key, finished or not, or a new one, which then holds `hits` (RUN_HITS): those of imported runs."""
         known = self._db.rows(
             "SELECT evaluation_id FROM evaluations WHERE collection_id = ? AND key = ? ORDER BY created_at DESC, rowid DESC LIMIT 1",
             [collection_id, key],
@@ -71,11 +72,16 @@ class Evaluations:
         if known:
             return self.get(known[0][0])
         new = uuid.uuid4().hex
-        self._db.execute(
-            "beginning an evaluation",
-            f"INSERT INTO evaluations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?::JSON, ?, ?, ?, '', ?::JSON, now()::TIMESTAMP, NULL)",
-            [new, collection_id, query_set, key, json.dumps(spec), revision, content_hash, queries_hash, json.dumps(dict(fingerprints))],
-        )  # fmt: skip
+        copied = pl.DataFrame(schema=RUN_HITS) if hits is None else hits.select(*RUN_HITS)
+        with self._db.write("beginning an evaluation") as cursor, arrow.lent(cursor, copied=copied):
+            cursor.execute(
+                f"INSERT INTO evaluations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?::JSON, ?, ?, ?, '', ?::JSON, now()::TIMESTAMP, NULL)",
+                [new, collection_id, query_set, key, json.dumps(spec), revision, content_hash, queries_hash, json.dumps(dict(fingerprints))],
+            ).fetchall()  # fmt: skip
+            columns = ", ".join(RUN_HITS)
+            cursor.execute(
+                f"INSERT INTO evaluation_hits (evaluation_id, {columns}) SELECT ?, {columns} FROM copied", [new]
+            ).fetchall()
         return self.get(new)
 
     def get(self, evaluation_id: str) -> StoredEvaluation:
@@ -110,12 +116,14 @@ class Evaluations:
                     f"INSERT INTO {table} (evaluation_id, {columns}) SELECT ?, {columns} FROM {frame}", [evaluation_id]
                 ).fetchall()
 
-    def forget(self, evaluation_id: str, qids: Sequence[str]) -> None:
-        """Take queries back, so that they run again."""
+    def forget(self, evaluation_id: str, qids: Sequence[str], keep: Sequence[str] = ()) -> None:
+        """Take queries back, so that they run again; the hits of the imported runs `keep` stay."""
         with self._db.write(f"forgetting {len(qids)} evaluated queries") as cursor:
             for table in _PARTS:
-                where = "evaluation_id = ? AND list_contains(?::VARCHAR[], qid)"
-                cursor.execute(f"DELETE FROM {table} WHERE {where}", [evaluation_id, list(qids)]).fetchall()
+                where, values = "evaluation_id = ? AND list_contains(?::VARCHAR[], qid)", [evaluation_id, list(qids)]
+                if table == "evaluation_hits":
+                    where, values = where + " AND NOT list_contains(?::VARCHAR[], pipeline)", [*values, list(keep)]
+                cursor.execute(f"DELETE FROM {table} WHERE {where}", values).fetchall()
 
     def finish(self, evaluation_id: str, spec: Mapping[str, Any], judgments_hash: str, values: pl.DataFrame) -> None:
         """Store the values (VALUES) in place of earlier ones, and that the evaluation is whole."""
@@ -142,6 +150,19 @@ class Evaluations:
             self._part("evaluation_times", RUN_TIMES, evaluation_id),
             self._part("evaluation_failures", RUN_FAILURES, evaluation_id),
         )
+
+    def done(self, evaluation_id: str) -> int:
+        """How many queries have run."""
+        rows = self._db.rows("SELECT count(*) FROM evaluation_queries WHERE evaluation_id = ?", [evaluation_id])
+        return int(rows[0][0])
+
+    def hits_of(self, evaluation_id: str, qid: str) -> pl.DataFrame:
+        """RUN_HITS of one query."""
+        rows = self._db.query(
+            f"SELECT {', '.join(RUN_HITS)} FROM evaluation_hits WHERE evaluation_id = ? AND qid = ? ORDER BY rowid",
+            [evaluation_id, qid],
+        )
+        return rows.cast(RUN_HITS)
 
     def values(self, evaluation_id: str) -> pl.DataFrame:
         """VALUES; empty before the evaluation is finished."""

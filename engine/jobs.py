@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import threading
@@ -131,16 +132,22 @@ Runner: TypeAlias = "Callable[[Workspace, Running], None]"
 """Does a job's work and keeps `running.counts`. Everything it commits must be safe to meet again when the job is resumed."""
 
 
+RUNNERS = {
+    "add": ("engine.ingest", "run_add"),
+    "index": ("engine.indexing", "run_index"),
+    "evaluate": ("engine.evaluation_job", "run_evaluate"),
+    "model-add": ("engine.models.adding", "run_add_model"),
+    "model-delete": ("engine.models.removing", "run_delete_model"),
+}
+"""Module and function of each kind of job; loaded when a job of it is queued."""
+
+
 def _runner(kind: str) -> Runner:
-    if kind == "add":
-        from engine.ingest import run_add
-
-        return run_add
-    if kind == "index":
-        from engine.indexing import run_index
-
-        return run_index
-    raise BadInput(f"There is no kind of job called {kind!r}. Kinds: add, index.")
+    if kind not in RUNNERS:
+        raise BadInput(f"There is no kind of job called {kind!r}. Kinds: {', '.join(RUNNERS)}.")
+    module, name = RUNNERS[kind]
+    runner: Runner = getattr(importlib.import_module(module), name)
+    return runner
 
 
 class Jobs:

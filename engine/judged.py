@@ -117,7 +117,7 @@ class QuerySets:
             [collection_id, query_set],
         )
 
-    def latest_judgments(self, collection_id: str, query_set: str = DEFAULT_SET) -> pl.DataFrame:
+    def settled_judgments(self, collection_id: str, query_set: str = DEFAULT_SET) -> pl.DataFrame:
         """qid, doc_id, rating: of each pair the judgment given last, whoever gave it; by query and document."""
         rows = self.judgments(collection_id, query_set).select("qid", "doc_id", "rating")
         return rows.unique(["qid", "doc_id"], keep="last").sort("qid", "doc_id")

@@ -9,7 +9,7 @@ import json
 import shutil
 import unicodedata
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,10 +26,13 @@ from engine.generations import Generations
 from engine.jobs import Jobs
 from engine.locking import WorkspaceLock
 from engine.models.resolve import Models
+from engine.runs import Runs
 from engine.shelf import Shelf
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from engine.engine import Engine
 
 MAX_NAME = 200
 
@@ -72,14 +75,24 @@ class Workspace(Shelf):
         self.documents = DocumentStore(database)
         self.generations = Generations(database)
         self.evaluations = Evaluations(database)
+        self.runs = Runs(database)
         self.models = Models(folder)
+        self.engine: Engine | None = None
         self.jobs = Jobs(self)
         atexit.register(self.close)
 
     @classmethod
-    def open(cls, folder: Path | str, *, read_only: bool = False, resume_jobs: bool = True) -> Workspace:
+    def open(
+        cls,
+        folder: Path | str,
+        *,
+        read_only: bool = False,
+        resume_jobs: bool = True,
+        attach: Callable[[Workspace], None] = lambda workspace: None,
+    ) -> Workspace:
         """Open a workspace folder; creates it unless `read_only`. Interrupted jobs go on by themselves unless `resume_jobs` is false.
 
+        `attach` is given the workspace before any job goes on.
         `notices` tells what recovery did. Raises WorkspaceInUse, WorkspaceDamaged, ReadOnly, StorageFull.
         """
         folder = Path(folder).expanduser().absolute()
@@ -92,7 +105,9 @@ class Workspace(Shelf):
         if is_file:
             raise BadInput(f"{folder} is a file; a workspace is a folder.")
         if read_only:
-            return cls(folder, Database(folder, read_only=True), None)
+            reading = cls(folder, Database(folder, read_only=True), None)
+            attach(reading)
+            return reading
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -106,6 +121,7 @@ class Workspace(Shelf):
             lock.release()
             raise
         try:
+            attach(workspace)
             workspace._recover(resume_jobs)
         except BaseException:
             workspace.close()
@@ -238,6 +254,7 @@ class Workspace(Shelf):
         generations = self.generations.live(collection.collection_id)
         with self._db.write(f"deleting the collection {name!r}") as cursor:
             self.evaluations.delete_of(collection.collection_id)
+            self.runs.delete_of(collection.collection_id)
             for table in ("passages", "documents", "queries", "judgments", "shortlist", "query_log", "collections"):
                 cursor.execute(f"DELETE FROM {table} WHERE collection_id = ?", key).fetchall()
         for generation in generations:

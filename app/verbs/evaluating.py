@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -13,43 +14,54 @@ from app.evaluation_results import (
     EvaluationView,
     PairAgreement,
     QueryAgreement,
-    QueryValues,
 )
 from app.verbs.base import checked_k, checked_query
-from app.verbs.leaderboard import (
-    JUDGED,
-    checked_settings,
-    chosen_metrics,
-    failed_queries,
-    leaderboard,
-    raise_if_all_failed,
-)
+from app.verbs.facets import FacetVerbs
+from app.verbs.leaderboard import Shown, checked_settings, chosen_metrics, failed_queries, leaderboard, measured_with
 from app.verbs.pipelines import PipelineVerbs
 from app.verbs.querysets import QuerySetVerbs
+from app.verbs.runs import RunVerbs
 from engine.agreement import pairwise
 from engine.context import Context
-from engine.errors import BadInput, NotFound, TriptychError
+from engine.errors import BadInput, Cancelled, NotFound, TriptychError
 from engine.evaluate import DEPTH, Ran, common_queries, run_queries
-from engine.evaluation_job import Asked, evaluate, stale
+from engine.evaluation_job import (
+    Asked,
+    ImportedRun,
+    asked_by,
+    evaluate,
+    job_params,
+    questions,
+    raise_all_failed,
+    remeasure,
+    stale,
+)
 from engine.evaluations import StoredEvaluation
 from engine.judged import DEFAULT_SET
-from engine.metrics.base import parse_metric
 from engine.pipeline import PipelineSpec
-from engine.run_files import read_run, write_run
-from engine.types import ProgressSink, ignore_progress
+from engine.run_files import read_run
+from engine.runs import run_digest
+from engine.types import Progress, ProgressSink, ignore_progress
 
 DEFAULT_METRICS = ("nDCG@10", "AP", "RR@10", "R@100")
 MOST = 20
+MOST_BATCH = 1_000
 LEVEL = 0.95
+POLL_SECONDS = 0.2
+
+Pipelines = Sequence[str | tuple[str, str]]
+"""Names of pipelines, or (name, YAML) pairs."""
+RunNames = Sequence[str] | Mapping[str, str | Path]
+"""Names of imported runs, or files by the name they are to have."""
 
 
-class EvaluationVerbs(PipelineVerbs, QuerySetVerbs):
-    """Leaderboards, what they are made of, and disagreement."""
+class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
+    """Leaderboards and disagreement."""
 
-    def evaluate(
+    def start_evaluation(
         self,
         collection: str,
-        pipelines: Sequence[str | tuple[str, str]],
+        pipelines: Pipelines,
         *,
         query_set: str = DEFAULT_SET,
         metrics: Sequence[str] = DEFAULT_METRICS,
@@ -59,95 +71,94 @@ class EvaluationVerbs(PipelineVerbs, QuerySetVerbs):
         level: float = LEVEL,
         depth: int = DEPTH,
         batch: int = 1,
-        runs: Mapping[str, str | Path] | None = None,
+        runs: RunNames = (),
+        fresh: bool = False,
+    ) -> str:
+        """Queue an evaluation of pipelines and runs over a judged query set; gives the job's id. The job's `result` is the evaluation's id.
+
+        `baseline` is the pipeline that the others are compared with; by default the first. What was found before for the same documents,
+        queries and pipelines is not run again unless `fresh`. Everything is checked here: raises BadInput, NotFound.
+        """
+        stored = self._collection(collection)
+        specs = self._chosen_specs(pipelines)
+        shown = self._checked_names(pipelines, specs, list(runs))
+        settings = checked_settings(shown, baseline, test, correction, level)
+        asked = self._question(specs, metrics, query_set, depth, batch, settings, {})
+        for name, path in runs.items() if isinstance(runs, Mapping) else ():
+            self.import_run(collection, path, name=name)
+        run_ids = {name: self.engine.workspace.runs.get(stored.collection_id, name).run_id for name in runs}
+        params = job_params(asked, run_ids, fresh=fresh)
+        questions(self.engine, stored.collection_id, asked_by(self.engine.workspace, params))
+        return str(self.engine.workspace.jobs.submit("evaluate", stored.collection_id, params))
+
+    def evaluate(
+        self,
+        collection: str,
+        pipelines: Pipelines,
+        *,
+        query_set: str = DEFAULT_SET,
+        metrics: Sequence[str] = DEFAULT_METRICS,
+        baseline: str | None = None,
+        test: str = "randomization",
+        correction: str = "holm",
+        level: float = LEVEL,
+        depth: int = DEPTH,
+        batch: int = 1,
+        runs: RunNames = (),
         fresh: bool = False,
         progress: ProgressSink = ignore_progress,
     ) -> EvaluationView:
-        """Run pipelines (names, or (name, YAML) pairs) and imported run files over a judged query set.
+        """`start_evaluation`, and wait for it; in a read-only workspace it runs here and nothing is stored.
 
-        `baseline` is the pipeline that the others are compared with; by default the first. Stopped by `progress` raising Cancelled, or with
-        the process, it goes on where it was when asked the same again. Raises BadInput, NotFound, and the error of the pipelines when every
-        one failed on every query.
+        Stopped by `progress` raising Cancelled, or with the process, it goes on where it was when asked the same again. Raises BadInput,
+        NotFound, and the error of the pipelines when every one failed on every query.
         """
+        if not self.read_only:
+            job_id = self.start_evaluation(
+                collection, pipelines, query_set=query_set, metrics=metrics, baseline=baseline, test=test, correction=correction,
+                level=level, depth=depth, batch=batch, runs=runs, fresh=fresh,
+            )  # fmt: skip
+            return self.evaluation(collection, self._finished(job_id, progress))
         stored = self._collection(collection)
-        specs = self._asked(pipelines)
-        imported = {name: read_run(Path(path))[0] for name, path in (runs or {}).items()}
-        names = [*specs, *imported]
-        if len(set(names)) != len(names) or len(names) != len(pipelines) + len(imported):
-            raise BadInput("Two of the pipelines and runs have the same name; give each its own.")
-        if not 1 <= len(names) <= MOST:
-            raise BadInput(f"An evaluation takes 1 to {MOST} pipelines and runs; got {len(names)}.")
-        chosen = chosen_metrics(metrics)
+        specs = self._chosen_specs(pipelines)
+        imported = self._read_runs(stored.collection_id, runs)
+        names = self._checked_names(pipelines, specs, list(imported))
         settings = checked_settings(names, baseline, test, correction, level)
-        shown = [metric.label() for metric in chosen]
-        every = tuple(dict.fromkeys((*chosen, parse_metric(JUDGED))))
-        asked = Asked(specs, every, imported, query_set, checked_k(depth, 10_000), batch, {**settings, "shown": shown})
-        found = evaluate(self.engine, stored.collection_id, asked, fresh=fresh, progress=progress)
-        raise_if_all_failed(found.ran, found.values)
-        if found.stored is not None:
-            return self._shown(stored.name, found.stored, found.ran)
+        asked = self._question(specs, metrics, query_set, depth, batch, settings, imported)
+        found = evaluate(self.engine, stored.collection_id, asked, progress=progress)
+        if len(found.ran.failures) and found.values["value"].null_count() == len(found.values):
+            raise_all_failed(found.ran)
         return leaderboard(
-            "",
-            stored.name,
-            query_set,
-            "",
-            True,
-            (),
-            settings,
-            specs,
-            list(imported),
-            shown,
+            Shown("", stored.name, query_set, "", True, (), asked.settings, specs, tuple(imported)),
             found.values,
             found.ran,
             found.unjudged,
         )
 
     def evaluations(self, collection: str) -> tuple[EvaluationSummary, ...]:
-        """The stored evaluations of a collection, newest first; each says what has changed since."""
+        """The stored evaluations of a collection, newest first; each says what has changed since. Pools for judging are not among them."""
         key = self._collection(collection).collection_id
-        return tuple(self._summary(stored) for stored in self.engine.workspace.evaluations.list(key))
+        every = self.engine.workspace.evaluations.list(key)
+        return tuple(self._summary(stored) for stored in every if not stored.spec.get("every_query"))
 
     def evaluation(self, collection: str, evaluation_id: str) -> EvaluationView:
         """One stored evaluation. Raises NotFound."""
         return self._shown(self._collection(collection).name, self._stored(collection, evaluation_id))
 
+    def remeasure(self, collection: str, evaluation_id: str) -> EvaluationView:
+        """Measure what an evaluation found against the judgments of today; no pipeline runs. Raises NotFound, and BadInput without judgments."""
+        return self._shown(
+            self._collection(collection).name, remeasure(self.engine, self._stored(collection, evaluation_id))
+        )
+
     def delete_evaluation(self, collection: str, evaluation_id: str) -> None:
         """Forget an evaluation with everything that it found. Raises NotFound."""
         self.engine.workspace.evaluations.delete(self._stored(collection, evaluation_id).evaluation_id)
 
-    def query_values(self, collection: str, evaluation_id: str, measure: str) -> tuple[QueryValues, ...]:
-        """One measure of every query by pipeline, those on which the pipelines differ most first. Raises BadInput on a measure it lacks."""
-        stored = self._stored(collection, evaluation_id)
-        values = self.engine.workspace.evaluations.values(evaluation_id)
-        label = parse_metric(measure).label()
-        part = values.filter(pl.col("measure") == label)
-        if part.is_empty():
-            raise BadInput(
-                f"The evaluation has no {label}; it has {', '.join(values['measure'].unique(maintain_order=True))}."
-            )
-        texts = self._texts(stored.collection_id, stored.query_set)
-        rows = []
-        for (qid,), one in part.partition_by("qid", as_dict=True, maintain_order=True).items():
-            by_name = dict(one.select("pipeline", "value").iter_rows())
-            known = [value for value in by_name.values() if value is not None]
-            rows.append(
-                QueryValues(str(qid), texts.get(str(qid), ""), by_name, max(known) - min(known) if known else 0.0)
-            )
-        return tuple(sorted(rows, key=lambda row: -row.spread))
-
-    def export_run(self, collection: str, evaluation_id: str, pipeline: str) -> str:
-        """What a pipeline found in an evaluation, as a TREC run. Raises NotFound, and BadInput on ids that it cannot carry."""
-        stored = self._stored(collection, evaluation_id)
-        known = list(stored.spec["pipelines"])
-        if pipeline not in known:
-            raise NotFound(f"The evaluation did not run {pipeline!r}. It ran: {', '.join(known) or 'nothing'}.")
-        hits = self.engine.workspace.evaluations.ran(evaluation_id).hits
-        return write_run(hits.filter(pl.col("pipeline") == pipeline), pipeline)
-
     def disagreement(
         self,
         collection: str,
-        pipelines: Sequence[str | tuple[str, str]],
+        pipelines: Pipelines,
         *,
         query_set: str = DEFAULT_SET,
         k: int = 10,
@@ -158,7 +169,7 @@ class EvaluationVerbs(PipelineVerbs, QuerySetVerbs):
         Raises BadInput for fewer than two pipelines or an empty set, and the error of the pipelines when every one failed.
         """
         stored = self._collection(collection)
-        specs = self._asked(pipelines)
+        specs = self._chosen_specs(pipelines)
         if not 2 <= len(specs) == len(pipelines) <= MOST:
             raise BadInput(f"Disagreement is between 2 to {MOST} different pipelines; got {len(pipelines)}.")
         k = checked_k(k)
@@ -186,7 +197,60 @@ class EvaluationVerbs(PipelineVerbs, QuerySetVerbs):
             failed_queries(ran),
         )
 
-    def _asked(self, pipelines: Sequence[str | tuple[str, str]]) -> dict[str, PipelineSpec]:
+    def _question(
+        self,
+        specs: Mapping[str, PipelineSpec],
+        metrics: Sequence[str],
+        query_set: str,
+        depth: int,
+        batch: int,
+        settings: Mapping[str, Any],
+        runs: Mapping[str, ImportedRun],
+    ) -> Asked:
+        """What is evaluated, with the measures that are shown beside those asked for. Raises BadInput."""
+        chosen = chosen_metrics(metrics)
+        if not 1 <= batch <= MOST_BATCH:
+            raise BadInput(f"A batch has 1 to {MOST_BATCH:,} queries; got {batch}.")
+        told = {**settings, "shown": [metric.label() for metric in chosen]}
+        return Asked(specs, measured_with(chosen), runs, query_set, checked_k(depth, 10_000), batch, settings=told)
+
+    def _checked_names(self, pipelines: Pipelines, specs: Mapping[str, PipelineSpec], runs: Sequence[str]) -> list[str]:
+        """The names of the rows. Raises BadInput where two are the same, or there are too many or none."""
+        names = [*specs, *runs]
+        if len(set(names)) != len(names) or len(names) != len(pipelines) + len(runs):
+            raise BadInput("Two of the pipelines and runs have the same name; give each its own.")
+        if not 1 <= len(names) <= MOST:
+            raise BadInput(f"An evaluation takes 1 to {MOST} pipelines and runs; got {len(names)}.")
+        return names
+
+    def _read_runs(self, collection_id: str, runs: RunNames) -> dict[str, ImportedRun]:
+        """Runs as they are in files or in the workspace, without keeping anything."""
+        kept = self.engine.workspace.runs
+        if isinstance(runs, Mapping):
+            tables = {name: read_run(Path(path))[0] for name, path in runs.items()}
+        else:
+            tables = {name: kept.hits(kept.get(collection_id, name).run_id) for name in runs}
+        return {name: ImportedRun(hits, run_digest(hits)) for name, hits in tables.items()}
+
+    def _finished(self, job_id: str, progress: ProgressSink) -> str:
+        """Wait for a job, telling how far it is; gives its evaluation. A sink that raises cancels it. Raises TriptychError when it failed."""
+        jobs = self.engine.workspace.jobs
+        try:
+            while (job := jobs.wait(job_id, POLL_SECONDS)).status in ("queued", "running"):
+                progress(Progress(job.phase, job.done, job.total, job.unit))
+            progress(Progress(job.phase, job.done, job.total, job.unit))
+        except BaseException:
+            if jobs.get(job_id).status in ("queued", "running"):
+                jobs.cancel(job_id)
+                jobs.wait(job_id, 60)
+            raise
+        if job.status == "failed":
+            raise TriptychError(job.error)
+        if job.status != "done":
+            raise Cancelled(f"The evaluation was {job.status}; the queries that are finished are kept.")
+        return str(job.counts["evaluation"])
+
+    def _chosen_specs(self, pipelines: Pipelines) -> dict[str, PipelineSpec]:
         return {
             (one if isinstance(one, str) else one[0]): self._spec(one)
             if isinstance(one, str)
@@ -226,24 +290,26 @@ class EvaluationVerbs(PipelineVerbs, QuerySetVerbs):
             best=best[0][0] if best else "",
             measure=shown[0],
             mean=best[0][1] if best else None,
+            done=self.engine.workspace.evaluations.done(stored.evaluation_id),
         )
 
-    def _shown(self, collection: str, stored: StoredEvaluation, ran: Ran | None = None) -> EvaluationView:
+    def _shown(self, collection: str, stored: StoredEvaluation) -> EvaluationView:
         evaluations, spec = self.engine.workspace.evaluations, stored.spec
         values = evaluations.values(stored.evaluation_id)
         asked = len(self._texts(stored.collection_id, stored.query_set))
         return leaderboard(
-            stored.evaluation_id,
-            collection,
-            stored.query_set,
-            stored.created_at.isoformat(timespec="seconds"),
-            stored.finished_at is not None,
-            stale(self.engine, stored),
-            spec,
-            {name: PipelineSpec.from_yaml(text) for name, text in spec["pipelines"].items()},
-            spec["runs"],
-            spec["shown"],
+            Shown(
+                stored.evaluation_id,
+                collection,
+                stored.query_set,
+                stored.created_at.isoformat(timespec="seconds"),
+                stored.finished_at is not None,
+                stale(self.engine, stored),
+                spec,
+                {name: PipelineSpec.from_yaml(text) for name, text in spec["pipelines"].items()},
+                tuple(spec["runs"]),
+            ),
             values,
-            ran if ran is not None else evaluations.ran(stored.evaluation_id, hits=False),
+            evaluations.ran(stored.evaluation_id, hits=False),
             max(0, asked - values["qid"].n_unique()),
         )

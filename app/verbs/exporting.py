@@ -31,12 +31,12 @@ def bibtex(rows: Rows) -> str:
     for row in rows:
         kind = "inproceedings" if _looks_like_proceedings(row["venue"]) else "article" if row["venue"] else "misc"
         fields = {
-            "title": "{" + _tex(row["title"] or row["doc_id"]) + "}",
-            "author": " and ".join(_tex(name) for name in row["authors"] or ()),
+            "title": "{" + tex(row["title"] or row["doc_id"]) + "}",
+            "author": " and ".join(tex(name) for name in row["authors"] or ()),
             "year": str(row["year"] or ""),
-            ("booktitle" if kind == "inproceedings" else "journal"): _tex(row["venue"]),
+            ("booktitle" if kind == "inproceedings" else "journal"): tex(row["venue"]),
             "url": _url(row["url"]),
-            "abstract": _tex(" ".join(row["text"].split())),
+            "abstract": tex(" ".join(row["text"].split())),
         }
         lines = [f"  {name} = {{{value}}}" for name, value in fields.items() if value.strip("{}")]
         entries.append(f"@{kind}{{{_key(row, used)},\n" + ",\n".join(lines) + "\n}\n")
@@ -78,7 +78,8 @@ def _cell(value: Any) -> str:
     return "'" + text if text.startswith(FORMULA_STARTS) else text
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
+    """Text in which LaTeX finds nothing to run."""
     return str(text).translate(_TEX)
 
 

@@ -162,7 +162,7 @@ class FacetVerbs(Verbs):
         )
         ratings: dict[str, int] = {}
         for query_set, qid, _ in asked.iter_rows():
-            judged = documents.latest_judgments(collection_id, query_set).filter(pl.col("qid") == qid)
+            judged = documents.settled_judgments(collection_id, query_set).filter(pl.col("qid") == qid)
             ratings |= dict(judged.select("doc_id", "rating").iter_rows())
         return ratings
 

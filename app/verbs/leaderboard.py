@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
+import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from app.evaluation_results import EvaluatedPipeline, EvaluationView, FailedQuery, MeasureCell, StageLatency
-from app.verbs.exporting import FORMULA_STARTS
-from engine.errors import BadInput, TriptychError
+from app.verbs.tables import table_bytes
+from engine.errors import BadInput
 from engine.evaluate import TOTAL, Ran, common_queries, latencies, summarize
 from engine.metrics.base import Metric, parse_metric
 from engine.pipeline import PipelineSpec
 from engine.significance import CORRECTIONS, TESTS
 
 JUDGED = "Judged@10"
+BPREF = "Bpref"
 MOST_METRICS = 12
 
 
@@ -44,45 +45,77 @@ def checked_settings(
     return {"baseline": baseline or names[0], "test": test, "correction": correction, "level": level}
 
 
-def raise_if_all_failed(ran: Ran, values: pl.DataFrame) -> None:
-    """A leaderboard without a value is no leaderboard: tell why instead. Raises TriptychError."""
-    if values["value"].null_count() == len(values) and len(ran.failures):
-        raise TriptychError(
-            f"Every pipeline failed on every query. {ran.failures['pipeline'][0]}: {ran.failures['error'][0]}"
-        )
+def measured_with(chosen: Sequence[Metric]) -> tuple[Metric, ...]:
+    """The chosen metrics, and those that tell how far to trust them: how much is judged, condensed forms, bpref."""
+    condensed = [form for metric in chosen if (form := metric.condensed_form()) is not None]
+    return tuple(dict.fromkeys((*chosen, parse_metric(JUDGED), parse_metric(BPREF), *condensed)))
 
 
-def leaderboard(
-    evaluation_id: str,
-    collection: str,
-    query_set: str,
-    created_at: str,
-    finished: bool,
-    stale: tuple[str, ...],
-    settings: Mapping[str, Any],
-    specs: Mapping[str, PipelineSpec],
-    runs: Sequence[str],
-    shown: Sequence[str],
-    values: pl.DataFrame,
-    ran: Ran,
-    unjudged: int,
-) -> EvaluationView:
-    """The view of one evaluation; `shown` are the labels of the metrics asked for."""
-    names = [*specs, *runs]
-    told = values.filter(pl.col("measure").is_in(list(shown)))
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What an evaluation was asked: the facts on a leaderboard that are not numbers. `settings` has baseline, test, correction, level and shown."""
+
+    evaluation_id: str
+    collection: str
+    query_set: str
+    created_at: str
+    finished: bool
+    stale: tuple[str, ...]
+    settings: Mapping[str, Any]
+    specs: Mapping[str, PipelineSpec]
+    runs: tuple[str, ...]
+
+    def command(self, pipeline: str = "") -> str:
+        """What runs it, or one of its rows, again; "" where nothing is stored."""
+        if not self.evaluation_id:
+            return ""
+        words = ["triptych", "evaluations", "reproduce", self.evaluation_id[:12], "--collection", self.collection]
+        return shlex.join([*words, *(["--pipeline", pipeline] if pipeline else [])])
+
+
+def leaderboard(about: Shown, values: pl.DataFrame, ran: Ran, unjudged: int) -> EvaluationView:
+    """The view of one evaluation; the measures shown are those asked for."""
+    settings, shown = about.settings, list(about.settings["shown"])
+    names = [*about.specs, *about.runs]
+    told = values.filter(pl.col("measure").is_in(shown))
     compared = {name: settings[name] for name in ("baseline", "test", "correction", "level")} if len(names) > 1 else {}
     summary = summarize(told, **compared) if len(told) else pl.DataFrame()
-    by_name = {name: [row for row in summary.iter_rows(named=True) if row["pipeline"] == name] for name in names}
-    judged = _judged(values)
-    speed = latencies(ran.times)
     qids, _ = common_queries(told)
+    extra = _means(values.filter(pl.col("qid").is_in(qids)))
+    judged = dict(
+        values.filter(pl.col("measure") == JUDGED).group_by("pipeline").agg(pl.col("value").mean()).iter_rows()
+    )
+    speed = latencies(ran.times)
+    rows = []
+    for name in names:
+        cells = [row for row in summary.iter_rows(named=True) if row["pipeline"] == name]
+        failed = ran.failures.filter(pl.col("pipeline") == name)
+        spec, times = about.specs.get(name), speed.filter(pl.col("pipeline") == name)
+        total = times.filter(pl.col("path") == TOTAL).select("p50", "p95").rows()
+        stages = times.filter(pl.col("path") != TOTAL).select("path", "label", "p50", "p95").iter_rows()
+        rows.append(
+            EvaluatedPipeline(
+                name=name,
+                yaml=spec.to_yaml() if spec else "",
+                cells=tuple(_cell(row, settings["level"], extra) for row in cells),
+                judged=judged.get(name),
+                p50=total[0][0] if total else None,
+                p95=total[0][1] if total else None,
+                stages=tuple(StageLatency(*stage) for stage in stages),
+                failed=len(failed),
+                error=failed["error"][0] if len(failed) else "",
+                imported=spec is None,
+                bpref=extra.get((name, BPREF)),
+                command=about.command(name),
+            )
+        )
     return EvaluationView(
-        evaluation_id=evaluation_id,
-        collection=collection,
-        query_set=query_set,
-        created_at=created_at,
-        finished=finished,
-        stale=stale,
+        evaluation_id=about.evaluation_id,
+        collection=about.collection,
+        query_set=about.query_set,
+        created_at=about.created_at,
+        finished=about.finished,
+        stale=about.stale,
         metrics=tuple(shown),
         baseline=settings["baseline"],
         test=settings["test"],
@@ -90,53 +123,19 @@ def leaderboard(
         level=settings["level"],
         queries=len(qids),
         unjudged=unjudged,
-        pipelines=tuple(
-            _row(
-                name,
-                specs.get(name),
-                by_name[name],
-                judged.get(name),
-                speed.filter(pl.col("pipeline") == name),
-                ran,
-                settings["level"],
-            )
-            for name in names
-        ),
+        pipelines=tuple(rows),
         failures=failed_queries(ran),
+        command=about.command(),
     )
 
 
-def _judged(values: pl.DataFrame) -> dict[str, float | None]:
-    part = values.filter(pl.col("measure") == JUDGED)
-    return dict(part.group_by("pipeline").agg(pl.col("value").mean()).iter_rows())
+def _means(values: pl.DataFrame) -> dict[tuple[str, str], float | None]:
+    """The mean of each (pipeline, measure)."""
+    means = values.group_by("pipeline", "measure").agg(pl.col("value").mean())
+    return {(name, measure): mean for name, measure, mean in means.iter_rows()}
 
 
-def _row(
-    name: str,
-    spec: PipelineSpec | None,
-    cells: Sequence[Mapping[str, Any]],
-    judged: float | None,
-    speed: pl.DataFrame,
-    ran: Ran,
-    level: float,
-) -> EvaluatedPipeline:
-    total = speed.filter(pl.col("path") == TOTAL).select("p50", "p95").rows()
-    stages = speed.filter(pl.col("path") != TOTAL).select("path", "label", "p50", "p95").iter_rows()
-    failed = ran.failures.filter(pl.col("pipeline") == name)
-    return EvaluatedPipeline(
-        name=name,
-        yaml=spec.to_yaml() if spec else "",
-        cells=tuple(_cell(row, level) for row in cells),
-        judged=judged,
-        p50=total[0][0] if total else None,
-        p95=total[0][1] if total else None,
-        stages=tuple(StageLatency(*stage) for stage in stages),
-        failed=len(failed),
-        error=failed["error"][0] if len(failed) else "",
-    )
-
-
-def _cell(row: Mapping[str, Any], level: float) -> MeasureCell:
+def _cell(row: Mapping[str, Any], level: float, means: Mapping[tuple[str, str], float | None]) -> MeasureCell:
     p = row["p_corrected"]
     significant = (
         0 if p is None or p >= 1 - level or not row["difference"] else int(math.copysign(1, row["difference"]))
@@ -144,9 +143,10 @@ def _cell(row: Mapping[str, Any], level: float) -> MeasureCell:
     finite = {
         key: value if not isinstance(value, float) or math.isfinite(value) else None for key, value in row.items()
     }
-    return MeasureCell(
-        **{name: finite[name] for name in MeasureCell.__slots__ if name != "significant"}, significant=significant
-    )
+    form = parse_metric(row["measure"]).condensed_form()
+    condensed = means.get((row["pipeline"], form.label())) if form is not None else None
+    own = {name: finite[name] for name in MeasureCell.__slots__ if name not in ("significant", "condensed")}
+    return MeasureCell(**own, significant=significant, condensed=condensed)
 
 
 def failed_queries(ran: Ran) -> tuple[FailedQuery, ...]:
@@ -154,17 +154,24 @@ def failed_queries(ran: Ran) -> tuple[FailedQuery, ...]:
     return tuple(FailedQuery(*row) for row in ran.failures.iter_rows())
 
 
-def leaderboard_csv(view: EvaluationView) -> str:
-    """One line for each pipeline and measure, with everything that is known of it."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+def leaderboard_table(view: EvaluationView, *, full: bool = True) -> pl.DataFrame:
+    """A row for each pipeline and measure with everything that is known of it; or, not `full`, for each pipeline, a column for each mean."""
     fields = [name for name in MeasureCell.__slots__ if name != "measure"]
-    writer.writerow(("pipeline", "measure", *fields, "queries", "failed", JUDGED, "p50_ms", "p95_ms"))
+    rows: list[dict[str, Any]] = []
     for one in view.pipelines:
-        name = (
-            "'" + one.name if one.name.startswith(FORMULA_STARTS) else one.name
-        )  # a spreadsheet would run it as a formula
-        for cell in one.cells:
-            numbers = [getattr(cell, field) for field in fields]
-            writer.writerow((name, cell.measure, *numbers, view.queries, one.failed, one.judged, one.p50, one.p95))
-    return out.getvalue()
+        after = {"failed": one.failed, JUDGED: one.judged, "p50_ms": one.p50, "p95_ms": one.p95}
+        if full:
+            rows += [
+                {"pipeline": one.name, "measure": cell.measure}
+                | {field: getattr(cell, field) for field in fields}
+                | {"queries": view.queries, **after, BPREF: one.bpref}
+                for cell in one.cells
+            ]
+        else:
+            rows.append({"pipeline": one.name} | {cell.measure: cell.mean for cell in one.cells} | after)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def leaderboard_csv(view: EvaluationView) -> str:
+    """`leaderboard_table` as CSV."""
+    return table_bytes(leaderboard_table(view), "csv").decode()

@@ -311,7 +311,7 @@ def _job_view(job: Job) -> JobView:
         job_id=job.job_id,
         kind=job.kind,
         collection=job.collection or "(deleted)",
-        label=f"Add {what}" if job.kind == "add" else "Update indexes",
+        label=_label(job, what),
         status=job.status,
         phase=job.phase,
         done=job.done,
@@ -323,4 +323,16 @@ def _job_view(job: Job) -> JobView:
         error=job.error,
         started_at=str(job.started_at or ""),
         finished_at=str(job.finished_at or ""),
+        result=str(job.counts.get("evaluation", "")),
     )
+
+
+def _label(job: Job, sources: str) -> str:
+    """A job in a few words."""
+    if job.kind == "add":
+        return f"Add {sources}"
+    if job.kind == "evaluate":
+        names = [*job.params.get("pipelines", ()), *job.params.get("runs", ())]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return f"Evaluate {', '.join(names[:3])}{more} on {job.params.get('query_set', '')}"
+    return "Update indexes"

@@ -100,7 +100,15 @@ class QuerySetVerbs(Verbs):
         self._known_set(collection, query_set)
         documents = self.engine.workspace.documents
         texts = dict(documents.queries(key, query_set).select("qid", "text").iter_rows())
-        return write_judgments(documents.latest_judgments(key, query_set), form, texts)
+        return write_judgments(documents.settled_judgments(key, query_set), form, texts)
+
+    def query_text(self, collection: str, query_set: str, qid: str) -> str:
+        """The words of one query. Raises NotFound."""
+        key = self._collection(collection).collection_id
+        found = self.engine.workspace.documents.queries(key, query_set).filter(pl.col("qid") == qid)["text"]
+        if not len(found):
+            raise NotFound(f"There is no query {qid!r} in the set {query_set!r}.")
+        return str(found[0])
 
     def _known_set(self, collection: str, query_set: str) -> None:
         known = [view.name for view in self.query_sets(collection)]

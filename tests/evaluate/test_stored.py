@@ -27,10 +27,10 @@ def test_sets_keep_their_queries_and_judgments_apart(tmp_path: Path) -> None:
         assert store.queries(key, "hard")["text"].to_list() == ["one", "two"]
         assert store.queries(key)["text"].to_list() == ["eins"]
         assert store.query_sets(key).rows() == [("default", 1, 1, 3), ("hard", 2, 1, 1)]
-        assert store.latest_judgments(key).rows() == [("1", "a", 3), ("1", "b", 0)]
+        assert store.settled_judgments(key).rows() == [("1", "a", 3), ("1", "b", 0)]
         store.add_judgments(key, [Judgment("1", "a", 2)])
-        assert store.latest_judgments(key).rows()[0] == ("1", "a", 2), "given last"
-        assert store.latest_judgments(key, "hard").rows() == [("1", "a", 1)]
+        assert store.settled_judgments(key).rows()[0] == ("1", "a", 2), "given last"
+        assert store.settled_judgments(key, "hard").rows() == [("1", "a", 1)]
         assert not store.remove_judgment(key, "1", "b", "imported", "hard")
         assert store.delete_query_set(key, "hard") == 2
         assert store.query_sets(key)["query_set"].to_list() == ["default"]
@@ -49,7 +49,7 @@ def test_a_workspace_of_the_version_before_keeps_its_queries(tmp_path: Path, mon
     monkeypatch.undo()
     with Workspace.open(tmp_path) as workspace:
         assert workspace.documents.queries(key)["text"].to_list() == ["how"]
-        assert workspace.documents.latest_judgments(key).rows() == [("1", "a", 2)]
+        assert workspace.documents.settled_judgments(key).rows() == [("1", "a", 2)]
         workspace.documents.add_judgments(key, [Judgment("1", "a", 0)])
         assert workspace.documents.judgments(key)["rating"].to_list() == [0], "the old row was the same assessor's"
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import engine.evaluate
 from app.evaluation_results import EvaluationView
 from app.services import Services
 from engine.errors import BadInput, Cancelled, NotFound, TriptychError
-from engine.types import Judgment, Progress, Query, Record
+from engine.evaluation_job import Asked, evaluate
+from engine.metrics.base import parse_metric
+from engine.types import Judgment, Progress, ProgressSink, Query, Record
 
 PAPERS = [
     Record("sparse", "Learned sparse retrieval", "Terms of the vocabulary get weights from a language model."),
@@ -77,17 +81,27 @@ def test_a_leaderboard_by_hand(services: Services) -> None:
     assert {row.qid for row in values} == {"1", "2", "3"}
 
 
+def again(services: Services, progress: ProgressSink, *, fresh: bool = False) -> str:
+    """What a job does, in this thread, so that every step of it is seen; gives the evaluation's id."""
+    key = services.engine.workspace.collection("papers").collection_id
+    settings = {"baseline": "BM25", "test": "t", "correction": "holm", "level": 0.95, "shown": ["RR"]}
+    asked = Asked({"BM25": services._spec("BM25")}, (parse_metric("RR"),), settings=settings)
+    found = evaluate(services.engine, key, asked, fresh=fresh, progress=progress)
+    assert found.stored is not None
+    return found.stored.evaluation_id
+
+
 def test_the_same_again_runs_nothing_and_other_metrics_are_measured_on_what_was_found(services: Services) -> None:
     first = services.evaluate("papers", ["BM25"], metrics=["AP"])
     told: list[Progress] = []
-    again = services.evaluate("papers", ["BM25"], metrics=["RR"], progress=told.append)
-    assert [(p.done, p.total) for p in told] == [(3, 3)]
-    assert again.evaluation_id == first.evaluation_id
-    assert again.pipelines[0].p50 == first.pipelines[0].p50
-    assert again.metrics == ("RR",)
+    assert again(services, told.append) == first.evaluation_id
+    assert [(p.phase, p.done, p.total) for p in told] == [("evaluate", 3, 3), ("measure", 0, 1)]
+    second = services.evaluation("papers", first.evaluation_id)
+    assert second.pipelines[0].p50 == first.pipelines[0].p50
+    assert second.metrics == ("RR",)
     told.clear()
-    services.evaluate("papers", ["BM25"], fresh=True, progress=told.append)
-    assert [p.done for p in told] == [0, 1, 2, 3]
+    again(services, told.append, fresh=True)
+    assert [p.done for p in told if p.phase == "evaluate"] == [0, 1, 2, 3]
     assert len(services.evaluations("papers")) == 1
     assert services.evaluate("papers", ["BM25"], depth=5).evaluation_id != first.evaluation_id
 
@@ -98,17 +112,83 @@ def test_a_stopped_evaluation_goes_on_after_a_restart(services: Services) -> Non
             raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
-        services.evaluate("papers", ["BM25"], progress=stop)
+        again(services, stop)
     (stopped,) = services.evaluations("papers")
     assert not stopped.finished
+    assert stopped.done == 2
+    unfinished = services.evaluation("papers", stopped.evaluation_id)
+    assert (unfinished.finished, [one.cells for one in unfinished.pipelines]) == (False, [()])
     folder = services.folder
     services.close()
     with Services(folder) as reopened:
         told: list[Progress] = []
-        view = reopened.evaluate("papers", ["BM25"], progress=told.append)
-        assert [p.done for p in told] == [2, 3]
+        assert again(reopened, told.append) == stopped.evaluation_id
+        assert [p.done for p in told if p.phase == "evaluate"] == [2, 3]
+        view = reopened.evaluate("papers", ["BM25"])
         assert view.evaluation_id == stopped.evaluation_id
         assert means(view, "AP") == {"BM25": pytest.approx(2 / 3)}
+
+
+def halting(services: Services, monkeypatch: pytest.MonkeyPatch, at: int, halt: Callable[[str], None]) -> list[str]:
+    """From now on the running job is halted while it works on the query number `at`, once; gives the queries that ran, as they run."""
+    ran: list[str] = []
+    whole = engine.evaluate._batch
+
+    def batch(context: Any, pipelines: Any, queries: Any, depth: int) -> Any:
+        ran.extend(text for _, text in queries)
+        if len(ran) == at:
+            halt(services.jobs()[0].job_id)
+        return whole(context, pipelines, queries, depth)
+
+    monkeypatch.setattr(engine.evaluate, "_batch", batch)
+    return ran
+
+
+def test_a_job_is_paused_and_resumed_and_keeps_its_finished_queries(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = halting(services, monkeypatch, 3, services.pause)  # the first query runs twice: once to open the index
+    job_id = services.start_evaluation("papers", ["BM25"], metrics=["AP"])
+    paused = services.wait(job_id, 60)
+    assert (paused.kind, paused.status, paused.label) == ("evaluate", "paused", "Evaluate BM25 on default")
+    assert services.evaluations("papers")[0].evaluation_id == paused.result
+    assert services.evaluations("papers")[0].done == 2
+    services.resume(job_id)
+    done = services.wait(job_id, 60)
+    assert (done.status, done.counts, done.result) == ("done", {"queries": 3}, paused.result)
+    assert ran == ["sparse terms", "sparse terms", "token vectors", "onions", "onions"]
+    assert means(services.evaluation("papers", done.result), "AP") == {"BM25": pytest.approx(2 / 3)}
+
+
+def test_a_cancelled_job_keeps_its_finished_queries_for_the_next(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = halting(services, monkeypatch, 2, services.cancel)
+    with pytest.raises(Cancelled, match="was cancelled"):
+        services.evaluate("papers", ["BM25"])
+    assert services.evaluations("papers")[0].done == 1
+    services.evaluate("papers", ["BM25"])
+    assert ran == ["sparse terms"] * 2 + ["token vectors"] * 2 + ["onions"]
+
+
+def test_a_sink_that_raises_cancels_the_job(services: Services) -> None:
+    def stop(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        services.evaluate("papers", ["BM25"], progress=stop)
+    assert services.jobs()[0].status in ("cancelled", "done")
+    assert services.evaluate("papers", ["BM25"]).finished
+
+
+def test_a_job_that_was_running_when_the_program_ended_goes_on_by_itself(services: Services) -> None:
+    job_id = services.start_evaluation("papers", ["BM25"])
+    services.wait(job_id, 60)
+    services.engine.workspace.database.execute("test", "UPDATE jobs SET status = 'running', finished_at = NULL")
+    folder = services.folder
+    services.close()
+    with Services(folder) as reopened:
+        assert reopened.wait(job_id, 60).status == "done"
 
 
 def test_failures_are_told_and_tried_again(services: Services) -> None:
@@ -119,9 +199,8 @@ def test_failures_are_told_and_tried_again(services: Services) -> None:
     assert "is not built yet" in broken.error
     with pytest.raises(TriptychError, match=r"Every pipeline failed.*not built yet"):
         services.evaluate("papers", [UNBUILT])
-    told: list[Progress] = []
-    services.evaluate("papers", ["BM25", UNBUILT], progress=told.append)
-    assert told[0].done == 0
+    assert [job.counts.get("failed") for job in services.jobs()[:2]] == [3, 3]
+    assert [job.status for job in services.jobs()[:2]] == ["failed", "done"]
 
 
 def test_what_changed_since_is_said(services: Services) -> None:
@@ -168,7 +247,7 @@ def test_runs_go_out_and_come_back_as_the_same_values(services: Services, tmp_pa
     [
         ({"metrics": ["nDGC"]}, "no metric"), ({"metrics": []}, "1 to 12 metrics"), ({"baseline": "x"}, "baseline 'x'"),
         ({"test": "x"}, "no test"), ({"correction": "x"}, "no correction"), ({"level": 95}, "level"), ({"query_set": "x"}, "Known sets: 'default'"),
-        ({"depth": 0}, "k is 0"), ({"batch": 0}, "at least one"), ({"pipelines": ["BM25", "BM25"]}, "same name"), ({"pipelines": []}, "1 to 20"),
+        ({"depth": 0}, "k is 0"), ({"batch": 0}, "batch has 1 to"), ({"pipelines": ["BM25", "BM25"]}, "same name"), ({"pipelines": []}, "1 to 20"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_evaluated_is_refused(services: Services, options: dict[str, object], says: str) -> None:
