@@ -43,6 +43,24 @@ class TextTokenizer:
         """Token ids of each text, special tokens included, at most `max_tokens`."""
         return [np.array(one.ids, dtype=np.int64) for one in self._tokenizer.encode_batch_fast(prepared(texts, prompt))]
 
+    def plain_ids(self, texts: Sequence[str], prompt: str = "") -> list[NDArray[np.int64]]:
+        """Token ids of each text, as far as `ids` would give them, without the special tokens that the model puts around a text."""
+        encodings = self._tokenizer.encode_batch_fast(prepared(texts, prompt))
+        return [np.array(one.ids, dtype=np.int64)[np.array(one.special_tokens_mask) == 0] for one in encodings]
+
+    def places(self, text: str) -> list[tuple[int, int, int]]:
+        """(token id, start, end) of each token of `plain_ids`; start and end are characters of the text."""
+        one = self.encode(text)
+        return [
+            (token, start, end)
+            for token, (start, end), special in zip(one.ids, one.offsets, one.special_tokens_mask, strict=True)
+            if not special
+        ]
+
+    def strings(self, ids: Sequence[int]) -> list[str]:
+        """The vocabulary's string of each token; "" for a number that it does not hold."""
+        return [self._tokenizer.id_to_token(int(token)) or "" for token in ids]
+
     def count(self, texts: Sequence[str]) -> Ints:
         """int64 [n]: tokens of each text, special tokens included."""
         encodings = self._tokenizer.encode_batch_fast(prepared(texts))

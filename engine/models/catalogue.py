@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from engine.encoders.base import Encoder
 
 DEFAULT_DENSE = "all-MiniLM-L6-v2"
+DEFAULT_SPARSE = "triptych-sparse"
 DEFAULT_LATE = "triptych-late"
 
 
@@ -77,6 +78,10 @@ def open_encoder(folder: Path, provider: str = "auto", threads: int | None = Non
         from engine.encoders.dense import DenseEncoder
 
         return DenseEncoder.load(folder, provider=provider, threads=threads)
+    if family == "sparse":
+        from engine.encoders.sparse import SparseEncoder
+
+        return SparseEncoder.load(folder, provider=provider, threads=threads)
     if family == "late":
         from engine.encoders.late import LateEncoder
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from engine.models.card import ModelCard, describe_file, write_card
+from engine.models.card import ModelCard, describe_file, read_card, write_card
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "red", "green", "blue", "query:", "passage:"]
 TABLE: NDArray[np.float32] = np.array(
@@ -57,6 +57,68 @@ def write_model(
     write_tokenizer(folder / "tokenizer.json", special)
     write_graph(folder / "model.onnx", mask, batch_effect, card.pop("table", TABLE))
     return rewrite_card(folder, **card)
+
+
+TERMS: NDArray[np.float32] = np.zeros((2, len(WORDS)), np.float32)
+"""From token states to terms: a first coordinate of x gives x/2 to "blue", a second one y gives y/4 to "query:"."""
+TERMS[0, 6], TERMS[1, 7] = 0.5, 0.25
+
+
+def write_terms_graph(path: Path, head: bool, table: NDArray[np.float32] = TABLE, sign: float = 1.0) -> None:
+    """term_weights = the largest over tokens of (1 at the token itself + states · TERMS), not below 0; the last token, [SEP], left out.
+
+    head: the states are an input; else they are rows of `table`. sign: -1 turns the weights over.
+    """
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])
+    states = helper.make_tensor_value_info("token_embeddings", TensorProto.FLOAT, ["batch", "tokens", table.shape[1]])
+    constants = {
+        "terms": TERMS,
+        "depth": np.array(len(WORDS)),
+        "values": np.array([0, 1], np.float32),
+        "axis": np.array([1]),
+        "zero": np.array([0]),
+        "last": np.array([-1]),
+        "sign": np.array(sign, np.float32),
+        "table": table,
+    }
+    nodes = [] if head else [helper.make_node("Gather", ["table", "input_ids"], ["token_embeddings"])]
+    nodes += [
+        helper.make_node("MatMul", ["token_embeddings", "terms"], ["expansion"]),
+        helper.make_node("OneHot", ["input_ids", "depth", "values"], ["literal"]),
+        helper.make_node("Add", ["expansion", "literal"], ["both"]),
+        helper.make_node("Slice", ["both", "zero", "last", "axis"], ["read"]),
+        helper.make_node("Relu", ["read"], ["positive"]),
+        helper.make_node("ReduceMax", ["positive"], ["most"], axes=[1], keepdims=0),
+        helper.make_node("Mul", ["most", "sign"], ["term_weights"]),
+    ]
+    output = helper.make_tensor_value_info("term_weights", TensorProto.FLOAT, ["batch", len(WORDS)])
+    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", [states, ids] if head else [ids], [output], initializers)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def write_sparse(
+    folder: Path,
+    *,
+    body: Path | None = None,
+    query_weights: NDArray[np.float32] | None = None,
+    table: NDArray[np.float32] = TABLE,
+    sign: float = 1.0,
+    **card: Any,
+) -> Path:
+    """A sparse model over the tiny vocabulary: a head where `body` (a model folder beside it) is given, else a graph of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_terms_graph(folder / "model.onnx", body is not None, table, sign)
+    fields: dict[str, Any] = {"name": folder.name, "family": "sparse", "dimensions": len(WORDS), "pooling": "none"}
+    if body is not None:
+        fields |= {"body": body.name, "body_fingerprint": read_card(body).fingerprint}
+    else:
+        write_tokenizer(folder / "tokenizer.json")
+    if query_weights is not None:
+        np.save(folder / "query_weights.npy", query_weights)
+        fields["queries"] = "inference-free"
+    files = {path.name: describe_file(path) for path in folder.iterdir() if path.name != "card.json"}
+    return rewrite_card(folder, **(fields | {"files": files} | card))
 
 
 def rewrite_card(folder: Path, **card: Any) -> Path:
