@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engine.errors import BadInput
 from engine.indexes.files import load_array
+from engine.kernels.maxsim import TokenStore, quantised
 from engine.models.card import ModelCard
 from engine.types import FloatRows, Ints, SparseRows, TokenRows
 
@@ -124,43 +125,63 @@ class SparseKind(RowKind[SparseRows]):
         return SparseRows(segments.indptr, terms, weights, self.width)
 
 
-class TokenKind(RowKind[TokenRows]):
-    """One vector a token."""
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedTokens:
+    """TokenRows with a byte a component. codes: int8 [tokens, dim], counted in steps of `scales` (float32 [tokens]); the rest as in TokenRows."""
 
-    parts = ("indptr", "ids", "vectors")
+    indptr: Ints
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    ids: NDArray[np.int32]
 
-    def arrays(self, rows: TokenRows) -> tuple[NDArray[Any], ...]:
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def store(self) -> TokenStore:
+        """The vectors, for comparing."""
+        return TokenStore(self.indptr, self.codes, self.scales)
+
+
+class TokenKind(RowKind[TokenRows | CodedTokens]):
+    """One vector a token. Encoders give TokenRows; what is stored, and so what is given back, are CodedTokens."""
+
+    parts = ("indptr", "ids", "scales", "codes")
+
+    def arrays(self, rows: TokenRows | CodedTokens) -> tuple[NDArray[Any], ...]:
         """See RowKind."""
-        return (
-            np.ascontiguousarray(rows.indptr, np.int64),
-            np.ascontiguousarray(rows.ids, np.int32),
-            np.ascontiguousarray(rows.vectors, np.float32),
-        )
+        known = _coded(rows)
+        return (known.indptr, known.ids, known.scales, known.codes)
 
-    def load(self, folder: Path, prefix: str, count: int) -> TokenRows:
+    def load(self, folder: Path, prefix: str, count: int) -> CodedTokens:
         """See RowKind."""
         indptr: Ints = load_array(folder, f"{prefix}indptr.npy", np.int64, (count + 1,))
         ids: NDArray[np.int32] = load_array(folder, f"{prefix}ids.npy", np.int32, (None,), mapped=True)
+        scales: NDArray[np.float32] = load_array(folder, f"{prefix}scales.npy", np.float32, (len(ids),), mapped=True)
         shape = (len(ids), self.width)
-        vectors: FloatRows = load_array(folder, f"{prefix}vectors.npy", np.float32, shape, mapped=True)
-        return TokenRows(indptr, vectors, ids)
+        codes: NDArray[np.int8] = load_array(folder, f"{prefix}codes.npy", np.int8, shape, mapped=True)
+        return CodedTokens(indptr, codes.view(np.ndarray), scales.view(np.ndarray), ids.view(np.ndarray))
 
-    def complaint(self, rows: TokenRows, count: int) -> str:
+    def complaint(self, rows: TokenRows | CodedTokens, count: int) -> str:
         """See RowKind."""
-        if len(rows) != count or rows.vectors.shape != (len(rows.ids), self.width):
-            return f"{len(rows)} rows of {rows.vectors.shape} instead of {count} of {(len(rows.ids), self.width)}"
+        vectors = rows.codes if isinstance(rows, CodedTokens) else rows.vectors
+        if len(rows) != count or vectors.shape != (len(rows.ids), self.width):
+            return f"{len(rows)} rows of {vectors.shape} instead of {count} of {(len(rows.ids), self.width)}"
         if not is_partition(rows.indptr, len(rows.ids)):
             return "rows whose bounds do not rise from 0 to the end"
         if len(rows.ids) and rows.ids.min() < 0:
             return "tokens with numbers below 0"
-        return "" if np.isfinite(rows.vectors).all() else "values that are not numbers"
+        values = rows.scales if isinstance(rows, CodedTokens) else rows.vectors
+        return "" if np.isfinite(values).all() else "values that are not numbers"
 
-    def gather(self, sources: Sequence[TokenRows], which: Ints, at: Ints) -> TokenRows:
+    def gather(self, sources: Sequence[TokenRows | CodedTokens], which: Ints, at: Ints) -> CodedTokens:
         """See RowKind."""
-        segments = Segments([rows.indptr for rows in sources], which, at)
-        ids = segments.copy([rows.ids for rows in sources], np.empty(segments.total, np.int32))
-        vectors = np.empty((segments.total, self.width), np.float32)
-        return TokenRows(segments.indptr, segments.copy([rows.vectors for rows in sources], vectors), ids)
+        known = [_coded(rows) for rows in sources]
+        segments = Segments([rows.indptr for rows in known], which, at)
+        codes = segments.copy([rows.codes for rows in known], np.empty((segments.total, self.width), np.int8))
+        scales = segments.copy([rows.scales for rows in known], np.empty(segments.total, np.float32))
+        ids = segments.copy([rows.ids for rows in known], np.empty(segments.total, np.int32))
+        return CodedTokens(segments.indptr, codes, scales, ids)
 
 
 class Segments:
@@ -191,6 +212,15 @@ def row_kind(card: ModelCard) -> RowKind[Any]:
     if card.family not in kinds:
         raise BadInput(f"Model {card.name!r} scores pairs of texts; an index needs one that encodes texts.")
     return kinds[card.family](card.dimensions)
+
+
+def _coded(rows: TokenRows | CodedTokens) -> CodedTokens:
+    if isinstance(rows, CodedTokens):
+        return rows
+    codes, scales = quantised(rows.vectors)
+    return CodedTokens(
+        np.ascontiguousarray(rows.indptr, np.int64), codes, scales, np.ascontiguousarray(rows.ids, np.int32)
+    )
 
 
 def is_partition(indptr: Ints, length: int) -> bool:
