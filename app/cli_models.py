@@ -2,43 +2,137 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.cli_base import Run, command, printable
-from engine.errors import WorkspaceDamaged
+from app.cli_base import DATABASE, Run, command, printable
+from app.cli_progress import follow, report
+from engine.errors import BadInput, WorkspaceDamaged
 
 if TYPE_CHECKING:
+    from app.model_results import ModelPlan, ModelView
     from engine.doctor import Finding
     from engine.models.card import ModelCard
 
 
-Quantize = Literal["int8", "none"]
+Quantize = Literal["int8", "int4", "fp16", "none"]
+FamilyName = Literal["dense", "sparse", "late", "cross"]
+StateName = Literal["bundled", "here", "available"]
+FamilyOption = Annotated[
+    FamilyName | None, typer.Option(help="What kind of model it is; by default what its files say.")
+]
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or its hub repository.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    models = typer.Typer(help="List the encoders, and export others for use here.", no_args_is_help=True)
+    models = typer.Typer(help="List, add, remove and export the models that search and rerank.", no_args_is_help=True)
     app.add_typer(models, name="models")
     command(models, "list")(models_list)
+    command(models, "show")(models_show)
+    command(models, "add")(models_add)
+    command(models, "remove")(models_remove)
     command(models, "export")(models_export)
     command(app)(doctor)
 
 
-def models_list(run: Run) -> None:
-    """List the models that come with the program, with license, size and provenance.
+def models_list(
+    run: Run,
+    text: Annotated[str, typer.Argument(metavar="[WORDS]", help="Only models with these words in what is known.")] = "",
+    family: Annotated[FamilyName | None, typer.Option(help="Only this kind.")] = None,
+    state: Annotated[StateName | None, typer.Option(help="Only those that are bundled, here, or available.")] = None,
+) -> None:
+    """List the models that come with the program, those of the workspace, and those that the catalogue knows.
 
-    Example: triptych models list --json
+    Example: triptych models list --family dense
     """
-    from engine.models.catalogue import bundled_models
+    from app.verbs.models import chosen
 
-    cards = list(bundled_models().values())
-    run.emit(
-        {"models": [card.model_dump(mode="json") for card in cards]},
-        lambda out: _show_cards(out, cards),
-    )
+    found = chosen(_known(run), family=family or "", state=state or "", text=text)
+    run.emit({"models": found}, lambda out: _show_models(out, found))
+
+
+def models_show(run: Run, model: ModelArgument) -> None:
+    """Show everything that is known about a model: files, prompts, license, provenance, who uses it.
+
+    Example: triptych models show all-MiniLM-L6-v2
+    """
+    from app.verbs.models import named
+
+    view = named(_known(run), model)
+    run.emit({"model": view}, lambda out: _show_details(out, view))
+
+
+def models_add(
+    run: Run,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A name of the catalogue, a hub repository OWNER/NAME, or a folder in sentence-transformers layout.",
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="What it is called here; by default as there.")] = "",
+    family: FamilyOption = None,
+    revision: Annotated[str, typer.Option(help="A branch, tag or commit of the repository.")] = "main",
+    quantize: Annotated[
+        Quantize | None,
+        typer.Option(help="Convert with weights of this kind; by default its own graph where it has one, else int8."),
+    ] = None,
+    dimensions: Annotated[int | None, typer.Option(min=1, help="Keep the first ones of each vector.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a model of the same name.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even where its results differ from the original's.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be downloaded and done; download no weights.")
+    ] = False,
+) -> None:
+    """Add a model to the workspace: download or read, convert where needed, try out. Downloads resume, and are verified.
+
+    Example: triptych models add bge-small-en-v1.5
+    """
+    options = {
+        "name": name,
+        "family": family,
+        "revision": revision,
+        "quantise": quantize,
+        "dimensions": dimensions,
+        "replace": replace,
+        "force": force,
+    }
+    if dry_run:
+        planned = _planned(run, source, options)
+        run.emit({"plan": planned}, lambda out: _show_plan(out, planned))
+        return
+    with run.writing() as services:
+        job = follow(run, services, services.add_model(source, **options))
+        report(run, services, job)
+
+
+def models_remove(
+    run: Run,
+    model: ModelArgument,
+    force: Annotated[bool, typer.Option("--force", help="Also the indexes that were built with it.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be deleted, and what uses it; delete nothing.")
+    ] = False,
+) -> None:
+    """Delete a model from the workspace. One that indexes were built with is kept, unless forced.
+
+    Example: triptych models remove bge-small-en-v1.5
+    """
+    if dry_run:
+        with run.reading() as services:
+            view = services.model(model)
+            if view.state not in ("here", "damaged"):
+                raise BadInput(f"{view.name!r} is not a model of this workspace, so it cannot be deleted.")
+            run.emit({"model": view}, lambda out: _show_removal(out, view))
+        return
+    with run.writing() as services:
+        job = follow(run, services, services.remove_model(model, force=force))
+        report(run, services, job)
 
 
 def models_export(
@@ -48,22 +142,33 @@ def models_export(
     ],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder for the exported model.")],
     quantize: Annotated[
-        Quantize, typer.Option(help="int8 is smaller and faster; none keeps every weight as it is.")
+        Quantize, typer.Option(help="int8 and int4 are smaller, fp16 is for GPUs, none keeps every weight as it is.")
     ] = "int8",
+    family: FamilyOption = None,
+    dimensions: Annotated[int | None, typer.Option(min=1, help="Keep the first ones of each vector.")] = None,
     license: Annotated[str, typer.Option(help="The license of the weights, for the card.")] = "",
     revision: Annotated[str, typer.Option(help="What pins the source: a version, commit or hash.")] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Write it even where its vectors differ from the original's.")
+        bool, typer.Option("--force", help="Write it even where its results differ from the original's.")
     ] = False,
 ) -> None:
-    """Export a sentence-transformers model to ONNX, and compare its vectors with the original's. Needs the extra `export`.
+    """Export a sentence-transformers model to ONNX, and compare its results with the original's. Needs the extra `export`.
 
     Example: triptych models export ./my-model ./my-model-onnx
     """
     from engine.models.export import export_model
 
     about = {name: text for name, text in (("licence", license), ("revision", revision)) if text}
-    card = export_model(source, folder, quantise=quantize, about=about, force=force, say=run.notify)
+    card = export_model(
+        source,
+        folder,
+        quantise=quantize,
+        family=family,
+        dimensions=dimensions,
+        about=about,
+        force=force,
+        say=run.notify,
+    )
     run.emit(card.model_dump(mode="json"), lambda out: _show_card(out, card))
 
 
@@ -80,9 +185,112 @@ def doctor(run: Run) -> None:
         raise typer.Exit(WorkspaceDamaged.exit_code)
 
 
-def _show_cards(out: Any, cards: list[ModelCard]) -> None:
-    for card in cards:
-        _show_card(out, card)
+def _known(run: Run) -> tuple[ModelView, ...]:
+    """All models; without a workspace those that are bundled or in the catalogue."""
+    from app.verbs.models import Known, views
+
+    if not (run.folder / DATABASE).exists():
+        return views(Known())
+    with run.reading() as services:
+        return services.models()
+
+
+def _planned(run: Run, source: str, options: dict[str, Any]) -> ModelPlan:
+    """What adding would do, in the workspace that is there or in a new one."""
+    from app.verbs.models import plan, request
+
+    if not (run.folder / DATABASE).exists():
+        return plan(request(source, options))
+    with run.reading() as services:
+        return services.plan_model(source, **options)
+
+
+_STATES = {
+    "bundled": "Bundled",
+    "here": "In this workspace",
+    "adding": "In this workspace",
+    "damaged": "In this workspace",
+    "available": "Available: triptych models add NAME",
+}
+
+
+def _show_models(out: Any, found: Sequence[ModelView]) -> None:
+    if not found:
+        out.print("No model is known like that. `triptych models list` shows all of them.")
+    heading = ""
+    for view in found:
+        if _STATES[view.state] != heading:
+            heading = _STATES[view.state]
+            out.print(heading, style="bold")
+        out.print("  " + printable(f"{view.name}: {facts(view)}"), soft_wrap=True)
+
+
+def facts(view: ModelView) -> str:
+    """A model in a line: "dense, 384 dimensions, 256 tokens, 25 MB, Apache-2.0"."""
+    megabytes = f"{view.bytes / 1e6:.0f} MB" if view.bytes else ""
+    if not megabytes and view.download_megabytes:
+        megabytes = f"about {view.download_megabytes:,} MB"
+    parts = [
+        view.family if view.state not in ("adding", "damaged") else f"{view.family}, {view.state}",
+        f"{view.dimensions:,} dimensions" if view.dimensions and view.family != "cross" else "",
+        f"{view.max_tokens:,} tokens" if view.max_tokens else "",
+        view.quantisation if view.quantisation not in ("", "none") else "",
+        megabytes,
+        view.licence,
+        "gated" if view.gated else "",
+        "cannot be run here" if not view.runs and view.state != "damaged" else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _show_details(out: Any, view: ModelView) -> None:
+    out.print(printable(view.name), style="bold", soft_wrap=True)
+    out.print("  " + printable(facts(view)), soft_wrap=True)
+    speed = view.speed
+    rows = (
+        ("state", view.state),
+        ("hub", view.hub),
+        ("from", f"{view.source} {view.revision}".strip()),
+        ("architecture", view.architecture),
+        ("languages", ", ".join(view.languages)),
+        ("parameters", f"{view.parameters / 1e6:,.0f} million" if view.parameters else ""),
+        ("may be cut to", ", ".join(map(str, view.matryoshka))),
+        ("compared by", view.similarity if view.family != "cross" else ""),
+        ("pooling", view.pooling),
+        ("queries", view.queries if view.family == "sparse" else ""),
+        ("before queries", repr(view.prompt_query) if view.prompt_query else ""),
+        ("before documents", repr(view.prompt_document) if view.prompt_document else ""),
+        ("fingerprint", view.fingerprint),
+        ("speed here", f"{speed.documents_per_second:,.0f} documents/s, {speed.queries_per_second:,.0f} queries/s on {speed.provider}" if speed else ""),
+        ("used by", ", ".join(view.used_by)),
+        ("pipelines", ", ".join(view.pipelines)),
+        *view.measured,
+        ("note", view.note),
+        ("trained on", view.training_data),
+        ("cite", view.citation),
+    )  # fmt: skip
+    for label, value in rows:
+        if value:
+            out.print("  " + printable(f"{label}: {value}"), soft_wrap=True)
+
+
+_HOW = {"copy": "copied as it is", "graph": "its own ONNX graph is used", "convert": "its weights are converted here"}
+
+
+def _show_plan(out: Any, planned: ModelPlan) -> None:
+    out.print(printable(f"{planned.name}: {planned.family}, from {planned.source}, {planned.licence}"), soft_wrap=True)
+    out.print(f"  {len(planned.files)} files, {planned.bytes / 1e6:,.0f} MB; {_HOW[planned.how]}")
+    for note in planned.notes:
+        out.print("  " + printable(note), soft_wrap=True)
+
+
+def _show_removal(out: Any, view: ModelView) -> None:
+    out.print(printable(f"{view.name}: {view.bytes / 1e6:,.0f} MB would be deleted."), soft_wrap=True)
+    if view.used_by:
+        out.print(
+            printable(f"Indexes of {', '.join(view.used_by)} were built with it; --force deletes them too."),
+            soft_wrap=True,
+        )
 
 
 def _show_card(out: Any, card: ModelCard) -> None:

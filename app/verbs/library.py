@@ -23,6 +23,7 @@ from engine.component import lookup
 from engine.documents import Duplicates
 from engine.errors import BadInput, NotFound
 from engine.indexing import parse_spec
+from engine.models.catalogue import bundled_models
 
 if TYPE_CHECKING:
     from engine.doctor import Finding
@@ -139,7 +140,7 @@ class LibraryVerbs(PipelineVerbs):
             "paths": [str(path) for path in found],
             "options": {"columns": dict(columns or {})},
             "duplicates": duplicates,
-            "then_index": [_spec_data(spec) for spec in self.needed_indexes()] if index else [],
+            "then_index": [_spec_data(spec) for spec in self._kept_indexes(stored.collection_id)] if index else [],
         }
         return str(self.engine.workspace.jobs.submit("add", stored.collection_id, params))
 
@@ -152,9 +153,24 @@ class LibraryVerbs(PipelineVerbs):
         )
 
     def needed_indexes(self, pipelines: Sequence[str] | None = None) -> tuple[IndexSpec, ...]:
-        """The distinct indexes that these pipelines (all known ones by default) read."""
-        names = self._specs() if pipelines is None else pipelines
-        return tuple(dict.fromkeys(spec for name in names for spec in self._spec(name).index_specs()))
+        """The distinct indexes that these pipelines read; by default all known ones whose models are here."""
+        if pipelines is not None:
+            return tuple(dict.fromkeys(spec for name in pipelines for spec in self._spec(name).index_specs()))
+        here = {*bundled_models(), *self.engine.workspace.models.cards()}
+        read = dict.fromkeys(spec for pipeline in self._specs().values() for spec in pipeline.index_specs())
+        return tuple(spec for spec in read if getattr(spec, "model", None) in (None, *here))
+
+    def _kept_indexes(self, collection_id: str) -> tuple[IndexSpec, ...]:
+        """The indexes that follow every change of a collection: the needed ones, but those of an added model only once they were built."""
+        brought = self._offered()
+        own = {
+            spec for name, pipeline in self._specs().items() if name not in brought for spec in pipeline.index_specs()
+        }
+        return tuple(
+            spec
+            for spec in self.needed_indexes()
+            if spec in own or self.engine.generation(collection_id, spec) is not None
+        )
 
     def drop_index(self, collection: str, generation_id: str) -> None:
         """Delete one index of a collection; the documents stay, and it can be built again."""
@@ -310,7 +326,7 @@ def _job_view(job: Job) -> JobView:
     return JobView(
         job_id=job.job_id,
         kind=job.kind,
-        collection=job.collection or "(deleted)",
+        collection=job.collection or ("(deleted)" if job.collection_id else ""),
         label=_label(job, what),
         status=job.status,
         phase=job.phase,
@@ -335,4 +351,9 @@ def _label(job: Job, sources: str) -> str:
         names = [*job.params.get("pipelines", ()), *job.params.get("runs", ())]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return f"Evaluate {', '.join(names[:3])}{more} on {job.params.get('query_set', '')}"
+    if job.kind == "model-add":
+        source = str(job.params.get("source", ""))
+        return f"Add the model {job.params.get('name') or (Path(source).name if job.params.get('local') else source)}"
+    if job.kind == "model-delete":
+        return f"Delete the model {job.params.get('name', '')}"
     return "Update indexes"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -21,6 +22,98 @@ FAMILIES: tuple[Family, ...] = get_args(Family)
 STATES = ("bundled", "here", "available")
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a workspace knows about models, by name: its own cards, what is wrong with others, which are being added, who uses them, how fast they are."""
+
+    own: Mapping[str, ModelCard] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+    adding: Collection[str] = ()
+    collections: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    pipelines: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    speeds: Mapping[str, SpeedView | None] = field(default_factory=dict)
+
+
+def views(known: Known) -> tuple[ModelView, ...]:
+    """Everything that is here or in the catalogue, in the order in which it is shown; for a workspace that is not there, `Known()`."""
+    found = []
+    for state, cards in (("bundled", bundled_models()), ("here", known.own)):
+        for name, card in cards.items():
+            found.append(_from_card(name, card, state, known))
+    found += [_damaged(name, problem, known) for name, problem in known.broken.items()]
+    taken = {view.name for view in found}
+    for name, entry in catalogue().items():
+        if name not in taken:
+            found.append(_from_entry(entry, "adding" if name in known.adding else "available", known))
+    order = {"bundled": 0, "here": 1, "damaged": 1, "adding": 1, "available": 2}
+    return tuple(sorted(found, key=lambda view: (order[view.state], FAMILIES.index(view.family), view.name.lower())))
+
+
+def chosen(known: Sequence[ModelView], *, family: str = "", state: str = "", text: str = "") -> tuple[ModelView, ...]:
+    """The models of a family, in a state, with all of these words somewhere in what is told of them. Raises BadInput."""
+    if family and family not in FAMILIES:
+        raise BadInput(f"There is no family {family!r}. Families: {', '.join(FAMILIES)}.")
+    if state and state not in STATES:
+        raise BadInput(f"There is no state {state!r}. States: {', '.join(STATES)}.")
+    states = {"here": ("here", "adding", "damaged")}.get(state, (state,) if state else ())
+    words = text.lower().split()
+    return tuple(
+        view
+        for view in known
+        if (not family or view.family == family)
+        and (not states or view.state in states)
+        and all(word in _searched(view) for word in words)
+    )
+
+
+def named(known: Sequence[ModelView], name: str) -> ModelView:
+    """The model of this name or hub repository, upper and lower case alike. Raises NotFound."""
+    wanted = name.strip().lower()
+    for view in known:
+        if wanted in (view.name.lower(), view.hub.lower()):
+            return view
+    here = ", ".join(view.name for view in known if view.state != "available")
+    raise NotFound(f"There is no model {name!r} here or in the catalogue. Here: {here}.")
+
+
+def request(source: str, options: Mapping[str, Any]) -> AddModel:
+    """What is asked to be added, checked. A source that looks like a path or is a folder is one, unless the option `local` forbids it.
+
+    Raises BadInput.
+    """
+    from pydantic import ValidationError
+
+    from engine.models.adding import AddModel, refuse_unusable
+
+    values = {key: value for key, value in options.items() if value not in (None, "")}
+    source, local = source.strip(), values.pop("local", None)
+    try:
+        path = Path(source).expanduser()
+    except RuntimeError as error:
+        raise BadInput(f"{source[:200]} cannot be reached: {error}") from error
+    if local is None:
+        known = entry_of(source) is not None
+        local = not known and (path.is_absolute() or source.startswith((".", "~")) or _is_folder(path))
+    if local and not _is_folder(path):
+        raise BadInput(
+            f"There is no folder {str(path)[:200]}. A model is added from a folder in sentence-transformers layout."
+        )
+    try:
+        asked = AddModel(source=str(path.absolute()) if local else source, local=bool(local), **values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise BadInput(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
+    refuse_unusable(asked)
+    return asked
+
+
+def plan(asked: AddModel) -> ModelPlan:
+    """What adding a model would do; asks the hub, but for no weights."""
+    from engine.models.planning import plan_model
+
+    return ModelPlan(**plan_model(asked))
+
+
 class ModelVerbs(PipelineVerbs):
     """What can be done with models."""
 
@@ -30,37 +123,17 @@ class ModelVerbs(PipelineVerbs):
         family: dense, sparse, late or cross; state: bundled, here or available ("here" and what is being added); text: words that stand in
         its name, source, license or description. Raises BadInput on an unknown family or state.
         """
-        if family and family not in FAMILIES:
-            raise BadInput(f"There is no family {family!r}. Families: {', '.join(FAMILIES)}.")
-        if state and state not in STATES:
-            raise BadInput(f"There is no state {state!r}. States: {', '.join(STATES)}.")
-        shown = {"here": ("here", "adding", "damaged")}.get(state, (state,) if state else ())
-        words = text.lower().split()
-        return tuple(
-            view
-            for view in self._models()
-            if (not family or view.family == family)
-            and (not shown or view.state in shown)
-            and all(word in _searched(view) for word in words)
-        )
+        return chosen(self._models(), family=family, state=state, text=text)
 
     def model(self, name: str) -> ModelView:
         """One model, by its name or its hub repository. Raises NotFound."""
-        views = self._models()
-        wanted = name.strip().lower()
-        for view in views:
-            if wanted in (view.name.lower(), view.hub.lower()):
-                return view
-        known = ", ".join(view.name for view in views if view.state != "available")
-        raise NotFound(f"There is no model {name!r} here or in the catalogue. Here: {known}.")
+        return named(self._models(), name)
 
     def plan_model(self, source: str, **options: Any) -> ModelPlan:
         """What adding a model would do; asks the hub, downloads no weights, changes nothing. Options and errors as for `add_model`."""
-        from engine.models.planning import plan_model
-
-        asked = self._asked(source, options)
+        asked = request(source, options)
         self.engine.workspace.models.refuse_taken(asked.target, asked.replace)
-        return ModelPlan(**plan_model(asked))
+        return plan(asked)
 
     def add_model(self, source: str, **options: Any) -> str:
         """Queue the adding of a model: a catalogue name, a hub repository OWNER/NAME, or a local folder. Gives the job's id.
@@ -68,12 +141,7 @@ class ModelVerbs(PipelineVerbs):
         Options: name, family, revision, quantise (none, fp16, int8, int4; default its own graph where it has one, else int8), dimensions (cut to
         the first ones), replace, force (even where it differs from its original), local (False: never a path). Raises BadInput, MissingDependency.
         """
-        from engine.models.adding import refuse_unusable
-
-        asked = self._asked(source, options)
-        refuse_unusable(asked)
-        if not asked.local:
-            _ = asked.repository
+        asked = request(source, options)
         self.engine.workspace.models.refuse_taken(asked.target, asked.replace)
         return str(self.engine.workspace.jobs.submit("model-add", "", asked.model_dump(mode="json")))
 
@@ -94,50 +162,20 @@ class ModelVerbs(PipelineVerbs):
             refuse_used(self.engine.workspace, name)
         return str(self.engine.workspace.jobs.submit("model-delete", "", {"name": name, "force": force}))
 
-    def _asked(self, source: str, options: Mapping[str, Any]) -> AddModel:
-        """The request, checked. A source that is an existing folder is one, unless `local` forbids it."""
-        from pydantic import ValidationError
-
-        from engine.models.adding import AddModel
-
-        values = {key: value for key, value in options.items() if value not in (None, "")}
-        source = source.strip()
-        path = Path(source).expanduser()
-        given = values.pop("local", None)
-        if given is None:
-            given = entry_of(source) is None and (
-                path.is_absolute() or source.startswith((".", "~")) or _is_folder(path)
-            )
-        if given:
-            source = str(path.absolute())
-        try:
-            return AddModel(source=source, local=bool(given), **values)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise BadInput(f"{'.'.join(map(str, first['loc']))}: {first['msg']}.") from None
-
     def _models(self) -> tuple[ModelView, ...]:
         """Everything that is known, in the order in which it is shown."""
         workspace = self.engine.workspace
-        used = self._collections_by_model()
-        pipelines = self._pipelines_by_model()
-        adding = self._adding()
-        bundled, own = bundled_models(), workspace.models.cards()
-        views = []
-        for state, cards in (("bundled", bundled), ("here", own)):
-            for name, card in cards.items():
-                entry = entry_of(name)
-                speed = self._speed(name, card)
-                views.append(_from_card(name, card, entry, state, speed, used[name], pipelines[name]))
-        for name, problem in workspace.models.broken().items():
-            views.append(_damaged(name, problem, used[name], pipelines[name]))
-        taken = {view.name for view in views}
-        for name, entry in catalogue().items():
-            if name not in taken:
-                state = "adding" if name in adding else "available"
-                views.append(_from_entry(entry, state, pipelines[name]))
-        order = {"bundled": 0, "here": 1, "damaged": 1, "adding": 1, "available": 2}
-        return tuple(sorted(views, key=lambda v: (order[v.state], FAMILIES.index(v.family), v.name.lower())))
+        own = workspace.models.cards()
+        speeds = {name: self._speed(name, card) for name, card in (bundled_models() | own).items()}
+        known = Known(
+            own,
+            workspace.models.broken(),
+            self._adding(),
+            self._collections_by_model(),
+            self._pipelines_by_model(),
+            speeds,
+        )
+        return views(known)
 
     def _speed(self, name: str, card: ModelCard) -> SpeedView | None:
         from engine.models.benchmarks import speed_of
@@ -193,15 +231,8 @@ def _searched(view: ModelView) -> str:
     return " ".join(parts).lower()
 
 
-def _from_card(
-    name: str,
-    card: ModelCard,
-    entry: CatalogueEntry | None,
-    state: str,
-    speed: SpeedView | None,
-    used: list[str],
-    pipelines: list[str],
-) -> ModelView:
+def _from_card(name: str, card: ModelCard, state: str, known: Known) -> ModelView:
+    entry = entry_of(name)
     return ModelView(
         name=name, family=card.family, state=state,  # type: ignore[arg-type]
         hub=entry.hub if entry else "", architecture=entry.architecture if entry else "",
@@ -213,21 +244,22 @@ def _from_card(
         gated=bool(entry and entry.gated), custom_code=bool(entry and entry.custom_code), runs=True,
         note=card.quantisation_notes, citation=card.citation, training_data=card.training_data,
         measured=tuple((key, f"{value:g}" if isinstance(value, float) else str(value)) for key, value in card.measured.items()),
-        speed=speed, used_by=tuple(used), pipelines=tuple(pipelines),
+        speed=known.speeds.get(name), used_by=tuple(known.collections.get(name, ())), pipelines=tuple(known.pipelines.get(name, ())),
     )  # fmt: skip
 
 
-def _damaged(name: str, problem: str, used: list[str], pipelines: list[str]) -> ModelView:
+def _damaged(name: str, problem: str, known: Known) -> ModelView:
     """A model folder whose card cannot be read."""
     return ModelView(
         name=name, family="dense", state="damaged", hub="", architecture="", licence="", languages=(), parameters=None, bytes=0,
         download_megabytes=None, dimensions=None, matryoshka=(), max_tokens=None, similarity="", pooling="", queries="", quantisation="",
         fingerprint="", source="", revision="", prompt_query="", prompt_document="", gated=False, custom_code=False, runs=False,
-        note=problem, citation="", training_data="", measured=(), speed=None, used_by=tuple(used), pipelines=tuple(pipelines),
+        note=problem, citation="", training_data="", measured=(), speed=None,
+        used_by=tuple(known.collections.get(name, ())), pipelines=tuple(known.pipelines.get(name, ())),
     )  # fmt: skip
 
 
-def _from_entry(entry: CatalogueEntry, state: str, pipelines: list[str]) -> ModelView:
+def _from_entry(entry: CatalogueEntry, state: str, known: Known) -> ModelView:
     return ModelView(
         name=entry.name, family=entry.family, state=state,  # type: ignore[arg-type]
         hub=entry.hub, architecture=entry.architecture,
@@ -238,5 +270,5 @@ def _from_entry(entry: CatalogueEntry, state: str, pipelines: list[str]) -> Mode
         source=entry.hub, revision="", prompt_query=entry.prompts.query, prompt_document=entry.prompts.document,
         gated=entry.gated, custom_code=entry.custom_code, runs=entry.runs,
         note=entry.note, citation=entry.citation, training_data="", measured=(),
-        speed=None, used_by=(), pipelines=tuple(pipelines),
+        speed=None, used_by=(), pipelines=tuple(known.pipelines.get(entry.name, ())),
     )  # fmt: skip

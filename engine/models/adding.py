@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from engine.errors import BadInput, StorageFull
 from engine.models.card import CARD_FILE, Family, ModelCard, read_card, write_card
 from engine.models.entries import CatalogueEntry, entry_of
+from engine.models.hub import checked_repository
 from engine.models.resolve import checked_model_name
 from engine.models.sources import Plan, first_files, local_sizes, plan, take_graph
 from engine.types import Progress
@@ -58,16 +59,14 @@ class AddModel(BaseModel):
 
     @property
     def repository(self) -> str:
-        """The hub's name of it. Raises BadInput where it is neither in the catalogue nor written like one."""
-        from engine.models.hub import checked_repository
-
+        """The hub's name of it, unchecked. Raises BadInput where it is neither in the catalogue nor written like one."""
         if self.entry is not None:
             return self.entry.hub
         if "/" not in self.source:
             raise BadInput(
                 f"{self.source[:120]!r} is not in the catalogue. See `triptych models list`, or give a hub repository as OWNER/NAME."
             )
-        return checked_repository(self.source)
+        return self.source
 
     @property
     def target(self) -> str:
@@ -124,7 +123,10 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
 
 
 def refuse_unusable(asked: AddModel) -> None:
-    """Say at once what would fail at the end. Raises BadInput."""
+    """Say at once what would fail at the end: no such name, or a model that cannot be run here. Raises BadInput."""
+    checked_model_name(asked.target)
+    if not asked.local:
+        checked_repository(asked.repository)
     entry = asked.entry
     if entry is not None and not entry.runs:
         raise BadInput(f"{entry.name} cannot be added: {entry.note}")

@@ -1,0 +1,312 @@
+"""Models from a hub or a folder into a workspace: found, converted, tried out, published whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.engine import Engine
+from engine.errors import BadInput, IndexNotReady, NotFound
+from engine.indexes.dense import DenseIndex
+from engine.indexing import build_index
+from engine.jobs import Job
+from engine.models.catalogue import load_encoder, model_folder
+from engine.models.removing import uses
+from engine.models.resolve import Models
+from engine.retrievers.dense import Dense
+from engine.types import Ranking, Record
+from engine.workspace import Workspace
+from tests.encoders.tiny import TABLE, write_graph, write_model, write_tokenizer
+from tests.models.hub_server import COMMIT, HubServer
+
+NAME = "someone/tiny"
+STAGES = [
+    {"path": "", "type": "sentence_transformers.models.Transformer"},
+    {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    with Workspace.open(tmp_path / "workspace") as opened:
+        yield opened
+
+
+def original(folder: Path, graph: bool = True, **pooling: Any) -> Path:
+    """A dense model in sentence-transformers layout with its own graph; red, green, blue are its words."""
+    (folder / "onnx").mkdir(parents=True)
+    (folder / "1_Pooling").mkdir()
+    write_tokenizer(folder / "tokenizer.json")
+    if graph:
+        write_graph(folder / "onnx" / "model.onnx", mask=True)
+    tables = {
+        "config.json": {"architectures": ["BertModel"], "hidden_size": 2, "max_position_embeddings": 8},
+        "modules.json": STAGES,
+        "1_Pooling/config.json": pooling or {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False},
+        "sentence_bert_config.json": {"max_seq_length": 6},
+        "config_sentence_transformers.json": {
+            "prompts": {"query": "query: ", "document": ""},
+            "similarity_fn_name": "dot",
+        },
+    }
+    for name, table in tables.items():
+        (folder / name).write_text(json.dumps(table))
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def server(hub_server: HubServer, tmp_path: Path) -> HubServer:
+    hub_server.repositories[NAME] = contents(original(tmp_path / "original"))
+    hub_server.repositories[NAME] |= {
+        "evil.py": b"import os",
+        "pytorch_model.bin": b"\x80pickle",
+        "README.md": b"# tiny",
+    }
+    hub_server.lfs.add("onnx/model.onnx")
+    return hub_server
+
+
+def added(workspace: Workspace, source: Any, **params: Any) -> Job:
+    job = workspace.jobs.submit("model-add", "", {"source": str(source), **params})
+    return workspace.jobs.wait(job, 60)
+
+
+def test_a_model_of_the_hub_runs_as_its_files_say(workspace: Workspace, server: HubServer) -> None:
+    job = added(workspace, NAME)
+    assert (job.status, job.error) == ("done", "")
+    card = workspace.models.cards()["tiny"]
+    assert (card.family, card.dimensions, card.pooling, card.similarity, card.max_tokens) == (
+        "dense",
+        2,
+        "mean",
+        "dot",
+        6,
+    )
+    assert (card.source, card.revision, card.licence, card.prompts.query) == (NAME, COMMIT, "Apache-2.0", "query: ")
+    encoder = load_encoder("tiny", provider="cpu", own=workspace.models.folder)
+    # The mean of [CLS] = (1, 0), red = (4, 0), [SEP] = (0, 1) by hand.
+    assert np.allclose(encoder.encode_documents(["red"]), [[5 / 3, 1 / 3]])
+    # The prompt "query:" = (8, 0) comes before a query.
+    assert np.allclose(encoder.encode_queries(["red"]), [[13 / 4, 1 / 4]])
+
+
+def test_only_what_is_needed_is_downloaded(workspace: Workspace, server: HubServer) -> None:
+    added(workspace, NAME)
+    paths = {path for method, path, _ in server.requests if method == "GET"}
+    assert not [path for path in paths if path.endswith((".py", ".bin", ".md"))]
+    assert not (workspace.models.folder / ".work").exists() or not list((workspace.models.folder / ".work").iterdir())
+    assert sorted(path.name for path in (workspace.models.folder / "tiny").iterdir()) == [
+        "card.json",
+        "model.onnx",
+        "tokenizer.json",
+    ]
+
+
+def test_a_broken_download_fails_and_goes_on_when_resumed(workspace: Workspace, server: HubServer) -> None:
+    server.faults["onnx/model.onnx"] = ["cut", *["500"] * 10]
+    job = added(workspace, NAME)
+    assert job.status == "failed"
+    assert "What arrived is kept" in job.error
+    assert workspace.models.cards() == {}
+    server.faults.clear()
+    server.requests.clear()
+    workspace.jobs.resume(job.job_id)
+    assert workspace.jobs.wait(job.job_id, 60).status == "done"
+    ranges = [headers["range"] for _, path, headers in server.requests if "/cdn/" in path]
+    assert len(ranges) == 1
+    assert ranges[0] != "bytes=0-"
+
+
+def test_wrong_content_leaves_nothing(workspace: Workspace, server: HubServer) -> None:
+    server.faults["onnx/model.onnx"] = ["wrong"]
+    job = added(workspace, NAME)
+    assert job.status == "failed"
+    assert "damaged" in job.error
+    assert workspace.models.cards() == {}
+    assert not list(workspace.models.folder.rglob("model.onnx*"))
+
+
+def test_cancelling_removes_what_arrived(workspace: Workspace, server: HubServer) -> None:
+    server.repositories[NAME]["tokenizer_config.json"] = b" " * 4_000_000 + b"{}"
+    waiting = threading.Event()
+    original_answer = server.answer
+
+    def slow(handler: Any) -> None:
+        if "tokenizer_config" in handler.path:
+            waiting.set()
+            assert cancelled.wait(20)
+        original_answer(handler)
+
+    cancelled = threading.Event()
+    server.answer = slow  # type: ignore[method-assign]
+    job = workspace.jobs.submit("model-add", "", {"source": NAME})
+    assert waiting.wait(20)
+    workspace.jobs.cancel(job)
+    cancelled.set()
+    assert workspace.jobs.wait(job, 60).status == "cancelled"
+    assert not list(workspace.models.folder.rglob("*.json*"))
+
+
+def test_a_folder_is_added_and_stays_as_it_is(workspace: Workspace, tmp_path: Path) -> None:
+    folder = original(tmp_path / "mine", lasttoken=True, pooling_mode="lasttoken")
+    before = contents(folder)
+    job = added(workspace, folder, local=True, name="my-model")
+    assert (job.status, job.error) == ("done", "")
+    assert workspace.models.cards()["my-model"].pooling == "last"
+    assert contents(folder) == before
+
+
+def test_a_finished_folder_keeps_its_rows_under_another_name(workspace: Workspace, tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "finished")
+    assert added(workspace, folder, local=True, name="other").status == "done"
+    first = load_encoder("other", provider="cpu", own=workspace.models.folder)
+    assert np.allclose(first.encode_documents(["blue"]), [TABLE[[2, 6, 3]].mean(axis=0)])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"remove": "config.json"}, "no config.json"),
+        ({"remove": "onnx/model.onnx"}, "in no form that is known"),
+        ({"remove": "onnx/model.onnx", "pytorch_model.bin": b"x"}, "pickles"),
+        ({"1_Pooling/config.json": b'{"pooling_mode_mean_sqrt_len_tokens": true}'}, "mean_sqrt_len_tokens"),
+        (
+            {"1_Pooling/config.json": b'{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}'},
+            "is not supported",
+        ),
+        ({"config_sentence_transformers.json": b'{"similarity_fn_name": "euclidean"}'}, "euclidean"),
+        ({"onnx/model.onnx": b"no graph"}, "cannot be opened"),
+        ({"tokenizer.json": b"{}"}, "cannot be read as a tokenizer"),
+    ],
+)
+def test_folders_that_cannot_be_used_say_why(
+    workspace: Workspace, tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    folder = original(tmp_path / "mine")
+    for name, content in change.items():
+        if name == "remove":
+            (folder / content).unlink()
+        else:
+            (folder / name).write_bytes(content)
+    job = added(workspace, folder, local=True)
+    assert job.status == "failed"
+    assert told in job.error
+    assert workspace.models.cards() == {}
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "CON", "nul.txt", "x" * 101, "a b", "é", "x."])
+def test_names_that_are_no_names(workspace: Workspace, tmp_path: Path, name: str) -> None:
+    job = added(workspace, original(tmp_path / "mine"), local=True, name=name)
+    assert job.status == "failed"
+    assert "name of a model" in job.error
+    assert sorted(path.name for path in workspace.folder.parent.iterdir()) == ["mine", "workspace"]
+
+
+def test_sources_that_are_none(workspace: Workspace, tmp_path: Path) -> None:
+    for source, told in (
+        ("no-such-model", "catalogue"),
+        ("../../etc", "OWNER/NAME"),
+        ("mxbai-rerank-base-v2", "cannot be added"),
+    ):
+        assert told in added(workspace, source).error
+    assert "is not a folder" in added(workspace, tmp_path / "absent", local=True).error
+
+
+def test_names_that_are_taken(workspace: Workspace, tmp_path: Path) -> None:
+    folder = original(tmp_path / "mine")
+    assert "bundled" in added(workspace, folder, local=True, name="all-MiniLM-L6-v2").error
+    assert "bundled" in added(workspace, folder, local=True, name="ALL-minilm-l6-v2").error
+    assert added(workspace, folder, local=True).status == "done"
+    assert "already a model" in added(workspace, folder, local=True).error
+    before = workspace.models.cards()["mine"]
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 4}')
+    assert added(workspace, folder, local=True, replace=True).status == "done"
+    assert workspace.models.cards()["mine"].fingerprint != before.fingerprint
+
+
+def test_a_model_that_is_not_here_says_how_to_get_it(workspace: Workspace) -> None:
+    with pytest.raises(BadInput, match=r"triptych models add bge-small-en-v1.5"):
+        model_folder("bge-small-en-v1.5", workspace.models.folder)
+
+
+DENSE = DenseIndex(model="colors", structure="exact")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """Three colors as documents, and an index of them by a model that was added."""
+    engine = Engine(tmp_path / "workspace")
+    workspace = engine.workspace
+    assert added(workspace, write_model(tmp_path / "colors", similarity="cosine"), local=True).status == "done"
+    papers = workspace.create_collection("papers").collection_id
+    workspace.documents.upsert(papers, [Record(word, "", word) for word in ("red", "green", "blue")], "colors")
+    build_index(workspace, papers, DENSE)
+    yield engine
+    engine.close()
+
+
+def nearest(engine: Engine, word: str) -> str:
+    searcher = engine.searcher(engine.workspace.collection("papers").collection_id)
+    ranking = Dense(model="colors", structure="exact", k=1).run(Ranking.of([("q", word)]), searcher.context())
+    return str(ranking.hits["doc_id"][0])
+
+
+def test_an_index_of_a_replaced_model_is_never_searched(engine: Engine, tmp_path: Path) -> None:
+    workspace = engine.workspace
+    assert nearest(engine, "green") == "green"
+    view = engine.searcher(workspace.collection("papers").collection_id)
+    # The same name and the same dimensions, but every word means another color.
+    other = write_model(tmp_path / "other" / "colors", table=TABLE[[0, 1, 2, 3, 5, 6, 4, 7, 8]], similarity="cosine")
+    assert added(workspace, other, local=True, replace=True).status == "done"
+    with pytest.raises(IndexNotReady, match="another version"):
+        nearest(engine, "green")
+    with pytest.raises(IndexNotReady, match="search again"):
+        view.encoder("colors")
+    build_index(workspace, view.collection_id, DENSE)
+    assert nearest(engine, "green") == "green"
+
+
+def test_deletion_names_the_collections_that_use_a_model(engine: Engine) -> None:
+    workspace = engine.workspace
+    papers = workspace.collection("papers").collection_id
+    assert [(use.collection, use.kind) for use in uses(workspace, "colors")] == [("papers", "dense")]
+    job = workspace.jobs.wait(workspace.jobs.submit("model-delete", "", {"name": "colors"}), 30)
+    assert job.status == "failed"
+    assert "'papers'" in job.error
+    assert nearest(engine, "blue") == "blue"
+    job = workspace.jobs.wait(workspace.jobs.submit("model-delete", "", {"name": "colors", "force": True}), 30)
+    assert (job.status, job.counts) == ("done", {"indexes_dropped": 1})
+    assert workspace.models.cards() == {}
+    assert workspace.generations.live(papers) == []
+    with pytest.raises(IndexNotReady):
+        nearest(engine, "blue")
+
+
+def test_a_start_puts_back_what_a_replacement_had_put_aside(tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    write_model(folder / ".old" / "1" / "tiny")
+    (folder / ".work" / "done").mkdir(parents=True)
+    (folder / ".work" / "waiting").mkdir()
+    (folder / "notes").mkdir()
+    models = Models(tmp_path)
+    assert models.cards() == {}
+    assert models.sweep(["waiting"]) == ["models/.work/done"]
+    assert list(models.cards()) == ["tiny"]
+    assert sorted(path.name for path in folder.iterdir()) == [".work", "notes", "tiny"]
+
+
+def test_bundled_models_cannot_be_deleted(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="comes with the program"):
+        Models(tmp_path).remove("all-MiniLM-L6-v2")
+    with pytest.raises(NotFound, match="'x'"):
+        Models(tmp_path).remove("x")
