@@ -93,7 +93,9 @@ class TextTokenizer:
 
         for marker in (prompt, *prompt.split()[:1]):
             if marker.strip() and self.number(marker) is not None:
-                self._tokenizer.add_special_tokens([AddedToken(marker, normalized=False, special=True)])
+                whole = self._tokenizer.encode(marker, add_special_tokens=False).tokens == [marker]
+                if not whole:  # a plain word, which already is a token, must not be cut out of the middle of other words
+                    self._tokenizer.add_special_tokens([AddedToken(marker, normalized=False, special=True)])
                 return
 
     def encode(self, text: str, prompt: str = "") -> Any:
