@@ -145,20 +145,21 @@ def _actions() -> Any:
 
 @contextlib.contextmanager
 def _settings(uploads: Uploads) -> Iterator[None]:
-    """The environment that Gradio reads while it is imported and mounted: no telemetry, no sharing, uploads in our folder."""
+    """The environment that Gradio reads while it is imported and mounted: no telemetry, no sharing, no hub, uploads in our folder."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "True"
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    before = os.environ.get("GRADIO_TEMP_DIR")
+    before = {name: os.environ.get(name) for name in ("GRADIO_TEMP_DIR", "HF_HUB_OFFLINE")}
+    os.environ["HF_HUB_OFFLINE"] = "1"  # read once, at import; whether models may be downloaded is for the user to say
     if uploads.root.is_dir():
         os.environ["GRADIO_TEMP_DIR"] = str(uploads.root)
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop("GRADIO_TEMP_DIR", None)
-        else:
-            os.environ["GRADIO_TEMP_DIR"] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _gradio_app(dispatcher: Dispatcher, uploads: Uploads, password: str, max_file: str | int) -> ASGIApp:
