@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import BadInput
 
@@ -39,23 +43,48 @@ def available_providers() -> list[str]:
     return [name for name, execution in EXECUTION_PROVIDERS.items() if execution in built]
 
 
-def choose_provider(requested: str, available: Sequence[str], quantised: bool = False) -> Provider:
-    """The provider to use. "auto" defers to the environment variable TRIPTYCH_PROVIDER, then takes the first available one.
+SUITED = {"none": tuple(EXECUTION_PROVIDERS), "fp16": ("cuda", "directml", "coreml"), "int8": ("cpu",), "int4": ("cuda", "directml", "cpu")}  # fmt: skip
+"""Where the weights of each precision have fast kernels."""
 
-    An int8 graph stays on the CPU under "auto": its integer operators have no kernels elsewhere. A known provider that this installation
-    lacks falls back to the CPU with a warning. Raises BadInput on an unknown name, listing the available ones.
+
+def choose_provider(requested: str, available: Sequence[str], quantisation: str = "none") -> Provider:
+    """The provider to use. "auto" defers to the environment variable TRIPTYCH_PROVIDER, then takes the first available one that suits the weights.
+
+    quantisation: as in a card. An int8 graph stays on the CPU under "auto": its integer operators have no kernels elsewhere. A known provider
+    that this installation lacks falls back to the CPU with a warning. Raises BadInput on an unknown name, listing the available ones.
     """
     wanted = requested.strip().lower()
     if wanted == "auto":
         wanted = os.environ.get(ENVIRONMENT, "").strip().lower() or "auto"
     if wanted == "auto":
-        return Provider("cpu" if quantised or not available else available[0])
+        return _considered(next((name for name in available if name in SUITED[quantisation]), "cpu"), quantisation)
     if wanted not in EXECUTION_PROVIDERS:
         raise BadInput(f"There is no provider {wanted!r}. Available here: auto, {', '.join(available)}.")
     if wanted not in available:
         return Provider(
             "cpu", f"Provider {wanted!r} is not part of the installed onnxruntime; running on the CPU instead."
         )
-    if quantised and wanted != "cpu":
-        return Provider(wanted, f"An int8 model gains nothing on {wanted!r}: its integer operators run on the CPU.")
-    return Provider(wanted)
+    return _considered(wanted, quantisation)
+
+
+def _considered(name: str, quantisation: str) -> Provider:
+    """The provider, with what the user should know of these weights on it."""
+    if name in SUITED[quantisation]:
+        return Provider(name)
+    if quantisation == "fp16":
+        return Provider(name, "A float16 model is slower on the CPU than one with int8 weights, and no more exact.")
+    return Provider(name, f"An {quantisation} model gains nothing on {name!r}: its integer operators run on the CPU.")
+
+
+def run_graph(session: Any, provider: str, feed: Mapping[str, NDArray[Any]], output: str) -> NDArray[np.float32]:
+    """One call of a session. On CUDA the output is bound to the GPU, so that nothing but the finished array crosses the bus."""
+    if provider != "cuda":
+        plain: NDArray[np.float32] = session.run([output], dict(feed))[0]
+        return plain
+    binding = session.io_binding()
+    for name, values in feed.items():
+        binding.bind_cpu_input(name, np.ascontiguousarray(values))
+    binding.bind_output(output, "cuda")
+    session.run_with_iobinding(binding)
+    bound: NDArray[np.float32] = binding.copy_outputs_to_cpu()[0]
+    return bound

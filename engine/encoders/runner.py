@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.encoders.providers import Provider, available_providers, choose_provider
+from engine.encoders.providers import Provider, available_providers, choose_provider, run_graph
 from engine.encoders.tokens import TextTokenizer
 from engine.encoders.units import plan_units, run_units, usable_cores
 from engine.errors import BadInput, WorkspaceDamaged
@@ -114,7 +114,7 @@ class Runner:
             raise WorkspaceDamaged(
                 f"Model {reader.name!r} reads the token states of another {card.name!r} than the one in {folder}; install both again."
             )
-        chosen = choose_provider(provider, available_providers(), quantised=card.quantisation != "none")
+        chosen = choose_provider(provider, available_providers(), card.quantisation)
         verify_files(folder, card)
         tokenizer = TextTokenizer.load(folder / TOKENIZER_FILE, reader.max_tokens)
         return cls(folder, card, reader, tokenizer, chosen, threads or usable_cores(), outputs, axes)
@@ -216,8 +216,7 @@ class Runner:
             mask[position, : len(one) if attended is None else attended[position]] = 1
         values = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
         feed = {name: values[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()}
-        output: NDArray[np.float32] = self._session.run([self._output], feed)[0]
-        return output
+        return run_graph(self._session, self._provider.name, feed, self._output)
 
 
 class Head:
