@@ -1,0 +1,170 @@
+"""The Models page of the Library: find, get, convert and delete models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+
+from app.results import JobView
+from app.ui.dispatch import Action, Ui
+from app.ui.pages import common
+from app.ui.protocol import Args, Reply
+from app.ui.session import UiState
+from app.ui.views import models as views
+from app.ui.views import shell
+from app.verbs.models import FAMILIES, STATES, chosen, named
+
+ACTIVE = ("queued", "running", "paused", "interrupted")
+FILTERS = {"kind": FAMILIES, "where": STATES, "find": None}
+SHOWN_JOBS = 5
+
+
+def shown_here(state: UiState) -> bool:
+    """Whether the Library shows its models rather than its documents."""
+    return state.page == "library" and state.option("view") == "models"
+
+
+def main(ui: Ui, state: UiState) -> Markup:
+    """The whole page."""
+    known = ui.services.models()
+    kind, where, find = _filters(state)
+    return views.page(
+        known, chosen(known, family=kind, state=where, text=find), jobs(ui), kind, where, find,
+        read_only=not ui.access.write, paths=ui.access.server_paths,
+    )  # fmt: skip
+
+
+def jobs(ui: Ui) -> tuple[JobView, ...]:
+    """The jobs about models that run or wait, and the last few others."""
+    listed = [job for job in ui.services.jobs(common.JOBS_SHOWN) if job.kind.startswith("model")]
+    return tuple(job for at, job in enumerate(listed) if at < SHOWN_JOBS or job.status in ACTIVE)
+
+
+def around(ui: Ui, state: UiState) -> dict[str, Markup | None]:
+    """What changes when a job about models has moved on."""
+    regions: dict[str, Markup | None] = {
+        "md-jobs": views.job_panel(jobs(ui), read_only=not ui.access.write),
+        "md-catalogue": _catalogue(ui, state),
+    }
+    if state.panel == "model":
+        regions["tp-side"] = pane(ui, state)
+    return regions
+
+
+def pane(ui: Ui, state: UiState) -> Markup:
+    """The side pane of one model."""
+    return views.pane(ui.services.model(state.subject), read_only=not ui.access.write)
+
+
+PANELS: dict[str, common.Panel] = {"model": pane}
+
+
+def _filters(state: UiState) -> tuple[str, str, str]:
+    kind, where = state.option("kind"), state.option("where")
+    return kind if kind in FAMILIES else "", where if where in STATES else "", state.option("find")[:100]
+
+
+def _catalogue(ui: Ui, state: UiState) -> Markup:
+    known = ui.services.models()
+    kind, where, find = _filters(state)
+    found = chosen(known, family=kind, state=where, text=find)
+    return views.catalogue(known, found, kind, where, find, read_only=not ui.access.write)
+
+
+def switch(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Documents or models."""
+    from app.ui.pages import frame
+
+    view = "models" if args.text("view") == "models" else ""
+    return frame.show(ui, state.with_(panel="", subject="", document="").with_options(view=view), push=True)
+
+
+def narrow(ui: Ui, state: UiState, args: Args) -> Reply:
+    """One of the filters, or none of them."""
+    what = args.text("what")
+    if what == "all":
+        state = state.with_options(kind="", where="", find="")
+    elif what in FILTERS:
+        state = state.with_options(**{what: args.text("value", 100).strip()})
+    return Reply({"md-catalogue": _catalogue(ui, state)}, state=state)
+
+
+def show(ui: Ui, state: UiState, args: Args) -> Reply:
+    """One model, in the side pane."""
+    state = state.with_(panel="model", subject=args.text("name"), document="")
+    return Reply({"tp-side": pane(ui, state)}, state=state)
+
+
+def _options(ui: Ui, args: Args) -> dict[str, Any]:
+    """What the form says; a server for others never reads folders."""
+    return {
+        "name": args.text("name", 100).strip(),
+        "quantise": args.text("quantise", 10),
+        "replace": args.flag("replace"),
+        "local": None if ui.access.server_paths else False,
+    }
+
+
+def plan(ui: Ui, state: UiState, args: Args) -> Reply:
+    """What adding a model would do."""
+    source = args.text("source", 4096).strip()
+    options = _options(ui, args)
+    if "value" in args:
+        options["quantise"] = args.text("value", 10)
+    planned = ui.services.plan_model(source, **options)
+    form = views.planned(planned, source, options["quantise"], replace=options["replace"])
+    return Reply({"md-plan": form, "md-alert": None}, focus="#md-plan .btn-primary")
+
+
+def discard(ui: Ui, state: UiState, args: Args) -> Reply:
+    """No, not that one."""
+    return Reply({"md-plan": None, "md-alert": None})
+
+
+def add(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Queue it."""
+    ui.services.add_model(args.text("source", 4096).strip(), **_options(ui, args))
+    regions = {"md-plan": None, "md-alert": None, "tp-jobline": shell.jobs_line(ui.services.jobs(common.JOBS_SHOWN))}
+    return Reply({**around(ui, state), **regions}, poll=True, say="Queued")
+
+
+def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Are you sure? Says what goes with it."""
+    view = named(ui.services.models(), args.text("name"))
+    used = ", ".join(f"“{name}”" for name in view.used_by)
+    text = f"“{view.name}” takes {views.size(view)} on this disk. It can be added again." + (
+        f" The indexes of {used} were built with it and are deleted too." if used else ""
+    )
+    return Reply(
+        dialog=shell.ask_dialog(
+            "Delete this model?",
+            text,
+            "model-delete",
+            "Delete",
+            danger=True,
+            name=view.name,
+            force="true" if used else "",
+        )
+    )
+
+
+def delete(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Delete a model, and with `force` the indexes that it made."""
+    ui.services.remove_model(args.text("name"), force=args.flag("force"))
+    if state.subject == args.text("name"):
+        state = state.with_(panel="", subject="")
+    regions = {**around(ui, state), "tp-side": None if not state.panel else pane(ui, state)}
+    return Reply(regions, state=state, close_dialog=True, poll=True, say="Queued")
+
+
+ACTIONS = {
+    "library-view": Action(switch),
+    "model-filter": Action(narrow),
+    "model": Action(show),
+    "model-plan": Action(plan, writes=True, slow=True),
+    "model-plan-discard": Action(discard),
+    "model-add": Action(add, writes=True),
+    "ask-model-delete": Action(ask_delete, writes=True),
+    "model-delete": Action(delete, writes=True),
+}
