@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.verbs.bringing import BringVerbs
+from app.verbs.calibrating import CalibrationVerbs
 from app.verbs.evaluation_details import EvaluationDetailVerbs
 from app.verbs.library import LibraryVerbs
 from app.verbs.measures import MeasureVerbs
@@ -13,7 +14,9 @@ from app.verbs.reading import ReadingVerbs
 from engine.engine import Engine
 
 
-class Services(LibraryVerbs, ModelVerbs, ReadingVerbs, EvaluationDetailVerbs, BringVerbs, MeasureVerbs):
+class Services(
+    LibraryVerbs, ModelVerbs, ReadingVerbs, EvaluationDetailVerbs, BringVerbs, CalibrationVerbs, MeasureVerbs
+):
     """One workspace, open. Thread-safe; one per process. Every verb raises `engine.errors.TriptychError` for what a user can act on."""
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:

@@ -191,7 +191,9 @@ def cross_fitted(method: Calibrator, judged: Judged, vectors: Vectors, folds: in
     result = np.zeros(len(judged.relevant))
     for number in range(int(fold.max()) + 1):
         train, hits = judged.of_queries(fold != number), fold[judged.pool.query] == number
-        fitted = method.fit(train.pool, train.relevant, vectors)
+        teachable = train.relevant.any() and not train.relevant.all()
+        teacher = train if teachable else judged  # too few queries to hold any out: better an optimistic map than none
+        fitted = method.fit(teacher.pool, teacher.relevant, vectors)
         result[hits] = fitted.probabilities(judged.pool.of_queries(fold == number)[0], vectors)
     return result
 
@@ -208,7 +210,7 @@ def deal(answerable: Mask, folds: int) -> Ints:
 def threshold_for(target: Target, p: Floats, judged: Judged) -> float:
     """The threshold in [0, 1] that meets the target on these hits and keeps as much as it can (for "recall" and "best": drops as much as it can).
 
-    A precision that no threshold reaches gives the threshold of the highest precision.
+    A precision that no threshold reaches gives the threshold of the highest precision; hits of probability 1 are never dropped.
     """
     if not len(p):
         return 0.0

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from engine.calibrations import Calibrations
 from engine.database import Database
 from engine.documents import DocumentStore
 from engine.errors import BadInput, NotFound, StorageFull, WorkspaceDamaged
@@ -76,6 +77,7 @@ class Workspace(Shelf):
         self.generations = Generations(database)
         self.evaluations = Evaluations(database)
         self.runs = Runs(database)
+        self.calibrations = Calibrations(database)
         self.models = Models(folder)
         self.engine: Engine | None = None
         self.jobs = Jobs(self)
@@ -243,7 +245,7 @@ class Workspace(Shelf):
             raise BadInput(f"There is already a collection {name!r}. Choose another name.")
 
     def delete_collection(self, name: str) -> None:
-        """Delete a collection with its documents, indexes, queries, judgments, evaluations and shortlist. Raises BadInput while a job works on it."""
+        """Delete a collection with its documents, indexes, queries, judgments, evaluations, calibrations and shortlist. Raises BadInput while a job works on it."""
         collection = self.collection(name)
         key = [collection.collection_id]
         busy = self.jobs.unfinished(collection.collection_id)
@@ -255,6 +257,7 @@ class Workspace(Shelf):
         with self._db.write(f"deleting the collection {name!r}") as cursor:
             self.evaluations.delete_of(collection.collection_id)
             self.runs.delete_of(collection.collection_id)
+            self.calibrations.delete_of(collection.collection_id)
             for table in ("passages", "documents", "queries", "judgments", "shortlist", "query_log", "collections"):
                 cursor.execute(f"DELETE FROM {table} WHERE collection_id = ?", key).fetchall()
         for generation in generations:

@@ -174,7 +174,8 @@ def test_thresholds_against_every_possible_threshold(rows, share):
         assert precision(t) == max(precision(other) for other in p.tolist())
 
     t = threshold_for(Target("results", 2), p, judged)
-    assert (p >= t).sum() <= 2 * 3
+    # No threshold drops a hit that is certain.
+    assert (p >= t).sum() <= max(2 * 3, (p == 1).sum())
     assert all((p >= other).sum() > 2 * 3 for other in p.tolist() if other < t)
 
 
