@@ -16,7 +16,9 @@ from app.results import Piece
 
 Child: TypeAlias = "str | int | Markup | Iterable[Child] | None"
 
-VOID = frozenset({"br", "hr", "img", "input", "link", "meta", "path", "rect", "circle", "line"})
+VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
+SHAPES = frozenset({"path", "rect", "circle", "line"})
+"""Drawn elements without content: a browser takes them as open unless they close themselves."""
 ATTRIBUTE = re.compile(r"[a-z][a-zA-Z0-9-]*\Z")
 SAFE_URL = re.compile(r"(?:https?://[^\s/?#\\]|mailto:[^\s@]+@)", re.IGNORECASE)
 DOI = re.compile(r"(?:doi:\s*)?(10\.\d{4,9}/\S+)\Z", re.IGNORECASE)
@@ -38,8 +40,8 @@ def el(name: str, /, *children: Child, **attributes: Any) -> Markup:
         if attribute in ("href", "src") and not _internal(str(value)) and not SAFE_URL.match(str(value)):
             raise ValueError(f"{attribute} is not a safe link")
         parts.append(f" {attribute}" if value is True else f' {attribute}="{escape(clean(str(value)))}"')
-    parts.append(">")
-    if name not in VOID:
+    parts.append("/>" if name in SHAPES else ">")
+    if name not in VOID | SHAPES:
         _write(children, parts)
         parts.append(f"</{name}>")
     return Markup("".join(parts))  # noqa: S704 - the parts were escaped above

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,11 +18,18 @@ MAX_PATHS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """Text that the browser saves as a file."""
+    """Text, or else bytes, that the browser saves as a file."""
 
     name: str
     mime: str
-    text: str
+    text: str = ""
+    data: bytes | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in which it travels; bytes go as base64."""
+        if self.data is None:
+            return {"name": self.name, "mime": self.mime, "text": self.text}
+        return {"name": self.name, "mime": self.mime, "base64": b64encode(self.data).decode("ascii")}
 
 
 @dataclass(slots=True)
@@ -50,9 +58,7 @@ class Reply:
             "push": self.push,
             "dialog": None if self.dialog is None else str(self.dialog),
             "closeDialog": self.close_dialog,
-            "download": None
-            if download is None
-            else {"name": download.name, "mime": download.mime, "text": download.text},
+            "download": None if download is None else download.as_json(),
             "focus": self.focus,
             "say": self.say,
             "poll": self.poll,

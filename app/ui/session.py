@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, urlencode
 
 from app.ui.html import CONTROL
 
-PAGES = ("search", "compare", "library")
-PANELS = ("", "shortlist", "ledger", "why", "editor")
+PAGES = ("search", "compare", "evaluate", "library")
+PANELS = ("", "shortlist", "ledger", "why", "editor", "questions", "model")
 MAX_QUERY = 8_000
 MAX_NAME = 300
 MAX_COLUMNS = 4

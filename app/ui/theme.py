@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Liberation Sans", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Noto Sans Mono", "Liberation Mono", "monospace")
 FILES = "/ui"
-SCRIPTS = ("morph.js", "uploads.js", "flow.js", "triptych.js")
+SCRIPTS = ("morph.js", "uploads.js", "flow.js", "charts.js", "triptych.js")
+STYLES = ("triptych.css", "evaluate.css", "models.css")
 
 
 def theme() -> Base:
@@ -35,7 +36,7 @@ def head() -> str:
     return str(
         join(
             el("link", rel="icon", type="image/svg+xml", href=f"{FILES}/favicon.svg"),
-            el("link", rel="stylesheet", href=versioned("triptych.css")),
+            [el("link", rel="stylesheet", href=versioned(name)) for name in STYLES],
             el("script", src=versioned("early.js")),
             [el("script", src=versioned(name), defer=True) for name in SCRIPTS],
         )

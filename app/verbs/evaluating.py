@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +142,23 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
         every = self.engine.workspace.evaluations.list(key)
         return tuple(self._summary(stored) for stored in every if not stored.spec.get("every_query"))
 
-    def evaluation(self, collection: str, evaluation_id: str) -> EvaluationView:
-        """One stored evaluation. Raises NotFound."""
-        return self._shown(self._collection(collection).name, self._stored(collection, evaluation_id))
+    def evaluation(
+        self,
+        collection: str,
+        evaluation_id: str,
+        *,
+        baseline: str | None = None,
+        test: str | None = None,
+        correction: str | None = None,
+    ) -> EvaluationView:
+        """One stored evaluation, compared as it was asked or as is said here, which is not kept. Raises NotFound, BadInput."""
+        stored = self._stored(collection, evaluation_id)
+        spec = stored.spec
+        settings = checked_settings(
+            [*spec["pipelines"], *spec["runs"]], baseline or spec["baseline"], test or spec["test"], correction or spec["correction"],
+            spec["level"],
+        )  # fmt: skip
+        return self._shown(self._collection(collection).name, replace(stored, spec={**spec, **settings}))
 
     def remeasure(self, collection: str, evaluation_id: str) -> EvaluationView:
         """Measure what an evaluation found against the judgments of today; no pipeline runs. Raises NotFound, and BadInput without judgments."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shlex
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +24,8 @@ from engine.significance import CORRECTIONS, TESTS
 JUDGED = "Judged@10"
 BPREF = "Bpref"
 MOST_METRICS = 12
+KEPT = 32
+"""How many summaries are kept."""
 
 
 def chosen_metrics(written: Sequence[str]) -> tuple[Metric, ...]:
@@ -79,7 +84,7 @@ def leaderboard(about: Shown, values: pl.DataFrame, ran: Ran, unjudged: int) -> 
     names = [*about.specs, *about.runs]
     told = values.filter(pl.col("measure").is_in(shown))
     compared = {name: settings[name] for name in ("baseline", "test", "correction", "level")} if len(names) > 1 else {}
-    summary = summarize(told, **compared) if len(told) else pl.DataFrame()
+    summary = _summarized(told, compared) if len(told) else pl.DataFrame()
     qids, _ = common_queries(told)
     extra = _means(values.filter(pl.col("qid").is_in(qids)))
     judged = dict(
@@ -127,6 +132,26 @@ def leaderboard(about: Shown, values: pl.DataFrame, ran: Ran, unjudged: int) -> 
         failures=failed_queries(ran),
         command=about.command(),
     )
+
+
+_summaries: OrderedDict[tuple[Any, ...], pl.DataFrame] = OrderedDict()
+_summaries_lock = threading.Lock()
+
+
+def _summarized(values: pl.DataFrame, compared: Mapping[str, Any]) -> pl.DataFrame:
+    """`summarize`, kept for the last few tables of values, because a page that is only looked at otherwise draws the same again."""
+    rows = hashlib.sha256(values.hash_rows(seed=1).to_numpy().tobytes()).digest()
+    key = (rows, *sorted(compared.items()))
+    with _summaries_lock:
+        if key in _summaries:
+            _summaries.move_to_end(key)
+            return _summaries[key]
+    found = summarize(values, **compared)
+    with _summaries_lock:
+        _summaries[key] = found
+        while len(_summaries) > KEPT:
+            _summaries.popitem(last=False)
+    return found
 
 
 def _means(values: pl.DataFrame) -> dict[tuple[str, str], float | None]:

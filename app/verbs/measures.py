@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.evaluation_results import MetricView
 from app.verbs.base import Verbs
 from engine.component import discover
-from engine.metrics.base import Metric
+from engine.metrics.base import Metric, parse_metric
 
 CUTOFFS = {"nDCG": 10, "RR": 10, "P": 5, "R": 100, "Success": 5, "Judged": 10}
 """The cut-off that a measure is offered with; the others are offered over the whole ranking."""
@@ -20,6 +20,10 @@ class MeasureVerbs(Verbs):
         known = {name: cls for name, cls in discover("metrics").items() if issubclass(cls, Metric)}
         order = sorted(known, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
         return tuple(_view(known[name]) for name in order)
+
+    def metric(self, written: str) -> str:
+        """A metric in its usual notation. Raises BadInput that names what is wrong and what is known."""
+        return parse_metric(written).label()
 
 
 def _view(cls: type[Metric]) -> MetricView:

@@ -17,7 +17,8 @@
   // Answers that a later request of the same kind has overtaken are dropped: what was asked last is what is shown.
   const KIND = {search: 'main', compare: 'main', open: 'main', go: 'main', collection: 'main', ask: 'main', filter: 'main', years: 'main', page: 'main',
     'clear-filters': 'main', column: 'main', read: 'side', panel: 'side', close: 'side', why: 'side', ledger: 'side', find: 'find', 'editor-yaml': 'editor',
-    'editor-edit': 'editor', jobs: 'jobs'};
+    'editor-edit': 'editor', jobs: 'jobs', 'ev-open': 'main', 'ev-query': 'main', 'ev-sort': 'results', 'ev-measure': 'results', 'ev-against': 'results',
+    'ev-page': 'results', 'ev-disagree': 'disagree'};
 
   // Calls that change the address run one after another, each from the address that the one before left behind.
   const QUIET = new Set(['jobs', 'find', 'editor-yaml']);
@@ -124,14 +125,15 @@
     root.dataset.page = page;
     root.dataset.address = location.search || '?';
     const query = address.get('q');
-    document.title = [query && page !== 'library' ? query : '', page[0].toUpperCase() + page.slice(1), 'Triptych'].filter(Boolean).join(' · ');
-    if (['search', 'compare', 'page', 'go', 'collection', 'ask', 'clear-filters', 'filter', 'years'].includes(action)) $('tp-main').scrollTop = 0;
+    document.title = [query && ['search', 'compare'].includes(page) ? query : '', page[0].toUpperCase() + page.slice(1), 'Triptych'].filter(Boolean).join(' · ');
+    if (['search', 'compare', 'page', 'go', 'collection', 'ask', 'clear-filters', 'filter', 'years', 'ev-query', 'ev-open'].includes(action)) $('tp-main').scrollTop = 0;
     if (['search', 'compare', 'ask', 'page'].includes(action)) document.querySelector('[data-hit]')?.setAttribute('tabindex', '0');
     window.TriptychFlow.watch();
   }
 
-  function save({name, mime, text}) {
-    const address = URL.createObjectURL(new Blob([text], {type: mime}));
+  function save({name, mime, text, base64}) {
+    const content = base64 === undefined ? text : Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    const address = URL.createObjectURL(new Blob([content], {type: mime}));
     const link = document.createElement('a');
     link.href = address;
     link.download = name;
@@ -154,7 +156,7 @@
   local.facets = () => root.classList.toggle('show-facets');
 
   // ------------------------------------------------------------------ events
-  const RESERVED = new Set(['action', 'change', 'input', 'field', 'form', 'main', 'alert', 'key', 'toggle', 'hit', 'running']);
+  const RESERVED = new Set(['action', 'change', 'input', 'field', 'form', 'main', 'alert', 'key', 'toggle', 'hit', 'running', 'upload', 'line', 'tip', 'rove']);
 
   function dataOf(element) {
     const args = {};
@@ -176,7 +178,8 @@
   const alertOf = (element) => element.closest('[data-alert]')?.dataset.alert ?? '';
 
   async function act(action, element) {
-    if (action === 'copy-link') return copyLink(element);
+    if (action === 'copy-link') return copy(element, location.href, 'Link copied', 'The link is in the address bar');
+    if (action === 'copy-text') return copy(element, element.dataset.text, 'Copied', 'Select the text to copy it');
     if (action === 'next' || action === 'previous') return step(action === 'next' ? 1 : -1, true);
     const args = argsOf(element);
     if (action === 'star') return star(args.doc, args.state);
@@ -210,7 +213,7 @@
 
   function onChange(event) {
     const element = event.target;
-    if (element.matches('[data-upload]')) { TriptychUploads.send([...element.files], call); element.value = ''; return; }
+    if (element.matches('[data-upload]')) { TriptychUploads.send([...element.files], call, element, argsOf(element)); element.value = ''; return; }
     const action = element.dataset?.change;
     if (!action) return;
     const args = argsOf(element);
@@ -250,15 +253,15 @@
     if (!reply || reply.failed) mark(wanted !== 'on');
   }
 
-  async function copyLink(element) {
+  async function copy(element, text, done, otherwise) {
     try {
-      await navigator.clipboard.writeText(location.href);
+      await navigator.clipboard.writeText(text);
       element.classList.add('is-done');
-      $('tp-live').textContent = 'Link copied';
+      $('tp-live').textContent = done;
       await wait(1200);
       element.classList.remove('is-done');
     } catch {
-      $('tp-live').textContent = 'The link is in the address bar';
+      $('tp-live').textContent = otherwise;
     }
   }
 
@@ -309,7 +312,7 @@
     }
     if (performance.now() - prefix < 900) {
       prefix = -Infinity;
-      const page = {s: 'search', c: 'compare', l: 'library'}[event.key];
+      const page = {s: 'search', c: 'compare', e: 'evaluate', l: 'library'}[event.key];
       if (page) { event.preventDefault(); call('go', {page}); return; }
     }
     const here = current();
@@ -356,7 +359,8 @@
       const ended = known.some((job) => !runningJobs().includes(job));
       known = runningJobs();
       // A search that waited for an index can be answered now.
-      if (reply && ended && document.querySelector('#tp-results .box-error, #tp-board .box-error')) call('open');
+      // So has an evaluation that is over something to show.
+      if (reply && ended && document.querySelector('#tp-results .box-error, #tp-board .box-error, #ev-job [data-evaluating]')) call('open');
       if (reply && !reply.poll && !known.length) return;
       poll(reply ? 1000 : 5000);
     }, after);
@@ -373,7 +377,7 @@
     document.addEventListener('input', onInput);
     document.addEventListener('toggle', onToggle, true);
     document.addEventListener('keydown', onKey);
-    for (const kind of ['dragover', 'dragleave', 'drop']) document.addEventListener(kind, (event) => TriptychUploads.drag(event, call));
+    for (const kind of ['dragover', 'dragleave', 'drop']) document.addEventListener(kind, (event) => TriptychUploads.drag(event, call, argsOf));
     root.addEventListener('mouseover', (event) => window.TriptychFlow.follow(event.target.closest('[data-columns] [data-hit], .ledger [data-doc]')?.dataset.doc ?? null));
     root.addEventListener('focusin', (event) => { const hit = event.target.closest('[data-hit]'); if (hit) select(hit); });
     brush();

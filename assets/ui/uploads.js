@@ -2,9 +2,11 @@
 (() => {
   let upload = null;
 
-  // Sent straight to Gradio's upload address, because only that way the progress is known.
-  async function send(files, call) {
-    const line = document.getElementById('lib-upload');
+  // Sent straight to Gradio's upload address, because only that way the progress is known. The field that took the files says who
+  // reads them (data-upload), where the progress stands (data-line) and where errors go (data-alert).
+  async function send(files, call, field, args = {}) {
+    const {upload: action, line: where, alert} = field.dataset;
+    const line = document.getElementById(where);
     if (!files.length || !line) return;
     upload?.abort();
     const total = files.reduce((sum, file) => sum + file.size, 0);
@@ -27,8 +29,8 @@
     for (const file of files) body.append('files', file, file.name);
     try {
       const paths = await post(body, tell);
-      words.textContent = 'Reading the first records…';
-      await call('preview', {paths}, 'lib-add-alert');
+      words.textContent = 'Reading…';
+      await call(action, {...args, paths}, alert);
       line.replaceChildren();
     } catch (error) {
       const box = document.createElement('div');
@@ -54,12 +56,15 @@
     });
   }
 
-  function drag(event, call) {
-    const drop = document.getElementById('lib-add')?.querySelector('[data-drop]');
+  function drag(event, call, argsOf) {
+    const drop = document.querySelector('#tp-side [data-drop]') ?? document.querySelector('[data-drop]');
     if (!drop || !event.dataTransfer?.types.includes('Files')) return;
     event.preventDefault();
     drop.classList.toggle('is-over', event.type === 'dragover');
-    if (event.type === 'drop') send([...event.dataTransfer.files], call);
+    if (event.type === 'drop') {
+      const field = drop.querySelector('[data-upload]');
+      send([...event.dataTransfer.files], call, field, argsOf(field));
+    }
   }
 
   window.TriptychUploads = {send, drag};

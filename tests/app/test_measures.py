@@ -16,6 +16,7 @@ def test_every_metric_is_offered_in_a_form_that_is_understood_and_in_words(tmp_p
     assert {view.name for view in offered} == set(discover("metrics"))
     for view in offered:
         assert parse_metric(view.example).label() == view.example
-        assert view.words.endswith(".") and len(view.words) > 40
+        assert view.words.endswith(".")
+        assert len(view.words) > 40
         assert view.about != view.words
-    assert next(view for view in offered if view.name == "P").parameters == ("rel",)
+    assert next(view for view in offered if view.name == "P").parameters[0] == "rel"

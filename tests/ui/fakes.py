@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fake_evaluation import EVALUATING, FakeEvaluations
+
 from app.results import (
     Agreement,
     Attribution,
@@ -225,7 +227,7 @@ SUMMARIES = {
 }
 
 
-class FakeServices:
+class FakeServices(FakeEvaluations):
     """The verbs of `app.services.Services` over an in-memory collection."""
 
     def __init__(self, folder: Path, *, read_only: bool = False, empty: bool = False) -> None:
@@ -400,7 +402,7 @@ class FakeServices:
         )
 
     def job(self, job_id: str) -> JobView:
-        found = [job for job in self.jobs() if job.job_id == job_id]
+        found = [job for job in (*self.jobs(), *EVALUATING) if job.job_id == job_id]
         if not found:
             raise NotFound(f"There is no job {job_id!r}.")
         return found[0]

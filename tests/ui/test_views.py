@@ -31,12 +31,17 @@ from app.ui.views import (
     adding,
     cards,
     compare,
+    evaluate,
+    evaluated,
+    evaluated_tables,
     facets,
+    history,
     jobs,
     ledger,
     library,
     messages,
     pipelines,
+    questions,
     reader,
     search,
     shell,
@@ -76,6 +81,17 @@ def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
     chosen = poison(fake.collection("Retrieval papers"))
     document = poison(fake.document("Retrieval papers", "hostile", query=QUERY, pipeline="Hybrid"))
     spec = {"pipeline": [{"dense": {"model": HOSTILE}}]}
+    sets = poison(fake.query_sets("Retrieval papers"))
+    draft = evaluate.Draft(HOSTILE, (HOSTILE, "b"), (HOSTILE + "r",), (HOSTILE,), HOSTILE, "t", "bh")
+    asked = poison(fake.evaluation("Retrieval papers", "ev-1"))
+    rows = tuple(
+        dataclasses.replace(
+            row, values={HOSTILE + name: value for name, value in row.values.items()}, tags={HOSTILE: HOSTILE}
+        )
+        for row in poison(fake.query_values("Retrieval papers", "ev-1", "AP"))
+    )
+    evaluation = evaluated.Shown(asked, rows, dict.fromkeys(asked.metrics, HOSTILE))
+    chosen_look = evaluated.Chosen(measure=HOSTILE + "AP", against=HOSTILE + "Hybrid", group=HOSTILE, tests=True)
     return {
         "results": lambda: search.results(found, state),
         "browsing": lambda: search.results(browsed, UiState()),
@@ -111,6 +127,26 @@ def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
         "editor": lambda: pipelines.editor(
             names, names[0], SCHEMA, schema_form.normal(SCHEMA, spec), HOSTILE, saved=True, read_only=False
         ),
+        "evaluate head": lambda: evaluate.head(HOSTILE, sets),
+        "setup": lambda: evaluate.setup(
+            draft, sets, names, poison(fake.metrics()), runs=[HOSTILE], opened=True, write=True
+        ),
+        "evaluation job": lambda: evaluate.job(poison(fake.job("job-8")), read_only=False),
+        "no questions": lambda: evaluate.nothing(HOSTILE, (), write=True),
+        "evaluation": lambda: evaluated.results(evaluation, chosen_look),
+        "disagreement": lambda: evaluated_tables.disagreement(
+            poison(fake.disagreement("Retrieval papers", ("BM25", "Dense"))), (HOSTILE,)
+        ),
+        "history": lambda: history.table(
+            poison(fake.evaluations("Retrieval papers")), HOSTILE + "ev-2", HOSTILE + "ev-1", every=False, write=True
+        ),
+        "changes": lambda: history.changes(poison(fake.evaluation_changes("Retrieval papers", "ev-1", "ev-2"))),
+        "questions": lambda: questions.pane(
+            HOSTILE, sets, poison(fake.runs("Retrieval papers")), chosen=HOSTILE, write=True, paths=True
+        ),
+        "brought": lambda: questions.brought(
+            poison(fake.bring("Retrieval papers", ["x"], query_set="default", what="auto"))
+        ),
         "error": lambda: messages.error_box("BadInput", HOSTILE),
         "notices": lambda: messages.notices([HOSTILE]),
         "frame": shell.frame,
@@ -126,8 +162,11 @@ OURS = frozenset(
         "br",
         "button",
         "code",
+        "caption",
         "datalist",
         "dd",
+        "del",
+        "desc",
         "details",
         "dialog",
         "div",
@@ -141,17 +180,21 @@ OURS = frozenset(
         "h3",
         "header",
         "i",
+        "g",
         "input",
+        "ins",
         "kbd",
         "label",
         "legend",
         "li",
+        "line",
         "main",
         "mark",
         "nav",
         "ol",
         "option",
         "p",
+        "pre",
         "section",
         "select",
         "small",
@@ -165,10 +208,12 @@ OURS = frozenset(
         "table",
         "tbody",
         "td",
+        "text",
         "textarea",
         "th",
         "thead",
         "time",
+        "title",
         "tr",
         "ul",
     ]

@@ -71,7 +71,7 @@ Panel = Callable[[Ui, UiState], Markup]
 
 def side(ui: Ui, state: UiState, panels: dict[str, Panel]) -> Markup | None:
     """The side pane that the state asks for, if any. A pane that fails says so in its place."""
-    if not state.collection and state.panel != "editor":
+    if not state.collection and state.panel not in ("editor", "model"):
         return None
     if state.panel in panels:
         try:

@@ -7,15 +7,20 @@ from types import ModuleType
 from markupsafe import Markup
 
 from app.ui.dispatch import Action, Ui
-from app.ui.pages import common, compare, editor, library, search
+from app.ui.pages import common, compare, editor, evaluate, library, models, questions, search
 from app.ui.protocol import Args, Reply
 from app.ui.session import MAX_QUERY, PAGES, PANELS, UiState
 from app.ui.views import shell
 from app.ui.views.messages import error_box
 
-MODULES: dict[str, ModuleType] = {"search": search, "compare": compare, "library": library}
-SIDE: dict[str, common.Panel] = {**compare.PANELS, "shortlist": search.shortlist_pane, "editor": editor.pane}
-TITLES = {"search": "Search", "compare": "Compare", "library": "Library"}
+MODULES: dict[str, ModuleType] = {"search": search, "compare": compare, "evaluate": evaluate, "library": library}
+SIDE: dict[str, common.Panel] = {
+    **compare.PANELS,
+    **questions.PANELS,
+    **models.PANELS,
+    "shortlist": search.shortlist_pane,
+    "editor": editor.pane,
+}
 
 
 def page_regions(ui: Ui, state: UiState) -> dict[str, Markup | None]:
@@ -38,6 +43,8 @@ def show(ui: Ui, state: UiState, *, push: bool = False) -> Reply:
         state = state.with_(collection="", document="", panel="", filters=(), offset=0)
     else:
         state = common.settle(state, view.collections, services.pipelines())
+        settle = getattr(MODULES[state.page], "settle", None)
+        state = settle(ui, state) if settle else state
     listed = services.jobs(common.JOBS_SHOWN)
     regions = {
         "tp-sidebar": shell.sidebar(view, state.page, state.collection, listed),
@@ -52,6 +59,8 @@ def side(ui: Ui, state: UiState) -> Markup | None:
     """The side pane of a state. The ledger and the verdicts belong to Compare."""
     if state.panel in compare.PANELS and state.page != "compare":
         state = state.with_(panel="", subject="")
+    if state.panel in models.PANELS and not models.shown_here(state):
+        state = state.with_(panel="", subject="")
     return common.side(ui, state, SIDE)
 
 
@@ -65,21 +74,21 @@ def go(ui: Ui, state: UiState, args: Args) -> Reply:
     page = args.text("page")
     query = args.text("query", MAX_QUERY, state.query)
     state = state.with_(
-        page=page if page in PAGES else "search", query=query, document="", panel="", subject="", offset=0
+        page=page if page in PAGES else "search", query=query, document="", panel="", subject="", offset=0, options=()
     )
     return show(ui, state, push=True)
 
 
 def to_compare(ui: Ui, state: UiState, args: Args) -> Reply:
     """The present query, on Compare."""
-    return show(ui, state.with_(page="compare", document="", panel="", subject="", offset=0), push=True)
+    return show(ui, state.with_(page="compare", document="", panel="", subject="", offset=0, options=()), push=True)
 
 
 def choose(ui: Ui, state: UiState, args: Args) -> Reply:
     """Another collection; filters and the open document belong to the former one."""
     return show(
         ui,
-        state.with_(collection=args.text("name"), filters=(), document="", panel="", subject="", offset=0),
+        state.with_(collection=args.text("name"), filters=(), document="", panel="", subject="", offset=0, options=()),
         push=True,
     )
 
@@ -159,4 +168,13 @@ ACTIONS = {
     "ask-delete-document": Action(ask_delete, writes=True),
     "delete-document": Action(delete, writes=True),
 }
-ALL = {**ACTIONS, **search.ACTIONS, **compare.ACTIONS, **editor.ACTIONS, **library.ACTIONS}
+ALL = {
+    **ACTIONS,
+    **search.ACTIONS,
+    **compare.ACTIONS,
+    **editor.ACTIONS,
+    **library.ACTIONS,
+    **evaluate.ACTIONS,
+    **questions.ACTIONS,
+    **models.ACTIONS,
+}

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from app.results import CollectionView, JobView, RejectionView
 from app.ui import exports
 from app.ui.dispatch import Action, Ui
-from app.ui.pages import common
+from app.ui.pages import common, models
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import UiState
 from app.ui.views import adding, jobs, library, shell
@@ -20,11 +20,13 @@ ACTIVE = ("queued", "running")
 
 def head(ui: Ui, state: UiState) -> Markup:
     """Title and the space on disk."""
-    return library.head(common.workspace(ui))
+    return library.head(common.workspace(ui), models=models.shown_here(state))
 
 
 def main(ui: Ui, state: UiState) -> Markup:
-    """The whole page."""
+    """The whole page: documents, or models."""
+    if models.shown_here(state):
+        return models.main(ui, state)
     return library.page(common.workspace(ui), _chosen(ui, state), _jobs(ui), paths=ui.access.server_paths)
 
 
@@ -52,7 +54,12 @@ def poll(ui: Ui, state: UiState, args: Args) -> Reply:
     known = {job_id for job_id in args.text("running", 4000).split(",") if job_id}
     say = ""
     if state.page == "library":
-        regions["tp-jobs"] = jobs.table(listed, read_only=not ui.access.write)
+        shown = models.jobs(ui) if models.shown_here(state) else listed
+        regions["tp-jobs"] = jobs.table(shown, read_only=not ui.access.write)
+    if state.page == "evaluate":
+        from app.ui.pages import evaluate
+
+        regions |= evaluate.progress(ui, state)
     if known - running:
         ui.uploads.sweep(ui.services)
         regions |= _around(ui, state)
@@ -65,6 +72,8 @@ def _around(ui: Ui, state: UiState) -> dict[str, Markup | None]:
     """Sidebar, and on this page the tables that changes to documents and indexes touch."""
     view = common.workspace(ui)
     regions: dict[str, Markup | None] = {"tp-sidebar": shell.sidebar(view, state.page, state.collection, _jobs(ui))}
+    if models.shown_here(state):
+        return regions | models.around(ui, state)
     if state.page == "library":
         chosen = _chosen(ui, state)
         regions |= {

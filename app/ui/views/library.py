@@ -51,13 +51,31 @@ def page(view: WorkspaceView, chosen: CollectionView | None, listed: Sequence[Jo
     )
 
 
-def head(view: WorkspaceView) -> Markup:
-    """Title, the space on disk, and what can be done to the workspace."""
+def head(view: WorkspaceView, *, models: bool = False) -> Markup:
+    """Title, the choice between documents and models, the space on disk, and what can be done to the workspace."""
     documents = sum(item.documents for item in view.collections)
     used = view.bytes / (view.bytes + view.free_bytes) if view.bytes + view.free_bytes else 0.0
     return el(
         "div",
         el("h1", "Library"),
+        el(
+            "div",
+            [
+                el(
+                    "button",
+                    text,
+                    type="button",
+                    class_=classes("switch-item", "is-current" if on else ""),
+                    data_action="library-view",
+                    data_view=key,
+                    aria_pressed=str(on).lower(),
+                )
+                for key, text, on in (("documents", "Documents", not models), ("models", "Models", models))
+            ],
+            class_="switch",
+            role="group",
+            aria_label="What the Library shows",
+        ),
         el(
             "span",
             f"{format.plural(len(view.collections), 'collection')}, {format.plural(documents, 'document')}",
@@ -72,7 +90,7 @@ def head(view: WorkspaceView) -> Markup:
             title=view.folder,
         ),
         button("Check the workspace", "doctor", glyph="check"),
-        None if view.read_only else button("New collection", "new-collection", glyph="plus"),
+        None if view.read_only or models else button("New collection", "new-collection", glyph="plus"),
         class_="library-head",
     )
 

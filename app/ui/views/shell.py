@@ -12,7 +12,12 @@ from app.ui.html import classes, el, join
 from app.ui.icons import icon
 from app.ui.views.controls import button, icon_button, kbd
 
-PAGES = (("search", "Search", "search"), ("compare", "Compare", "compare"), ("library", "Library", "library"))
+PAGES = (
+    ("search", "Search", "search"),
+    ("compare", "Compare", "compare"),
+    ("evaluate", "Evaluate", "chart"),
+    ("library", "Library", "library"),
+)
 STATES = {
     "ready": "Ready",
     "behind": "Index behind",
@@ -30,7 +35,7 @@ KEYS = (
     (("s",), "Keep it on the shortlist, or take it off"),
     (("w",), "Why is it not in every column? (Compare)"),
     (("Esc",), "Close the pane, leave the query"),
-    (("g s", "g c", "g l"), "Go to Search, Compare, Library"),
+    (("g s", "g c", "g e", "g l"), "Go to Search, Compare, Evaluate, Library"),
     (("?",), "This list"),
 )
 

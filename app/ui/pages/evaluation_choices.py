@@ -1,0 +1,109 @@
+"""What the Evaluate page is about: the address, filled in with what is usual, and the evaluation and job that it names."""
+
+from __future__ import annotations
+
+from app.evaluation_results import EvaluationView, QuerySetView
+from app.results import JobView
+from app.ui.dispatch import Ui
+from app.ui.pages import common
+from app.ui.session import UiState
+from app.ui.views import evaluate, evaluated, leaderboard
+from engine.errors import NotFound
+
+NONE = "-"
+"""Stands in the address where everything of a list was unchecked, which is not the same as leaving it open."""
+DEFAULTS = ("BM25", "Dense", "Hybrid")
+DEFAULT_METRICS = ("nDCG@10", "AP", "RR@10", "R@100")
+OVER = ("done", "cancelled", "failed")
+
+
+def settle(ui: Ui, state: UiState) -> UiState:
+    """The state with the evaluation that it is about: that of a finished job, else the newest one."""
+    job = job_of(ui, state)
+    if job is not None and job.result and job.status == "done":
+        state = state.with_options(job="", run=job.result)
+    elif state.option("job") and job is None:
+        state = state.with_options(job="")
+    if state.collection and not state.option("run") and not state.option("job"):
+        newest = next((one for one in ui.services.evaluations(state.collection) if one.finished), None)
+        state = state.with_options(run=newest.evaluation_id if newest else "")
+    return state
+
+
+def job_of(ui: Ui, state: UiState) -> JobView | None:
+    """The job of the address; without one, an evaluation of this collection that has not ended."""
+    try:
+        if state.option("job"):
+            return ui.services.job(state.option("job"))
+    except NotFound:
+        return None
+    listed = ui.services.jobs(common.JOBS_SHOWN)
+    mine = (job for job in listed if job.kind == "evaluate" and job.collection == state.collection)
+    return next((job for job in mine if job.status not in OVER), None)
+
+
+def draft(ui: Ui, state: UiState, sets: tuple[QuerySetView, ...]) -> evaluate.Draft:
+    """What would be run: what the address says, filled in with what is usual."""
+    names = [view.name for view in ui.services.pipelines()]
+    runs = [run.name for run in ui.services.runs(state.collection)]
+    asked = state.option_values("pipe")
+    pipelines = tuple(name for name in asked if name != NONE)
+    if not asked:
+        pipelines = tuple(name for name in DEFAULTS if name in names) or tuple(names[:3])
+    metrics = state.option_values("metric") or DEFAULT_METRICS
+    judged = next((item.name for item in sets if item.judgments), sets[0].name if sets else "default")
+    base = state.option("base")
+    return evaluate.Draft(
+        query_set=state.option("set", judged),
+        pipelines=tuple(name for name in pipelines if name not in runs or name in names),
+        runs=tuple(name for name in pipelines if name in runs and name not in names),
+        metrics=tuple(name for name in metrics if name != NONE),
+        baseline=base if base in pipelines else (pipelines[0] if pipelines else ""),
+        test=_known(state.option("test"), evaluate.TESTS),
+        correction=_known(state.option("correction"), evaluate.CORRECTIONS),
+    )
+
+
+def _known(value: str, options: tuple[tuple[str, str], ...]) -> str:
+    return value if value in dict(options) else options[0][0]
+
+
+def view_of(ui: Ui, state: UiState) -> EvaluationView:
+    """The evaluation, compared as the address says."""
+    run, asked = state.option("run"), state.option("base")
+    options = {key: state.option(key) for key in ("test", "correction") if state.option(key)}
+    view: EvaluationView = ui.services.evaluation(state.collection, run)
+    names = [one.name for one in view.pipelines]
+    changed = {"baseline": asked} if asked in names else {}
+    for key, known in (("test", evaluate.TESTS), ("correction", evaluate.CORRECTIONS)):
+        if options.get(key) in dict(known):
+            changed[key] = options[key]
+    if all(getattr(view, key) == value for key, value in changed.items()):
+        return view
+    return ui.services.evaluation(state.collection, run, **changed)
+
+
+def measure_of(state: UiState, view: EvaluationView) -> str:
+    """The metric that the drawings show."""
+    asked = state.option("measure")
+    return asked if asked in view.metrics else view.metrics[0]
+
+
+def looked_at(state: UiState, shown: evaluated.Shown) -> evaluated.Chosen:
+    """How the evaluation is looked at; beside the baseline stands the best other pipeline, unless one was chosen."""
+    view = shown.view
+    measure = measure_of(state, view)
+    others = [one for one in view.pipelines if one.name != view.baseline]
+    means = {one.name: cell.mean for one in others for cell in one.cells if cell.measure == measure}
+    best = max(others, key=lambda one: means.get(one.name) or -1.0).name if others else ""
+    against = state.option("against")
+    fields = evaluated.groupings(shown.rows)
+    group = state.option("group", fields[0] if fields else "")
+    return evaluated.Chosen(
+        sort=state.option("sort", leaderboard.NAME),
+        measure=measure,
+        against=against if against in {one.name for one in others} else best,
+        group=group if group in fields else "",
+        tests=bool(state.option("tests")),
+        offset=state.offset,
+    )

@@ -1,0 +1,309 @@
+"""The Evaluate page: what to measure, how it is run, and what to do first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from app.evaluation_results import MetricView, QuerySetView
+from app.results import JobView, PipelineView
+from app.ui import format
+from app.ui.html import Child, classes, el
+from app.ui.icons import icon
+from app.ui.views import jobs, slots
+from app.ui.views.controls import button, select
+from app.ui.views.messages import empty
+
+TESTS = (("randomization", "Randomization"), ("t", "Paired t"), ("wilcoxon", "Wilcoxon"))
+CORRECTIONS = (("holm", "Holm"), ("bh", "Benjamini–Hochberg"), ("none", "None"))
+TEST_WORDS = "How likely a difference as large as this would be if both were equally good"
+CORRECTION_WORDS = "Several comparisons find a difference by chance more often than one does; this allows for it"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What would be run next."""
+
+    query_set: str
+    pipelines: tuple[str, ...]
+    runs: tuple[str, ...]
+    metrics: tuple[str, ...]
+    baseline: str
+    test: str
+    correction: str
+
+
+def head(collection: str, sets: Sequence[QuerySetView]) -> Markup:
+    """Title, what there is to ask, and where questions come from."""
+    questions = sum(item.queries for item in sets)
+    told = f"{format.plural(questions, 'question')} in {format.plural(len(sets), 'set')}" if sets else ""
+    return el(
+        "div",
+        el("h1", "Evaluate"),
+        el("span", collection, class_="chip", dir="auto") if collection else None,
+        el("span", told, class_="muted"),
+        el("span", class_="grow"),
+        el("div", id="tp-report"),
+        button(
+            "Questions",
+            "panel",
+            glyph="question",
+            panel="questions",
+            hint="Question sets and their judgments: bring them in, take them out",
+        )
+        if collection
+        else None,
+        class_="library-head",
+    )
+
+
+def setup(
+    draft: Draft,
+    sets: Sequence[QuerySetView],
+    pipelines: Sequence[PipelineView],
+    metrics: Sequence[MetricView],
+    *,
+    runs: Sequence[str] = (),
+    opened: bool,
+    write: bool,
+) -> Markup:
+    """What to run: questions, pipelines, metrics, and what the pipelines are compared with."""
+    chosen = next((item for item in sets if item.name == draft.query_set), None)
+    return el(
+        "details",
+        el(
+            "summary",
+            el("h2", "New evaluation"),
+            el("span", _in_short(draft, chosen), class_="muted setup-short", dir="auto"),
+            class_="panel-head",
+        ),
+        el("div", id="ev-alert", class_="alerts"),
+        el(
+            "div",
+            _row("Questions", _sets(draft, sets), _about(chosen)),
+            _row("Pipelines", _pipelines(draft, pipelines)),
+            _row("Runs", _imported(draft, runs)) if runs else None,
+            _row("Metrics", _metrics(draft, metrics), _other_metric()),
+            _row("Compared with", _comparison(draft)),
+            class_="setup-rows",
+        ),
+        el("div", _run(draft, chosen, write=write), class_="setup-foot"),
+        class_="panel ev-setup",
+        open=opened,
+        data_key="ev-setup",
+        aria_label="New evaluation",
+    )
+
+
+def _row(name: str, *content: Child) -> Markup:
+    return el("div", el("h3", name), el("div", *content, class_="setup-choice"), class_="setup-row")
+
+
+def _in_short(draft: Draft, chosen: QuerySetView | None) -> str:
+    names = ", ".join((*draft.pipelines, *draft.runs)) or "no pipeline"
+    return f"{draft.query_set} · {names} · {', '.join(draft.metrics)}" if chosen else ""
+
+
+def _sets(draft: Draft, sets: Sequence[QuerySetView]) -> Markup:
+    options = [(item.name, f"{item.name} ({format.plural(item.queries, 'question')})") for item in sets]
+    if draft.query_set not in {item.name for item in sets}:
+        options.insert(0, (draft.query_set, f"{draft.query_set} (missing)"))
+    return select("query-set", options, draft.query_set, label="Question set", action="ev-set", data_name="set")
+
+
+def _about(chosen: QuerySetView | None) -> Markup | None:
+    if chosen is None:
+        return None
+    if not chosen.judgments:
+        return el("span", "No judgments: only disagreement can be measured.", class_="warn-text small")
+    judged = format.plural(chosen.judged_queries, "question")
+    return el("span", f"{format.plural(chosen.judgments, 'judgment')} on {judged}", class_="muted small")
+
+
+def _pipelines(draft: Draft, pipelines: Sequence[PipelineView]) -> Markup:
+    names = list(dict.fromkeys([*(view.name for view in pipelines), *draft.pipelines]))
+    known = {view.name: view.summary for view in pipelines}
+    place = {name: i for i, name in enumerate(draft.pipelines)}
+    return el(
+        "div",
+        [
+            _check(
+                "pipe",
+                name,
+                name in place,
+                slots.mark(place[name]) if name in place else None,
+                tip=known.get(name, "This pipeline is not saved in this workspace."),
+            )
+            for name in names
+        ],
+        class_="checks",
+        role="group",
+        aria_label="Pipelines",
+    )
+
+
+def _imported(draft: Draft, runs: Sequence[str]) -> Markup:
+    place = {name: i for i, name in enumerate((*draft.pipelines, *draft.runs))}
+    return el(
+        "div",
+        [
+            _check(
+                "pipe",
+                name,
+                name in draft.runs,
+                slots.mark(place[name]) if name in draft.runs else None,
+                tip="A run of another system, judged as it is",
+            )
+            for name in runs
+        ],
+        class_="checks",
+        role="group",
+        aria_label="Runs of other systems",
+    )
+
+
+def _metrics(draft: Draft, metrics: Sequence[MetricView]) -> Markup:
+    words = {view.example: f"{view.words} ({view.about})" for view in metrics}
+    names = list(dict.fromkeys([*words, *draft.metrics]))
+    return el(
+        "div",
+        [_check("metric", name, name in draft.metrics, None, tip=words.get(name, "")) for name in names],
+        class_="checks",
+        role="group",
+        aria_label="Metrics",
+    )
+
+
+def _check(name: str, value: str, checked: bool, mark: Markup | None, *, tip: str) -> Markup:
+    return el(
+        "label",
+        el(
+            "input",
+            type="checkbox",
+            checked=checked,
+            data_change="ev-toggle",
+            data_name=name,
+            data_value=value,
+            aria_label=value,
+            aria_description=tip or None,
+        ),
+        mark,
+        el("span", value, class_="check-name", dir="auto"),
+        class_=classes("check", "is-on" if checked else ""),
+        data_tip=tip or None,
+        data_key=f"{name}-{value}",
+    )
+
+
+def _other_metric() -> Markup:
+    return el(
+        "form",
+        el(
+            "input",
+            type="text",
+            class_="input input-small",
+            data_field="value",
+            placeholder="Another, as P(rel=2)@5",
+            aria_label="Another metric",
+            autocomplete="off",
+            spellcheck="false",
+        ),
+        el("button", "Add", type="submit", class_="btn btn-small"),
+        class_="row",
+        data_form=True,
+        data_action="ev-metric",
+        data_alert="ev-alert",
+    )
+
+
+def _comparison(draft: Draft) -> Markup:
+    baselines = [(name, name) for name in (*draft.pipelines, *draft.runs)] or [("", "no pipeline yet")]
+    return el(
+        "div",
+        _labeled("Baseline", select("baseline", baselines, draft.baseline, label="Baseline", action="ev-set", data_name="base")),
+        _labeled("Test", select("test", TESTS, draft.test, label="Test", action="ev-set", data_name="test"), TEST_WORDS),
+        _labeled("Correction", select("correction", CORRECTIONS, draft.correction, label="Correction", action="ev-set", data_name="correction"), CORRECTION_WORDS),
+        class_="row",
+    )  # fmt: skip
+
+
+def _labeled(name: str, control: Markup, tip: str = "") -> Markup:
+    return el("label", el("span", name), control, class_="labeled", data_tip=tip or None)
+
+
+def _run(draft: Draft, chosen: QuerySetView | None, *, write: bool) -> list[Child]:
+    disagree = el(
+        "button",
+        el("span", "Where do they disagree?"),
+        type="button",
+        class_="btn",
+        data_action="ev-disagree",
+        data_alert="ev-alert",
+        disabled=len(draft.pipelines) < 2 or chosen is None,
+        title="Needs no judgments: the questions on which the pipelines find the most different documents",
+    )
+    if not write:
+        return [disagree, el("span", "This workspace is open for reading only; nothing is kept.", class_="muted small")]
+    missing = _missing(draft, chosen)
+    start = el(
+        "button",
+        icon("play"),
+        el("span", "Run the evaluation"),
+        type="button",
+        class_="btn btn-primary",
+        data_action="ev-run",
+        data_alert="ev-alert",
+        disabled=bool(missing),
+    )
+    rows = len(draft.pipelines) + len(draft.runs)
+    size = f"{format.plural(chosen.judged_queries if chosen else 0, 'judged question')} × {format.plural(rows, 'pipeline')}"
+    return [start, disagree, el("span", missing or size, class_="muted small")]
+
+
+def _missing(draft: Draft, chosen: QuerySetView | None) -> str:
+    """What keeps the evaluation from being run."""
+    if chosen is None:
+        return "Choose a question set."
+    if not chosen.judgments:
+        return "Judgments are needed for an evaluation."
+    if not draft.pipelines and not draft.runs:
+        return "Choose at least one pipeline."
+    return "" if draft.metrics else "Choose at least one metric."
+
+
+# ------------------------------------------------------------------------ job
+def job(view: JobView | None, *, read_only: bool) -> Markup | None:
+    """The evaluation that is running, or that stopped before its end."""
+    if view is None:
+        return None
+    return el(
+        "section",
+        jobs.table([view], read_only=read_only),
+        el("p", "It goes on when this page is closed; the address shows it again.", class_="muted small")
+        if view.status in ("queued", "running")
+        else button("Put away", "ev-dismiss", look="quiet")
+        if view.status in ("failed", "cancelled")
+        else None,
+        class_="panel ev-job",
+        aria_label="Running evaluation",
+        data_evaluating=view.job_id,
+    )
+
+
+def nothing(collection: str, sets: Sequence[QuerySetView], *, write: bool) -> Markup:
+    """What to do where there is nothing to show yet."""
+    if sets:
+        return empty(
+            "flow",
+            "Which pipeline is better on your questions?",
+            "Choose pipelines and metrics above and run the evaluation. Every pipeline answers the same questions; the means come with "
+            "intervals, and differences with a test that says whether they are more than chance.",
+        )
+    text = (
+        f"“{collection}” has no questions yet. Bring in a file of queries, TREC topics or a BEIR folder, and judgments where you have them. "
+        "The example collection of `triptych demo` comes with a judged set of its own."
+    )
+    bring = button("Bring in questions", "panel", glyph="upload", look="primary", panel="questions")
+    return empty("question", "No questions to ask", text, *([bring] if write else []))

@@ -1,0 +1,266 @@
+"""The tables beside the drawings of an evaluation: latency by stage, questions, what was run, and disagreement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from app.evaluation_results import Disagreement, EvaluationView, QueryValues
+from app.ui import format
+from app.ui.html import classes, el, join
+from app.ui.views import charts, slots
+from app.ui.views.controls import icon_button
+from app.ui.views.messages import error_box
+
+PAGE = 15
+
+
+def stages(view: EvaluationView) -> Markup:
+    """What each stage of each pipeline takes."""
+    timed = [(i, one) for i, one in enumerate(view.pipelines) if one.stages]
+    slowest = max((stage.p95 for _, one in timed for stage in one.stages), default=0.0) or 1.0
+    blocks = [
+        el(
+            "tbody",
+            el("tr", el("th", slots.mark(i), el("span", one.name, dir="auto"), colspan=4, scope="rowgroup")),
+            [
+                el(
+                    "tr",
+                    el("td", stage.label),
+                    el(
+                        "td",
+                        el(
+                            "span",
+                            el("i", style=f"width:{100 * stage.p95 / slowest:.1f}%"),
+                            el("b", style=f"width:{100 * stage.p50 / slowest:.1f}%"),
+                            class_="stage-bar",
+                        ),
+                    ),
+                    el("td", format.milliseconds(stage.p50), class_="num"),
+                    el("td", format.milliseconds(stage.p95), class_="num"),
+                )
+                for stage in one.stages
+            ],
+            class_=f"slot-{i % 4}",
+        )
+        for i, one in timed
+    ]
+    return join(
+        el("div", el("h2", "Latency by stage"), class_="panel-head"),
+        el(
+            "div",
+            el(
+                "table",
+                el(
+                    "thead",
+                    el(
+                        "tr",
+                        el("th", "Stage", scope="col"),
+                        el("th", el("span", "Share", class_="sr-only"), scope="col"),
+                        el("th", "p50", scope="col", class_="num"),
+                        el("th", "p95", scope="col", class_="num"),
+                    ),
+                ),
+                blocks,
+                class_="table stages",
+            ),
+            class_="stages-wrap",
+            tabindex="0",
+            role="region",
+            aria_label="Latency by stage",
+        )
+        if timed
+        else el("p", "Runs of other systems have no times.", class_="muted"),
+    )
+
+
+def questions(rows_of: Sequence[QueryValues], names: Sequence[str], base: str, against: str, start: int) -> Markup:
+    """The values of every question as text, a page of them: the largest difference first."""
+    several = len(names) > 1 and against in names
+    rows = sorted(rows_of, key=lambda row: (-_gap(row, against, base, several), row.qid))
+    offset = start if start < len(rows) else 0
+    part = rows[offset : offset + PAGE]
+    last = offset + len(part)
+    return join(
+        el(
+            "div",
+            el("h2", "Questions"),
+            el("span", "largest difference first" if several else "by id", class_="muted small"),
+            el("span", class_="grow"),
+            icon_button("Previous questions", "ev-page", "left", offset=max(0, offset - PAGE)) if offset else None,
+            el("span", f"{offset + 1:,}–{last:,} of {len(rows):,}", class_="muted small"),
+            icon_button("Next questions", "ev-page", "chevron", offset=last) if last < len(rows) else None,
+            class_="panel-head",
+        ),
+        el(
+            "div",
+            el(
+                "table",
+                el(
+                    "thead",
+                    el(
+                        "tr",
+                        el("th", el("span", "Id", class_="sr-only"), scope="col"),
+                        el("th", "Question", scope="col"),
+                        [el("th", slots.mark(i), el("span", name, dir="auto", class_="th-name", title=name), scope="col", class_="num") for i, name in enumerate(names)],
+                        el("th", "Difference", scope="col", class_="num") if several else None,
+                    ),
+                ),
+                el("tbody", [_question(row, names, against, base, several) for row in part]),
+                class_="table questions",
+            ),
+            class_="table-wrap",
+            tabindex="0",
+            role="region",
+            aria_label="Values of the questions",
+        ),
+    )  # fmt: skip
+
+
+def _gap(row: QueryValues, against: str, base: str, several: bool) -> float:
+    if not several:
+        return 0.0
+    value, other = row.values.get(against), row.values.get(base)
+    return -1.0 if value is None or other is None else abs(value - other)
+
+
+def _question(row: QueryValues, names: Sequence[str], against: str, base: str, several: bool) -> Markup:
+    value, other = row.values.get(against), row.values.get(base)
+    change = None if value is None or other is None else value - other
+    look = "" if change is None or abs(change) <= charts.TIE else "up-text" if change > 0 else "down-text"
+    return el(
+        "tr",
+        el("td", el("code", row.qid), class_="q-id"),
+        el(
+            "td",
+            el(
+                "button",
+                el("span", row.text or row.qid, class_="clamp"),
+                type="button",
+                class_="cell-title",
+                data_action="ev-query",
+                data_qid=row.qid,
+                title=f"{row.qid}: {row.text}",
+                dir="auto",
+            ),
+        ),
+        [
+            el("td", "failed" if (cell := row.values.get(name)) is None else f"{cell:.3f}", class_="num")
+            for name in names
+        ],
+        el("td", "–" if change is None else f"{change:+.3f}", class_=classes("num", look)) if several else None,
+        data_key=row.qid,
+    )
+
+
+def what_ran(view: EvaluationView) -> Markup:
+    """The pipelines as they were, and the command that runs them again."""
+    return el(
+        "details",
+        el("summary", el("h2", "What was run"), class_="panel-head"),
+        el(
+            "p",
+            "The same again, in one command: ",
+            el("code", view.command),
+            icon_button("Copy the command", "copy-text", "copy", text=view.command),
+            class_="ev-command",
+        )
+        if view.command
+        else None,
+        el(
+            "div",
+            [
+                el(
+                    "div",
+                    el("h3", slots.mark(i), el("span", one.name, dir="auto")),
+                    el("pre", one.yaml, class_="yaml") if not one.imported else el("p", "A run of another system.", class_="muted"),
+                )
+                for i, one in enumerate(view.pipelines)
+            ],
+            class_="what-ran",
+        ),
+        class_="panel ev-what",
+        data_key="ev-what",
+    )  # fmt: skip
+
+
+def disagreement(found: Disagreement, names: Sequence[str]) -> Markup:
+    """Where pipelines differ, without judgments."""
+    place = {name: i for i, name in enumerate(names)}
+    pairs = [
+        el(
+            "tr",
+            el("td", slots.mark(place.get(one.left, 0)), el("span", one.left, dir="auto")),
+            el("td", slots.mark(place.get(one.right, 0)), el("span", one.right, dir="auto")),
+            el("td", f"{one.jaccard:.3f}", class_="num"),
+            el("td", f"{one.rbo:.3f}", class_="num"),
+            el("td", "–" if one.tau is None else f"{one.tau:.3f}", class_="num"),
+        )
+        for one in found.pairs
+    ]
+    queries = [
+        el(
+            "tr",
+            el(
+                "td",
+                el(
+                    "button",
+                    el("span", one.text or one.qid, class_="clamp"),
+                    type="button",
+                    class_="cell-title",
+                    data_action="ev-query",
+                    data_qid=one.qid,
+                    title=f"{one.qid}: {one.text}",
+                    dir="auto",
+                ),
+            ),
+            el("td", f"{one.jaccard:.3f}", class_="num"),
+            el("td", f"{one.rbo:.3f}", class_="num"),
+            el("td", "–" if one.tau is None else f"{one.tau:.3f}", class_="num"),
+        )
+        for one in found.queries[:PAGE]
+    ]
+    return el(
+        "section",
+        el(
+            "div",
+            el("h2", "Where they disagree"),
+            el("span", f"first {found.k} of each, {format.plural(len(found.queries), 'question')} of {found.query_set}", class_="muted small", dir="auto"),
+            el("span", class_="grow"),
+            icon_button("Close", "ev-disagree-close", "close"),
+            class_="panel-head",
+        ),
+        el("div", _agreements(("Pipeline", "and"), pairs), class_="table-wrap"),
+        el("h3", "The questions worth reading, and judging, first", class_="sub"),
+        el("div", _agreements(("Question",), queries), class_="table-wrap"),
+        error_box("Pipeline", f"{found.failures[0].pipeline}: {found.failures[0].error} ({format.plural(len(found.failures), 'failure')})") if found.failures else None,
+        class_="panel",
+        aria_label="Disagreement",
+    )  # fmt: skip
+
+
+AGREEMENT_WORDS = (
+    ("Jaccard", "Which share of all documents that either shows is shown by both"),
+    ("RBO", "How alike the two orders are, the top weighing most; 1 is the same order"),
+    ("Kendall τ", "Whether the documents that both found stand in the same order; 1 is the same, −1 the reverse"),
+)
+
+
+def _agreements(first: Sequence[str], rows: Sequence[Markup]) -> Markup:
+    return el(
+        "table",
+        el(
+            "thead",
+            el(
+                "tr",
+                [el("th", name, scope="col") for name in first],
+                [
+                    el("th", el("span", name, data_tip=words, tabindex="0"), scope="col", class_="num")
+                    for name, words in AGREEMENT_WORDS
+                ],
+            ),
+        ),
+        el("tbody", rows),
+        class_="table questions",
+    )
