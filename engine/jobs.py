@@ -136,6 +136,7 @@ RUNNERS = {
     "add": ("engine.ingest", "run_add"),
     "index": ("engine.indexing", "run_index"),
     "evaluate": ("engine.evaluation_job", "run_evaluate"),
+    "pool": ("engine.pool_job", "run_pool"),
     "calibrate": ("engine.calibration_job", "run_calibrate"),
     "model-add": ("engine.models.adding", "run_add_model"),
     "model-delete": ("engine.models.removing", "run_delete_model"),

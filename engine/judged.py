@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from engine import arrow
+from engine.assessors import DEFAULT_RULE, settle
 from engine.types import Judgment, Query
 
 if TYPE_CHECKING:
@@ -72,7 +73,12 @@ class QuerySets:
         """Delete a set with its judgments; returns how many queries it had."""
         with self._db.write(f"deleting the query set {query_set!r}") as cursor:
             key = [collection_id, query_set]
-            cursor.execute(f"DELETE FROM judgments WHERE {_IN_SET}", key).fetchall()
+            cursor.execute(
+                f"DELETE FROM judging_items WHERE queue_id IN (SELECT queue_id FROM judging_queues WHERE {_IN_SET})",
+                key,
+            ).fetchall()
+            for table in ("judgments", "judging_events", "judging_queues", "judgment_rules"):
+                cursor.execute(f"DELETE FROM {table} WHERE {_IN_SET}", key).fetchall()
             return int(cursor.execute(f"DELETE FROM queries WHERE {_IN_SET}", key).fetchall()[0][0])
 
     def add_judgments(
@@ -80,8 +86,8 @@ class QuerySets:
     ) -> int:
         """Add or replace this assessor's judgments in a set; returns how many."""
         rows = pl.DataFrame(
-            [(judgment.qid, judgment.doc_id, judgment.rating) for judgment in judgments],
-            schema={"qid": pl.String, "doc_id": pl.String, "rating": pl.Int32},
+            [(j.qid, j.doc_id, j.rating, json.dumps({"from": j.place} if j.place else {})) for j in judgments],
+            schema={"qid": pl.String, "doc_id": pl.String, "rating": pl.Int32, "shown": pl.String},
             orient="row",
         ).unique(["qid", "doc_id"], keep="last", maintain_order=True)
         if len(rows):
@@ -92,8 +98,8 @@ class QuerySets:
                     key,
                 ).fetchall()
                 cursor.execute(
-                    "INSERT INTO judgments (collection_id, query_set, assessor, qid, doc_id, rating, judged_at) "
-                    "SELECT ?, ?, ?, qid, doc_id, rating, now()::TIMESTAMP FROM batch",
+                    "INSERT INTO judgments (collection_id, query_set, assessor, qid, doc_id, rating, judged_at, note, shown) "
+                    "SELECT ?, ?, ?, qid, doc_id, rating, now()::TIMESTAMP, '', shown::JSON FROM batch",
                     key,
                 ).fetchall()
         return len(rows)
@@ -111,13 +117,21 @@ class QuerySets:
         )
 
     def judgments(self, collection_id: str, query_set: str = DEFAULT_SET) -> pl.DataFrame:
-        """qid, doc_id, rating, assessor, judged_at of a set, in the order judged."""
+        """qid, doc_id, rating, assessor, judged_at, note, shown (JSON text) of a set, in the order judged."""
         return self._db.query(
-            f"SELECT qid, doc_id, rating, assessor, judged_at FROM judgments WHERE {_IN_SET} ORDER BY judged_at, rowid",
+            f"SELECT qid, doc_id, rating, assessor, judged_at, note, shown FROM judgments WHERE {_IN_SET} ORDER BY judged_at, rowid",
             [collection_id, query_set],
         )
 
+    def judgment_rule(self, collection_id: str, query_set: str = DEFAULT_SET) -> str:
+        """Which judgment of a pair counts in a set (engine.assessors.RULES): the latest, unless another rule was chosen."""
+        rows = self._db.rows(f"SELECT rule FROM judgment_rules WHERE {_IN_SET}", [collection_id, query_set])
+        return str(rows[0][0]) if rows else DEFAULT_RULE
+
     def settled_judgments(self, collection_id: str, query_set: str = DEFAULT_SET) -> pl.DataFrame:
-        """qid, doc_id, rating: of each pair the judgment given last, whoever gave it; by query and document."""
-        rows = self.judgments(collection_id, query_set).select("qid", "doc_id", "rating")
-        return rows.unique(["qid", "doc_id"], keep="last").sort("qid", "doc_id")
+        """qid, doc_id, rating: of each pair the judgment that counts by the rule of the set; by query and document."""
+        rows = self._db.query(
+            f"SELECT qid, doc_id, rating FROM judgments WHERE {_IN_SET} ORDER BY judged_at, rowid",
+            [collection_id, query_set],
+        )
+        return settle(rows, self.judgment_rule(collection_id, query_set))

@@ -25,6 +25,7 @@ from engine.errors import BadInput, NotFound, StorageFull, WorkspaceDamaged
 from engine.evaluations import Evaluations
 from engine.generations import Generations
 from engine.jobs import Jobs
+from engine.judging import Judging
 from engine.locking import WorkspaceLock
 from engine.models.resolve import Models
 from engine.runs import Runs
@@ -77,6 +78,7 @@ class Workspace(Shelf):
         self.generations = Generations(database)
         self.evaluations = Evaluations(database)
         self.runs = Runs(database)
+        self.judging = Judging(database)
         self.calibrations = Calibrations(database)
         self.models = Models(folder)
         self.engine: Engine | None = None
@@ -257,6 +259,7 @@ class Workspace(Shelf):
         with self._db.write(f"deleting the collection {name!r}") as cursor:
             self.evaluations.delete_of(collection.collection_id)
             self.runs.delete_of(collection.collection_id)
+            self.judging.delete_of(collection.collection_id)
             self.calibrations.delete_of(collection.collection_id)
             for table in ("passages", "documents", "queries", "judgments", "shortlist", "query_log", "collections"):
                 cursor.execute(f"DELETE FROM {table} WHERE collection_id = ?", key).fetchall()
