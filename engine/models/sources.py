@@ -214,7 +214,9 @@ def _width(graph: Path, name: str) -> int:
     try:
         session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library raises many types, none of them documented
-        raise BadInput(f"The ONNX graph of {name} cannot be opened: {error}") from error
+        raise BadInput(
+            f"The ONNX graph of {name} cannot be opened: {str(error).rpartition('failed:')[2].strip()}"
+        ) from error
     shapes = {item.name: item.shape for item in session.get_outputs()}
     for output in ("token_embeddings", "last_hidden_state"):
         if output in shapes and len(shapes[output]) == 3 and isinstance(shapes[output][2], int):

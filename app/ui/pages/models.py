@@ -17,7 +17,7 @@ from app.verbs.models import FAMILIES, STATES, chosen, named
 
 ACTIVE = ("queued", "running", "paused", "interrupted")
 FILTERS = {"kind": FAMILIES, "where": STATES, "find": None}
-SHOWN_JOBS = 5
+SHOWN_JOBS = 2
 
 
 def shown_here(state: UiState) -> bool:
@@ -36,9 +36,10 @@ def main(ui: Ui, state: UiState) -> Markup:
 
 
 def jobs(ui: Ui) -> tuple[JobView, ...]:
-    """The jobs about models that run or wait, and the last few others."""
+    """The jobs about models that run or wait, and the last ones that ended."""
     listed = [job for job in ui.services.jobs(common.JOBS_SHOWN) if job.kind.startswith("model")]
-    return tuple(job for at, job in enumerate(listed) if at < SHOWN_JOBS or job.status in ACTIVE)
+    ended = [job for job in listed if job.status not in ACTIVE][:SHOWN_JOBS]
+    return tuple(job for job in listed if job.status in ACTIVE or job in ended)
 
 
 def around(ui: Ui, state: UiState) -> dict[str, Markup | None]:

@@ -25,7 +25,7 @@ ABOUT = {
 }
 STATES = {
     "bundled": "Bundled",
-    "here": "In this workspace",
+    "here": "Added",
     "available": "Available",
     "adding": "Being added",
     "damaged": "Damaged",
@@ -165,7 +165,7 @@ def catalogue(
         el(
             "div",
             _switch("kind", "Kind", {"": "All kinds"} | KINDS, kind),
-            _switch("where", "Where", {"": "Everywhere", "bundled": "Bundled", "here": "In this workspace", "available": "Available"}, where),
+            _switch("where", "Where", {"": "All", "bundled": "Bundled", "here": "Added", "available": "Available"}, where),
             el(
                 "input",
                 type="search",
