@@ -12,10 +12,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.trace import Span
-from engine.types import HITS, FloatRows, Ints, Mask, Ranking, Snapshot
+from engine.types import HITS, FloatRows, Ints, Mask, Ranking, Snapshot, SparseRows, TokenRows
 
 if TYPE_CHECKING:
     from engine.encoders.base import Encoder
+    from engine.encoders.cross import PairScorer
     from engine.indexes.base import IndexSpec, OpenIndex
     from engine.pipeline import Stage
 
@@ -33,6 +34,9 @@ class Resources(Protocol):
 
     def encoder(self, model: str) -> Encoder[Any]:
         """The encoder of a bundled or cached model. Raises NotFound."""
+
+    def scorer(self, model: str) -> PairScorer:
+        """The cross-encoder called `model`. Raises BadInput."""
 
     def unit_text(self, spec: IndexSpec, row: int) -> str:
         """The indexed text ("title. text") behind one row of an index."""
@@ -58,6 +62,8 @@ class Context:
     _inputs: list[Ranking] = field(default_factory=list)
     """Keeps the rankings that came from outside alive: their identity is part of the cache keys."""
     _vectors: dict[tuple[str, str], FloatRows] = field(default_factory=dict)
+    _tokens: dict[tuple[str, str], tuple[FloatRows, NDArray[np.int32]]] = field(default_factory=dict)
+    _terms: dict[tuple[str, str], tuple[NDArray[np.int32], NDArray[np.float32]]] = field(default_factory=dict)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -110,6 +116,31 @@ class Context:
             encoded = self.resources.encoder(model).encode_queries(new)
             self._vectors.update(zip(((model, text) for text in new), encoded, strict=True))
         return np.stack([self._vectors[model, text] for text in texts]) if texts else encoded
+
+    def query_tokens(self, model: str, texts: Sequence[str]) -> TokenRows:
+        """The token vectors of queries, of a model for late interaction; a text is encoded once a request, as for `query_vectors`."""
+        new = [text for text in dict.fromkeys(texts) if (model, text) not in self._tokens]
+        if new or not texts:
+            rows = self.resources.encoder(model).encode_queries(new)
+            for i, text in enumerate(new):
+                part = slice(int(rows.indptr[i]), int(rows.indptr[i + 1]))
+                self._tokens[model, text] = (rows.vectors[part], rows.ids[part])
+        known = [self._tokens[model, text] for text in texts]
+        if not known:
+            return TokenRows(rows.indptr, rows.vectors, rows.ids)
+        indptr = np.cumsum([0, *(len(ids) for _, ids in known)]).astype(np.int64)
+        return TokenRows(indptr, np.concatenate([v for v, _ in known]), np.concatenate([ids for _, ids in known]))
+
+    def query_terms(self, model: str, texts: Sequence[str]) -> SparseRows:
+        """The weighted terms of queries, of a sparse model; a text is encoded once a request, as for `query_vectors`."""
+        new = [text for text in dict.fromkeys(texts) if (model, text) not in self._terms]
+        rows = self.resources.encoder(model).encode_queries(new)
+        for text, start, end in zip(new, rows.indptr[:-1], rows.indptr[1:], strict=True):
+            self._terms[model, text] = (rows.terms[start:end], rows.weights[start:end])
+        known = [self._terms[model, text] for text in texts]
+        indptr = np.cumsum([0, *(len(terms) for terms, _ in known)]).astype(np.int64)
+        terms = np.concatenate([rows.terms[:0], *(terms for terms, _ in known)])
+        return SparseRows(indptr, terms, np.concatenate([rows.weights[:0], *(w for _, w in known)]), rows.width)
 
     def allowed_rows(self, spec: IndexSpec) -> Mask | None:
         """bool [rows of the index]: rows whose document is live and passes the filter; None when that is all of them."""

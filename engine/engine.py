@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import IndexNotReady, WorkspaceDamaged
-from engine.models.catalogue import load_encoder
+from engine.models.catalogue import load_encoder, load_scorer
 from engine.searcher import Searcher
 from engine.workspace import Workspace
 
 if TYPE_CHECKING:
     from engine.encoders.base import Encoder
+    from engine.encoders.cross import PairScorer
     from engine.generations import Generation
     from engine.indexes.base import IndexSpec, OpenIndex
 
@@ -42,6 +43,7 @@ class Engine:
         self._lock = threading.RLock()
         self._open: OrderedDict[str, OpenIndex] = OrderedDict()
         self._encoders: dict[str, Encoder[Any]] = {}
+        self._scorers: dict[str, PairScorer] = {}
         self._searchers: OrderedDict[str, tuple[object, Searcher]] = OrderedDict()
 
     def _attach(self, workspace: Workspace) -> None:
@@ -56,6 +58,7 @@ class Engine:
             self._open.clear()
             self._searchers.clear()
             self._encoders.clear()
+            self._scorers.clear()
         self.workspace.close()
 
     def encoder(self, model: str) -> Encoder[Any]:
@@ -66,12 +69,21 @@ class Engine:
                 self._encoders[model] = load_encoder(model, own=self.workspace.models.folder)
             return self._encoders[model]
 
+    def scorer(self, model: str) -> PairScorer:
+        """The cross-encoder called `model`, bundled or of the workspace. Raises BadInput on an unknown name or another family."""
+        with self._lock:
+            self._forget_replaced()
+            if model not in self._scorers:
+                self._scorers[model] = load_scorer(model, own=self.workspace.models.folder)
+            return self._scorers[model]
+
     def _forget_replaced(self) -> None:
         """Where a model came, went or was replaced, let go of everything that was opened with the former ones."""
         epoch = self.workspace.models.epoch
         if epoch != self._models_epoch:
             self._models_epoch = epoch
             self._encoders.clear()
+            self._scorers.clear()
             self._open.clear()
             self._searchers.clear()
 

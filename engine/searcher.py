@@ -15,6 +15,7 @@ from engine.types import Mask, Snapshot
 
 if TYPE_CHECKING:
     from engine.encoders.base import Encoder
+    from engine.encoders.cross import PairScorer
     from engine.engine import Engine
     from engine.indexes.base import IndexSpec, OpenIndex
 
@@ -79,6 +80,10 @@ class Searcher:
         ):  # the indexes of this view may be the former one's
             raise IndexNotReady("Models were added, replaced or deleted a moment ago; search again.")
         return encoder
+
+    def scorer(self, model: str) -> PairScorer:
+        """The cross-encoder called `model`, bundled or of the workspace."""
+        return self._engine.scorer(model)
 
     def unit_text(self, spec: IndexSpec, row: int) -> str:
         """The indexed text behind one row of an index."""

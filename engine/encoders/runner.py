@@ -202,19 +202,30 @@ class Runner:
                 done += len(unit)
                 progress(Progress("encode", done, total))
 
-    def run(self, ids: list[TokenIds], attended: Sequence[int] | None = None) -> NDArray[np.float32]:
+    @property
+    def masked(self) -> bool:
+        """Whether the graph takes a mask, so that texts of different lengths may run in one call."""
+        self.open()
+        return "attention_mask" in self._inputs
+
+    def run(
+        self, ids: list[TokenIds], attended: Sequence[int] | None = None, types: Sequence[TokenIds] | None = None
+    ) -> NDArray[np.float32]:
         """The graph's output for one call, float32 [batch, longest, …], or [batch, …] where the graph pools over tokens itself.
 
         attended: how many tokens of each text the others attend to, where not all of them; without effect on a graph that takes no mask.
+        types: the token types of each text, default zeros.
         """
         self.open()
         longest = max(len(one) for one in ids)
         tokens = np.zeros((len(ids), longest), dtype=np.int64)
-        mask = np.zeros_like(tokens)
+        mask, kinds = np.zeros_like(tokens), np.zeros_like(tokens)
         for position, one in enumerate(ids):
             tokens[position, : len(one)] = one
+            if types is not None:
+                kinds[position, : len(one)] = types[position]
             mask[position, : len(one) if attended is None else attended[position]] = 1
-        values = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": np.zeros_like(tokens)}
+        values = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": kinds}
         feed = {name: values[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()}
         return run_graph(self._session, self._provider.name, feed, self._output)
 

@@ -78,6 +78,31 @@ class TextTokenizer:
             [sum(len(rest) - self.special_tokens for rest in one.overflowing) for one in encodings], dtype=np.int64
         )
 
+    def pairs(
+        self, query: str, texts: Sequence[str], query_prompt: str = "", text_prompt: str = ""
+    ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Token ids and token types of the query with each text, special tokens included, the longer of the two cut to `max_tokens` in all."""
+        encodings = self._pairs(query, texts, query_prompt, text_prompt)
+        return [(np.array(one.ids, dtype=np.int64), np.array(one.type_ids, dtype=np.int64)) for one in encodings]
+
+    def dropped_of_pairs(
+        self, query: str, texts: Sequence[str], query_prompt: str = "", text_prompt: str = ""
+    ) -> NDArray[np.int64]:
+        """int64 [n]: tokens of each pair beyond the limit."""
+        special = int(self._tokenizer.num_special_tokens_to_add(True))
+        alone = [query_prompt + query, *(text_prompt + text for text in texts)]
+        each = self.count(alone) + self.dropped(alone)
+        whole = each[0] + each[1:]
+        kept = [len(one.ids) for one in self._pairs(query, texts, query_prompt, text_prompt)]
+        dropped: NDArray[np.int64] = whole - 2 * self.special_tokens + special - np.array(kept, dtype=np.int64)
+        return dropped
+
+    def _pairs(self, query: str, texts: Sequence[str], query_prompt: str, text_prompt: str) -> list[Any]:
+        (first,) = prepared([query], query_prompt)
+        pairs = [(first, text) for text in prepared(texts, text_prompt)]
+        found: list[Any] = self._tokenizer.encode_batch_fast(pairs)
+        return found
+
     def number(self, token: str) -> int | None:
         """The id of a token that stands in the vocabulary as it is written here."""
         found: int | None = self._tokenizer.token_to_id(token)
@@ -94,7 +119,9 @@ class TextTokenizer:
         for marker in (prompt, *prompt.split()[:1]):
             if marker.strip() and self.number(marker) is not None:
                 whole = self._tokenizer.encode(marker, add_special_tokens=False).tokens == [marker]
-                if not whole:  # a plain word, which already is a token, must not be cut out of the middle of other words
+                if (
+                    not whole
+                ):  # a plain word, which already is a token, must not be cut out of the middle of other words
                     self._tokenizer.add_special_tokens([AddedToken(marker, normalized=False, special=True)])
                 return
 
@@ -106,3 +133,8 @@ class TextTokenizer:
 def prepared(texts: Sequence[str], prompt: str = "") -> list[str]:
     """The strings as the tokenizer sees them. A lone surrogate, which UTF-8 cannot hold, becomes "?"; lengths stay."""
     return [(prompt + text).encode("utf-8", "replace").decode("utf-8") for text in texts]
+
+
+def readable(tokens: Sequence[str]) -> list[str]:
+    """Tokens of a vocabulary as people read them: "##ing", a piece within a word, becomes "…ing"; marks of a beginning word go."""
+    return [f"…{token[2:]}" if token.startswith("##") else token.lstrip("\u2581\u0120") or token for token in tokens]

@@ -13,10 +13,12 @@ from engine.models.paths import assets_folder
 
 if TYPE_CHECKING:
     from engine.encoders.base import Encoder
+    from engine.encoders.cross import PairScorer
 
 DEFAULT_DENSE = "all-MiniLM-L6-v2"
 DEFAULT_SPARSE = "triptych-sparse"
 DEFAULT_LATE = "triptych-late"
+DEFAULT_CROSS = "triptych-cross"
 
 
 def models_folder() -> Path:
@@ -68,6 +70,15 @@ def load_encoder(
     and for a cross-encoder, which scores pairs; WorkspaceDamaged on a missing, truncated or altered file.
     """
     return open_encoder(model_folder(name, own), provider, threads)
+
+
+def load_scorer(
+    name: str = DEFAULT_CROSS, provider: str = "auto", threads: int | None = None, own: Path | None = None
+) -> PairScorer:
+    """Open a cross-encoder, bundled or in the folder `own`; raises what `load_encoder` raises, and BadInput on a model that encodes texts."""
+    from engine.encoders.cross import PairScorer
+
+    return PairScorer.load(model_folder(name, own), provider=provider, threads=threads)
 
 
 def open_encoder(folder: Path, provider: str = "auto", threads: int | None = None) -> Encoder[Any]:

@@ -139,3 +139,57 @@ def rewrite_card(folder: Path, **card: Any) -> Path:
     }
     write_card(folder, ModelCard.model_validate(fields | card))
     return folder
+
+
+WORTH: NDArray[np.float32] = np.array([[50], [7], [0], [0], [1], [2], [4], [8], [16]], dtype=np.float32)
+"""What a token adds to the logit of a pair, by id; ten times as much in the second text. Padding would spoil it."""
+
+
+def write_pairs_graph(path: Path, mask: bool, batch_effect: bool = False) -> None:
+    """logits = the sum over tokens of WORTH · (1 + 9 · type), of unpadded tokens where `mask`; plus the pairs in the call with `batch_effect`."""
+    names = ("input_ids", "token_type_ids", "attention_mask")[: 2 + mask]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"]) for name in names]
+    constants = {
+        "worth": WORTH[:, 0],
+        "nine": np.array(9, np.float32),
+        "one": np.array(1, np.float32),
+        "axis": np.array([1]),
+    }
+    nodes = [
+        helper.make_node("Gather", ["worth", "input_ids"], ["each"]),
+        helper.make_node("Cast", ["token_type_ids"], ["second"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["second", "nine"], ["more"]),
+        helper.make_node("Add", ["more", "one"], ["times"]),
+        helper.make_node("Mul", ["each", "times"], ["told"]),
+    ]
+    if mask:
+        nodes += [
+            helper.make_node("Cast", ["attention_mask"], ["real"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["told", "real"], ["kept"]),
+        ]
+    else:
+        nodes.append(helper.make_node("Identity", ["told"], ["kept"]))
+    nodes.append(helper.make_node("ReduceSum", ["kept", "axis"], ["sum" if batch_effect else "logits"], keepdims=1))
+    if batch_effect:
+        nodes += [
+            helper.make_node("Shape", ["input_ids"], ["shape"], start=0, end=1),
+            helper.make_node("Cast", ["shape"], ["size"], to=TensorProto.FLOAT),
+            helper.make_node("Add", ["sum", "size"], ["logits"]),
+        ]
+    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1])
+    initializers = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "tiny", inputs, [output], initializers)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def write_cross(folder: Path, *, mask: bool = True, batch_effect: bool = False, **card: Any) -> Path:
+    """A cross-encoder over the tiny vocabulary; pairs are written [CLS] a [SEP] b [SEP], with type 1 from b on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = Tokenizer(models.WordLevel({word: row for row, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_pairs_graph(folder / "model.onnx", mask, batch_effect)
+    return rewrite_card(folder, **{"family": "cross", "dimensions": 1, "pooling": "none", "max_tokens": 16} | card)
