@@ -5,6 +5,7 @@ Third parties call the same contracts on their own components; each takes a spec
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from engine.chunkers.base import Chunker
 from engine.context import Context
 from engine.encoders.base import Encoder
+from engine.encoders.sparse import joined
 from engine.feedback.base import QUERIES_NOTE, Feedback, NewQuery
 from engine.fusers.base import CONTRIBUTIONS, Fuser
 from engine.indexes.base import IndexSpec, OpenIndex
@@ -26,7 +28,20 @@ from engine.models.card import ModelCard
 from engine.pipeline import PipelineSpec, Stage
 from engine.retrievers.base import Retriever, document_scores
 from engine.selectors.base import SELECTION_NOTE, Selector
-from engine.types import HITS, FloatRows, Ints, Mask, Progress, ProgressSink, Ranking, Snapshot, TopK, ignore_progress
+from engine.types import (
+    HITS,
+    FloatRows,
+    Ints,
+    Mask,
+    Progress,
+    ProgressSink,
+    Ranking,
+    Snapshot,
+    SparseRows,
+    TokenRows,
+    TopK,
+    ignore_progress,
+)
 
 RECALL_SAMPLE = 100  # texts that an approximate index may ask for, to measure what it misses
 SENTENCES = (
@@ -79,6 +94,111 @@ class HashEncoder:
         progress(Progress("encode", len(texts), len(texts)))
         self.calls += len(texts)
         return self.encode_queries(texts)
+
+
+class HashTokenEncoder:
+    """An encoder for late interaction without a model: each word is a token whose vector depends on the word alone. `calls` counts documents."""
+
+    def __init__(self, dimensions: int = 16, name: str = "hashed-tokens") -> None:
+        fields = HashEncoder(dimensions, name).card.model_dump()
+        self.card = ModelCard.model_validate(fields | {"family": "late", "pooling": "none"})
+        self.fingerprint = f"{name}/{dimensions}"
+        self.calls = 0
+        self._words: dict[int, str] = {}
+
+    def encode_queries(self, texts: Sequence[str]) -> TokenRows:
+        """A vector for each word of each text."""
+        words = [[token for token, _, _ in self.tokens(text, "query")] for text in texts]
+        indptr = np.cumsum([0, *(len(of_text) for of_text in words)]).astype(np.int64)
+        ids = np.array([self._number(word) for of_text in words for word in of_text], np.int32)
+        rows = [np.random.default_rng(number).standard_normal(self.card.dimensions) for number in ids.tolist()]
+        vectors = np.array(rows, np.float32).reshape(-1, self.card.dimensions)
+        return TokenRows(indptr, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), ids)
+
+    def encode_documents(self, texts: Sequence[str], progress: ProgressSink = ignore_progress) -> TokenRows:
+        """A vector for each word of each text."""
+        progress(Progress("encode", len(texts), len(texts)))
+        self.calls += len(texts)
+        return self.encode_queries(texts)
+
+    def tokens(self, text: str, role: str) -> list[tuple[str, int, int]]:
+        """(word, start, end) of each word."""
+        return [(found[0].lower(), found.start(), found.end()) for found in re.finditer(r"\w+", text)]
+
+    def written(self, ids: Sequence[int]) -> list[str]:
+        """The words with these numbers, as far as they were met."""
+        return [self._words.get(int(number), "") for number in ids]
+
+    def _number(self, word: str) -> int:
+        number = zlib.crc32(word.encode()) % 30_000
+        self._words[number] = word
+        return number
+
+
+class HashTermEncoder:
+    """A sparse encoder without a model, for inference-free queries: each word is a term; a document also gets the singular of its plurals.
+
+    In documents a word weighs 1 + ln(times), an added term 0.5; in queries a word weighs 1 and an eighth for each letter. `calls` counts documents.
+    """
+
+    def __init__(self, width: int = 5_000, name: str = "hashed-terms") -> None:
+        fields = HashEncoder(width, name).card.model_dump()
+        self.card = ModelCard.model_validate(
+            fields | {"family": "sparse", "pooling": "none", "queries": "inference-free"}
+        )
+        self.fingerprint = f"{name}/{width}"
+        self.query_weights = np.zeros(width, np.float32)
+        self.calls = 0
+        self._words: dict[int, str] = {}
+
+    def encode_queries(self, texts: Sequence[str]) -> SparseRows:
+        """The distinct words of each text."""
+        terms = [np.unique(ids).astype(np.int32) for ids in self.literal_ids(texts)]
+        return joined([(of_text, self.query_weights[of_text]) for of_text in terms], self.card.dimensions)
+
+    def encode_documents(self, texts: Sequence[str], progress: ProgressSink = ignore_progress) -> SparseRows:
+        """The words of each text, and what is added to them."""
+        progress(Progress("encode", len(texts), len(texts)))
+        self.calls += len(texts)
+        rows = []
+        for text in texts:
+            words = [word for word, _, _ in _words(text)]
+            added = {word.removesuffix("s"): 0.5 for word in words if word.endswith("s")}
+            rows.append(added | {word: 1 + math.log(words.count(word)) for word in words})
+        return self._rows(rows)
+
+    def literal_ids(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """The words of each text."""
+        return [np.array([self._number(word) for word, _, _ in _words(text)], np.int64) for text in texts]
+
+    def literal_places(self, text: str) -> list[tuple[int, int, int]]:
+        """(term, start, end) of each word."""
+        return [(self._number(word), start, end) for word, start, end in _words(text)]
+
+    def terms(self, ids: Sequence[int]) -> list[str]:
+        """The words with these numbers, as far as they were met."""
+        return [self._words.get(int(number), "") for number in ids]
+
+    def _number(self, word: str) -> int:
+        number = zlib.crc32(word.encode()) % self.card.dimensions
+        self._words[number] = word
+        self.query_weights[number] = 1 + len(word) / 8
+        return number
+
+    def _rows(self, texts: Sequence[Mapping[str, float]]) -> SparseRows:
+        rows = [sorted({self._number(word): weight for word, weight in text.items()}.items()) for text in texts]
+        parts = [np.array(row, np.float64).reshape(-1, 2).T for row in rows]
+        return joined([(t.astype(np.int32), w.astype(np.float32)) for t, w in parts], self.card.dimensions)
+
+
+def _words(text: str) -> list[tuple[str, int, int]]:
+    return [(found[0].lower(), found.start(), found.end()) for found in re.finditer(r"\w+", text)]
+
+
+def fake_encoder(kind: str) -> Any:
+    """The fake that gives the rows of an index of this kind."""
+    fakes: dict[str, Any] = {"sparse": HashTermEncoder, "late": HashTokenEncoder}
+    return fakes.get(kind, HashEncoder)()
 
 
 class MemorySource:
@@ -158,6 +278,7 @@ def sentences(count: int) -> dict[int, str]:
 def check_index(spec: IndexSpec, folder: Path, encoder: Any = None) -> None:
     """The contract of the indexes family: rows, filters, k, ties, incremental builds and refusals."""
     units = sentences(60)
+    encoder = encoder or fake_encoder(spec.kind)
     source = MemorySource(units, encoder)
     index = _built(spec, source, None, folder / "full")
     np.testing.assert_array_equal(index.numbers, source.numbers)
@@ -169,7 +290,7 @@ def check_index(spec: IndexSpec, folder: Path, encoder: Any = None) -> None:
     assert everything.rows.shape[1] == 60, "k above the number of rows gives every row a place, no more"
     np.testing.assert_array_equal(everything.rows[:, :5], found.rows)
     assert index.search(queries, 0).rows.shape == (2, 0)
-    assert index.search(queries[:0], 5).rows.shape == (0, 5)
+    assert index.search(query_rows(spec, source, []), 5).rows.shape == (0, 5)
 
     for share in (0.0, 0.05, 0.5, 1.0):
         allowed = np.random.default_rng(3).random(60) < share
@@ -260,6 +381,7 @@ def check_fuser(method: Fuser) -> None:
 def check_retriever(retriever: Retriever, folder: Path, encoder: Any = None) -> None:
     """The contract of the retrievers family: best documents first, k, filters, empty queries, exact scores and explanations that agree."""
     texts = {f"d{i}": text for i, text in enumerate(sentences(40).values())}
+    encoder = encoder or fake_encoder(retriever.index_spec().kind)
     resources = MemoryResources(texts, folder, encoder)
     queries = Ranking.of([("1", "scientific papers"), ("2", "nearest neighbors graph"), ("3", "   ")])
     asked = retriever.model_copy(update={"k": 6})
@@ -294,6 +416,7 @@ def check_retriever(retriever: Retriever, folder: Path, encoder: Any = None) -> 
 def check_feedback(feedback: Feedback, folder: Path, encoder: Any = None) -> None:
     """The contract of the feedback family: it searches the whole index with a query that it shows and can explain; filters, k, empty queries."""
     texts = {f"d{i}": text for i, text in enumerate(sentences(40).values())}
+    encoder = encoder or fake_encoder(feedback.index_spec().kind)
     resources = MemoryResources(texts, folder, encoder)
     asked = feedback.model_copy(update={"k": 6, "documents": 3})
     queries = Ranking.of([("1", "scientific papers"), ("2", "nearest neighbors graph"), ("3", "   ")])

@@ -33,13 +33,12 @@ from engine.indexes.files import (
     save_blocks,
     save_info,
 )
-from engine.indexes.shards import Shards
+from engine.indexes.shards import PARTIAL, Shards
 from engine.kernels.dense import exact_top_k, put_verified
 from engine.kernels.topk import empty_hits
 from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TopK, ignore_progress
 
 VECTORS = "vectors.npy"
-PARTIAL = "partial"  # encoded shards of a build in progress
 AUTO_EXACT_ROWS = 200_000  # exact search of 384 dimensions takes about 20 ms of one core there, and is never wrong
 EXACT_FILTERED_ROWS = 50_000  # with fewer passing rows than this, or than the share below, exact search beats the graph
 EXACT_FILTERED_SHARE = 0.2

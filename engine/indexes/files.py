@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, TypeVar
 
 import numpy as np
@@ -62,7 +64,8 @@ def load_array(
     path = folder / name
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
+    except (OSError, ValueError, EOFError, OverflowError, MemoryError, SyntaxError, TypeError, TokenError) as error:
+        # the last three come from a header that is no longer Python
         raise damaged(folder, f"{name} cannot be read ({error})") from error
     fits = len(values.shape) == len(shape) and all(
         want is None or want == got for want, got in zip(shape, values.shape, strict=True)
@@ -80,6 +83,28 @@ def load_numbers(folder: Path, rows: int) -> Ints:
     if not ascending(numbers):
         raise damaged(folder, f"{NUMBERS} is not ascending")
     return numbers
+
+
+def checksums(folder: Path, names: Iterable[str]) -> dict[str, int]:
+    """The CRC-32 of each of these files. Raises WorkspaceDamaged where one cannot be read."""
+    found = {}
+    for name in names:
+        value = 0
+        try:
+            with (folder / name).open("rb") as file:
+                while block := file.read(1 << 20):
+                    value = zlib.crc32(block, value)
+        except OSError as error:
+            raise damaged(folder, f"{name} cannot be read ({error})") from error
+        found[name] = value
+    return found
+
+
+def check_sums(folder: Path, expected: Mapping[str, int]) -> None:
+    """Compare files with the checksums from when they were written. Raises WorkspaceDamaged."""
+    altered = [name for name, value in checksums(folder, expected).items() if value != expected[name]]
+    if altered:
+        raise damaged(folder, f"{', '.join(altered)} is not what was written")
 
 
 def save_info(folder: Path, info: BaseModel) -> None:

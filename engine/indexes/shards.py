@@ -19,6 +19,7 @@ from engine.indexes.rows import row_kind
 from engine.types import Ints, Progress, ProgressSink
 
 SHARD = 2_000  # units
+PARTIAL = "partial"  # encoded shards of a build in progress, in the folder of the index
 
 
 class Shards:

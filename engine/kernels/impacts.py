@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from engine.kernels.topk import empty_hits, put_hits
 from engine.types import FloatRows, Ints, Mask, SparseRows, TopK
 
+BLOCK = 1 << 15  # rows inverted at a time
+
 
 class Impacts(NamedTuple):
     """Postings of every term: term t holds [indptr[t], indptr[t + 1]) of `rows` (int32, ascending) and `weights` (float32, 0 or more).
@@ -30,13 +32,26 @@ class WeightedTerms(NamedTuple):
     weights: NDArray[np.float32]
 
 
-def invert_rows(rows: SparseRows) -> Impacts:
-    """The postings of weighted rows."""
-    order = np.argsort(rows.terms, kind="stable")  # rows stay ascending within a term
-    of_posting = np.repeat(np.arange(len(rows), dtype=np.int32), np.diff(rows.indptr))
+def invert_rows(rows: SparseRows, block: int = BLOCK) -> Impacts:
+    """The postings of weighted rows; `block` rows are turned at a time, which bounds the memory beside the result."""
+    counts = np.bincount(rows.terms, minlength=rows.width)
     indptr = np.zeros(rows.width + 1, np.int64)
-    np.cumsum(np.bincount(rows.terms, minlength=rows.width), out=indptr[1:])
-    return Impacts(indptr, of_posting[order], np.asarray(rows.weights[order]), len(rows))
+    np.cumsum(counts, out=indptr[1:])
+    of_postings, weights = np.empty(len(rows.terms), np.int32), np.empty(len(rows.terms), np.float32)
+    free = indptr[:-1].copy()  # where the next posting of each term goes
+    for start in range(0, len(rows), block):
+        bounds = rows.indptr[start : start + block + 1]
+        part = slice(bounds[0], bounds[-1])
+        terms = rows.terms[part]
+        order = np.argsort(terms, kind="stable")  # rows stay ascending within a term
+        counts = np.bincount(terms, minlength=rows.width)
+        rank = np.arange(len(terms)) - np.repeat(np.cumsum(counts) - counts, counts)
+        to = free[terms[order]] + rank
+        numbers = np.arange(start, start + len(bounds) - 1, dtype=np.int32)
+        of_postings[to] = np.repeat(numbers, np.diff(bounds))[order]
+        weights[to] = rows.weights[part][order]
+        free += counts
+    return Impacts(indptr, of_postings, weights, len(rows))
 
 
 def row_scores(impacts: Impacts, query: WeightedTerms) -> FloatRows:

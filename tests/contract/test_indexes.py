@@ -10,6 +10,7 @@ from engine.component import discover
 from engine.indexes.base import IndexSpec
 from engine.indexes.bm25 import Bm25Index
 from engine.indexes.dense import DenseIndex
+from engine.indexes.sparse import SparseIndex
 from engine.testing import check_index
 
 SPECS = [
@@ -19,6 +20,8 @@ SPECS = [
     DenseIndex(),
     DenseIndex(structure="exact", unit="document"),
     DenseIndex(structure="hnsw"),
+    SparseIndex(),
+    SparseIndex(unit="document"),
 ]
 
 
