@@ -70,7 +70,7 @@ def named(known: Sequence[ModelView], name: str) -> ModelView:
     """The model of this name or hub repository, upper and lower case alike. Raises NotFound."""
     wanted = name.strip().lower()
     for view in known:
-        if wanted in (view.name.lower(), view.hub.lower()):
+        if wanted and wanted in (view.name.lower(), view.hub.lower()):
             return view
     here = ", ".join(view.name for view in known if view.state != "available")
     raise NotFound(f"There is no model {name!r} here or in the catalogue. Here: {here}.")

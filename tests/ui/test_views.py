@@ -40,6 +40,7 @@ from app.ui.views import (
     ledger,
     library,
     messages,
+    models,
     pipelines,
     questions,
     reader,
@@ -92,6 +93,7 @@ def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
     )
     evaluation = evaluated.Shown(asked, rows, dict.fromkeys(asked.metrics, HOSTILE))
     chosen_look = evaluated.Chosen(measure=HOSTILE + "AP", against=HOSTILE + "Hybrid", group=HOSTILE, tests=True)
+    known = poison((fake.model("bge-small-en-v1.5"), *fake.models(text="modernbert"), fake.model("half")))
     return {
         "results": lambda: search.results(found, state),
         "browsing": lambda: search.results(browsed, UiState()),
@@ -147,6 +149,15 @@ def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
         "brought": lambda: questions.brought(
             poison(fake.bring("Retrieval papers", ["x"], query_set="default", what="auto"))
         ),
+        "models": lambda: models.page(
+            known, known, poison(fake.jobs()), "dense", "here", HOSTILE, read_only=False, paths=True
+        ),
+        "model": lambda: models.pane(known[0], read_only=False),
+        "damaged model": lambda: models.pane(known[-1], read_only=False),
+        "model plan": lambda: models.planned(
+            poison(fake.plan_model("someone/model", quantise="int8")), HOSTILE, HOSTILE, replace=True
+        ),
+        "no model": lambda: models.catalogue(known, (), "", "", HOSTILE, read_only=True),
         "error": lambda: messages.error_box("BadInput", HOSTILE),
         "notices": lambda: messages.notices([HOSTILE]),
         "frame": shell.frame,

@@ -115,11 +115,11 @@ def planned(plan: ModelPlan, source: str, precision: str, *, replace: bool) -> M
         "copy": "It is a finished model folder, and is copied as it is.",
         "graph": "It has an ONNX graph of its own, which is used as it is.",
         "convert": "Its weights are converted here, and the result is compared with the original.",
-    }[plan.how]
+    }.get(plan.how, "")
     place = link(f"https://huggingface.co/{plan.source}", plan.source) if plan.revision else plan.source
     facts: tuple[tuple[str, Child], ...] = (
         ("From", place),
-        ("Kind", f"{KINDS.get(plan.family, plan.family)}: {ABOUT.get(plan.family, '').lower()}"),
+        ("Kind", _kind(plan.family)),
         ("License", plan.licence if plan.licence != "unknown" else "not stated"),
         (
             "To read" if not plan.revision else "Download",
@@ -232,8 +232,8 @@ def _row(view: ModelView, read_only: bool) -> Markup:
             el("small", below or view.source, dir="auto"),
             class_="md-name",
         ),
-        el("td", el("span", class_=f"state s-{DOTS[view.state]}"), STATES[view.state], class_="md-state"),
-        el("td", KINDS[view.family], title=ABOUT[view.family]) if view.state != "damaged" else el("td"),
+        el("td", el("span", class_=f"state s-{DOTS.get(view.state, '')}"), STATES.get(view.state, view.state), class_="md-state"),
+        el("td", KINDS.get(view.family, view.family), title=ABOUT.get(view.family)) if view.state != "damaged" else el("td"),
         el("td", _dimensions(view), class_="num md-wide"),
         el("td", f"{view.max_tokens:,}" if view.max_tokens else "–", class_="num md-wide"),
         el("td", size(view), class_="num"),
@@ -242,6 +242,10 @@ def _row(view: ModelView, read_only: bool) -> Markup:
         el("td", [] if read_only else _tools(view), class_="cell-tools"),
         data_key=f"{view.state}-{view.name}",
     )  # fmt: skip
+
+
+def _kind(family: str) -> str:
+    return f"{KINDS.get(family, family)}: {ABOUT.get(family, '').lower()}"
 
 
 def _dimensions(view: ModelView) -> str:
@@ -279,8 +283,8 @@ def pane(view: ModelView, *, read_only: bool) -> Markup:
     """Everything that is known about a model, beside the table."""
     speed = view.speed
     rows: tuple[tuple[str, Child], ...] = (
-        ("State", STATES[view.state]),
-        ("Kind", f"{KINDS[view.family]}: {ABOUT[view.family].lower()}" if view.state != "damaged" else ""),
+        ("State", STATES.get(view.state, view.state)),
+        ("Kind", _kind(view.family) if view.state != "damaged" else ""),
         ("Hub", link(f"https://huggingface.co/{view.hub}", view.hub) if view.hub else ""),
         ("From", f"{view.source} {view.revision}".strip() if view.state != "available" else ""),
         ("Architecture", view.architecture),
