@@ -5,11 +5,12 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.encoders.base import Encoder
 from engine.encoders.pooling import normalize
 from engine.encoders.runner import Head, Runner, TokenIds, body_folder
 from engine.encoders.tokens import TextTokenizer
@@ -28,6 +29,19 @@ class Token(NamedTuple):
     token: str
     start: int
     end: int
+
+
+@runtime_checkable
+class TokenEncoder(Encoder[TokenRows], Protocol):
+    """What late interaction asks of an encoder: rows of token vectors, and the tokens behind them."""
+
+    def tokens(self, text: str, role: str) -> Sequence[tuple[str, int, int]]:
+        """(token, start, end) behind each vector of one text, in the same order; role is "query" or "document"."""
+        ...
+
+    def written(self, ids: Sequence[int]) -> list[str]:
+        """The tokens with these numbers in the vocabulary."""
+        ...
 
 
 class LateEncoder:

@@ -38,13 +38,15 @@ class NewQuery:
     """What a feedback stage searched for, for the trace: how much the original query and each document weigh in it.
 
     terms: index terms and their weights, largest first (lexical feedback); parts: float32 [1 + documents, dim], the weighted vectors
-    of the original query and of each document, which sum to the new vector (vector feedback).
+    of the original query and of each document, which sum to the new vector (vector feedback), or float32 [tokens, dim], the weighted vectors
+    that are compared one by one, called `names` (token feedback).
     """
 
     original: float
     documents: dict[str, float]
     terms: dict[str, float] = field(default_factory=dict)
     parts: FloatRows | None = None
+    names: tuple[str, ...] = ()
 
 
 class Feedback(Stage, family="feedback"):

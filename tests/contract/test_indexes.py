@@ -10,6 +10,7 @@ from engine.component import discover
 from engine.indexes.base import IndexSpec
 from engine.indexes.bm25 import Bm25Index
 from engine.indexes.dense import DenseIndex
+from engine.indexes.late import LateIndex
 from engine.indexes.sparse import SparseIndex
 from engine.testing import check_index
 
@@ -20,6 +21,8 @@ SPECS = [
     DenseIndex(),
     DenseIndex(structure="exact", unit="document"),
     DenseIndex(structure="hnsw"),
+    LateIndex(),
+    LateIndex(structure="centroids", unit="document"),
     SparseIndex(),
     SparseIndex(unit="document"),
 ]

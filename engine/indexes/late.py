@@ -1,0 +1,314 @@
+"""Late-interaction search: a vector for every token, texts compared by MaxSim (ColBERT; Khattab and Zaharia, SIGIR 2020).
+
+Vectors are stored with a byte a component and a step for each token, memory-mapped: 104 bytes for a token of 96 dimensions. A large index finds
+candidates through inverted lists of centroids (PLAID; Santhanam et al., CIKM 2022) and scores only those, exactly.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from engine.encoders.base import Encoder
+from engine.errors import BadInput, IndexNotReady
+from engine.indexes.base import (
+    BuildInfo,
+    IndexSpec,
+    OpenIndex,
+    UnitSource,
+    checked_mask,
+    checked_numbers,
+    checked_width,
+)
+from engine.indexes.centroids import CentroidInfo, Centroids
+from engine.indexes.files import (
+    NUMBERS,
+    damaged,
+    load_array,
+    load_info,
+    load_numbers,
+    save_array,
+    save_blocks,
+    save_info,
+)
+from engine.indexes.rows import CodedTokens, TokenKind
+from engine.indexes.shards import Shards
+from engine.kernels.maxsim import best_texts, maxsim
+from engine.kernels.topk import best_rows, empty_hits
+from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TokenRows, TopK, ignore_progress
+
+FREQUENCIES = "frequencies.npy"
+PARTIAL = "partial"  # encoded shards of a build in progress
+AUTO_EXACT_TOKENS = 200_000  # comparing with every token takes about 15 ms of one core there, and is never wrong
+CANDIDATES = 1_000
+BLOCK = 2_000  # units copied at a time
+SAMPLE = 50  # queries in the recall measurement
+QUERY_WORDS = 12
+
+
+class LateInfo(BaseModel):
+    """The description stored with the index."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["late/1"] = "late/1"
+    spec: dict[str, str | int]
+    fingerprint: str
+    rows: int = Field(ge=0)
+    tokens: int = Field(ge=0)
+    vocabulary: int = Field(ge=0)
+    dim: int = Field(ge=1)
+    recall: float = Field(1.0, ge=0, le=1)
+    centroids: CentroidInfo | None = None
+
+
+class LateIndex(IndexSpec, name="late"):
+    """An index of one vector per token, compared with every unit or through centroid lists."""
+
+    kind: ClassVar[str] = "late"
+    unit: Literal["document", "passage"] = Field(
+        "passage", description="what a row stands for: whole documents, or the passages of long ones"
+    )
+    model: str = Field("triptych-late", min_length=1, description="the encoder of units and queries")
+    structure: Literal["auto", "exact", "centroids"] = Field(
+        "auto",
+        description="exact: compare with every unit; centroids: with candidates from inverted lists, faster and approximate; "
+        f"auto: centroids above {AUTO_EXACT_TOKENS:,} tokens",
+    )
+
+    def label(self) -> str:
+        """See IndexSpec."""
+        return f"Late interaction · {self.model}" + ("" if self.structure == "auto" else f" · {self.structure}")
+
+    def expected_fingerprint(self, encoder: Callable[[str], Encoder[Any]]) -> str:
+        """See IndexSpec."""
+        return encoder(self.model).fingerprint
+
+    def build(
+        self, source: UnitSource, previous: OpenIndex | None, folder: Path, progress: ProgressSink = ignore_progress
+    ) -> BuildInfo:
+        """See IndexSpec. details: structure, tokens, encoded, reused, skipped, and for centroids their number and recall_queries at 10.
+
+        Encoded shards are kept in `folder`/partial until the end: a folder that still holds them resumes an interrupted build.
+        Units without tokens are skipped; they get no row. Raises BadInput for a model of another family.
+        """
+        encoder = source.encoder(self.model)
+        if encoder.card.family != "late":
+            raise BadInput(
+                f"Model {self.model!r} gives one row a text; late interaction needs a vector for each token."
+            )
+        wanted = checked_numbers(source)
+        old = self._reusable(previous, encoder)
+        shards = Shards(folder / PARTIAL, encoder)
+        if old is not None:
+            shards.reuse(old.numbers, old.rows)
+        new = wanted if old is None else wanted[~np.isin(wanted, old.numbers, assume_unique=True)]
+        shards.encode(source, wanted, progress)
+        numbers, tokens, vocabulary = _write_tokens(folder, wanted, shards, progress)
+        base = LateInfo(
+            spec=self.model_dump(),
+            fingerprint=encoder.fingerprint,
+            rows=len(numbers),
+            tokens=tokens,
+            vocabulary=vocabulary,
+            dim=encoder.card.dimensions,
+        )
+        info, details = self._structured(base, source, old, folder, progress)
+        save_info(folder, info)
+        shutil.rmtree(folder / PARTIAL)
+        counts = {"encoded": len(new), "reused": len(wanted) - len(new), "skipped": len(wanted) - len(numbers)}
+        return BuildInfo(len(numbers), info.dim, info.fingerprint, details | {"tokens": tokens} | counts)
+
+    def open(self, folder: Path) -> LateOpenIndex:
+        """See IndexSpec."""
+        info = load_info(folder, LateInfo)
+        if info.spec != self.model_dump():
+            raise IndexNotReady(f"The late index was built with {info.spec}, not {self.model_dump()}. Build it again.")
+        return LateOpenIndex(folder, info)
+
+    def _reusable(self, previous: OpenIndex | None, encoder: Encoder[Any]) -> LateOpenIndex | None:
+        """The previous index, when its vectors are those that the encoder would give."""
+        if not isinstance(previous, LateOpenIndex) or previous.fingerprint != encoder.fingerprint:
+            return None
+        return previous if previous.info.dim == encoder.card.dimensions else None
+
+    def _structured(
+        self, info: LateInfo, source: UnitSource, old: LateOpenIndex | None, folder: Path, progress: ProgressSink
+    ) -> tuple[LateInfo, dict[str, str | int | float]]:
+        """Add the centroids, where there are to be any, and measure what they lose."""
+        large = self.structure == "centroids" or (self.structure == "auto" and info.tokens > AUTO_EXACT_TOKENS)
+        if not large or not info.rows:
+            return info, {"structure": "exact"}
+        flat = LateOpenIndex(folder, info)
+        earlier = None if old is None or old.centroids is None else (old.numbers, old.centroids)
+        saved = Centroids.build(flat.numbers, flat.rows, folder, earlier, progress)
+        index = LateOpenIndex(folder, info.model_copy(update={"centroids": saved}))
+        rows = np.sort(np.random.default_rng(0).choice(info.rows, min(SAMPLE, info.rows), replace=False))
+        openings = [" ".join(text.split()[:QUERY_WORDS]) for text in source.texts(index.numbers[rows])]
+        recall = measured_recall(index, source.encoder(self.model).encode_queries(openings), progress)
+        details: dict[str, str | int | float] = {
+            "structure": "centroids",
+            "centroids": saved.clusters,
+            "recall_queries": recall,
+        }
+        return index.info.model_copy(update={"recall": recall}), details
+
+
+class LateOpenIndex:
+    """Token vectors, memory-mapped, and perhaps centroid lists. Read-only, so any thread may search it."""
+
+    def __init__(self, folder: Path, info: LateInfo) -> None:
+        self.folder = folder
+        self.info = info
+        self.fingerprint = info.fingerprint
+        self.recall = info.recall  # at 10, measured when it was built; 1.0 when exact
+        self.numbers = load_numbers(folder, info.rows)
+        kind = TokenKind(info.dim)
+        self.rows: CodedTokens = kind.load(folder, "", info.rows)
+        wrong = kind.complaint(self.rows, info.rows)
+        if wrong or len(self.rows.ids) != info.tokens:
+            raise damaged(folder, f"its token vectors are {wrong or 'fewer or more than it says'}")
+        self.store = self.rows.store
+        self.frequencies: NDArray[np.int32] = load_array(folder, FREQUENCIES, np.int32, (info.vocabulary,))
+        """int32 [vocabulary]: how many rows hold each token."""
+        if info.tokens and int(self.rows.ids.max()) >= info.vocabulary:
+            raise damaged(folder, f"ids.npy names tokens beyond {FREQUENCIES}")
+        self.centroids = None if info.centroids is None else Centroids(folder, info.centroids, info.rows, info.dim)
+
+    @property
+    def structure(self) -> Literal["exact", "centroids"]:
+        """How a search without a filter works."""
+        return "exact" if self.centroids is None else "centroids"
+
+    def search(self, queries: TokenRows, k: int, allowed: Mask | None = None, candidates: int = CANDIDATES) -> TopK:
+        """See OpenIndex; scores are MaxSim. A query without tokens has no hits.
+
+        With centroids, `candidates` rows (twice k at least) are compared exactly; where no more than that pass the filter, all of them are.
+        """
+        self._check(queries)
+        width = checked_width(k, len(self.numbers))
+        mask = checked_mask(allowed, len(self.numbers))
+        passing = None if mask is None else np.flatnonzero(mask)
+        effort = max(candidates, 2 * width)
+        exhaustive = self.centroids is None or effort >= (len(self.numbers) if passing is None else len(passing))
+        found = TopK(*empty_hits(len(queries), width))
+        for i in range(len(queries) if width else 0):
+            query = vectors_of(queries, i)
+            if not len(query):
+                continue
+            rows = passing
+            if not exhaustive and self.centroids is not None:
+                estimates = self.centroids.estimates(query)
+                if mask is not None:
+                    estimates[~mask] = -np.inf
+                rows = np.sort(best_rows(estimates, effort))
+            best, scores = self._best(query, width, rows)
+            found.rows[i, : len(best)] = best
+            found.scores[i, : len(best)] = scores
+        return found
+
+    def search_exact(self, queries: TokenRows, k: int, allowed: Mask | None = None) -> TopK:
+        """As `search`, comparing with every allowed row."""
+        return self.search(queries, k, allowed, candidates=len(self.numbers))
+
+    def scores(self, query: FloatRows, rows: Ints | None = None) -> FloatRows:
+        """The MaxSim of one query (float32 [query tokens, dim]) with every row, or with some, float32 [rows]; -inf for an empty query.
+
+        Up to rounding the scores of `search`.
+        """
+        self._check(TokenRows(np.array([0, len(query)]), query, np.zeros(len(query), np.int32)))
+        if not len(query):
+            return np.full(len(self.numbers) if rows is None else len(rows), -np.inf, np.float32)
+        return maxsim(query, self.store, rows)
+
+    def vectors(self, row: int) -> FloatRows:
+        """The token vectors of one row, float32 [tokens, dim]."""
+        return self.store.floats(row)
+
+    def token_ids(self, row: int) -> NDArray[np.int32]:
+        """The numbers of one row's tokens in the tokenizer's vocabulary, int32 [tokens]."""
+        return self.rows.ids[self.rows.indptr[row] : self.rows.indptr[row + 1]]
+
+    def _best(self, query: FloatRows, k: int, rows: Ints | None) -> tuple[Ints, FloatRows]:
+        try:
+            return best_texts(query, self.store, k, rows)
+        except ValueError as error:
+            raise damaged(self.folder, "it holds values that are not numbers") from error
+
+    def _check(self, queries: TokenRows) -> None:
+        """Whatever is not finite vectors of the right width is refused."""
+        vectors = np.asarray(queries.vectors)
+        if vectors.ndim != 2 or vectors.shape[1] != self.info.dim or vectors.dtype != np.float32:
+            raise BadInput(
+                f"Query token vectors are {vectors.dtype} {vectors.shape}; this index takes float32 [tokens, {self.info.dim}]."
+            )
+        if not np.isfinite(vectors).all():
+            raise BadInput("A query vector holds values that are not numbers; the encoder that made it is broken.")
+
+
+def vectors_of(rows: TokenRows, row: int) -> FloatRows:
+    """The token vectors of one of several texts, float32 [tokens, dim]."""
+    return rows.vectors[rows.indptr[row] : rows.indptr[row + 1]]
+
+
+def measured_recall(
+    index: LateOpenIndex, queries: TokenRows, progress: ProgressSink = ignore_progress, k: int = 10
+) -> float:
+    """The share of the exact k best that `search` finds, mean over queries; a row as good as the k-th counts as found."""
+    shares = []
+    for i in range(len(queries)):
+        progress(Progress("measure", i, len(queries), "queries"))
+        part = slice(int(queries.indptr[i]), int(queries.indptr[i + 1]))
+        one = TokenRows(queries.indptr[i : i + 2] - queries.indptr[i], queries.vectors[part], queries.ids[part])
+        exact, found = index.search_exact(one, k), index.search(one, k)
+        asked = exact.rows >= 0
+        if asked.any():
+            shares.append(float((found.scores[asked] >= exact.scores[asked].min()).mean()))
+    progress(Progress("measure", len(queries), len(queries), "queries"))
+    return round(float(np.mean(shares)), 4) if shares else 1.0
+
+
+def _write_tokens(folder: Path, wanted: Ints, shards: Shards, progress: ProgressSink) -> tuple[Ints, int, int]:
+    """Write the rows in order of their numbers, without those that have no tokens; gives the numbers, how many tokens, how many different ones at most."""
+    lengths, frequencies = _counted(wanted, shards)
+    numbers, indptr = wanted[lengths > 0], np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths[lengths > 0])])
+    tokens = int(indptr[-1])
+    progress(Progress("write", 0, tokens, "tokens"))
+    save_array(folder, NUMBERS, numbers)
+    save_array(folder, "indptr.npy", indptr)
+    save_array(folder, FREQUENCIES, frequencies)
+    shapes: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
+        "ids": (np.int32, (tokens,)),
+        "scales": (np.float32, (tokens,)),
+        "codes": (np.int8, (tokens, shards.dim)),
+    }
+    for part, (dtype, shape) in shapes.items():
+        blocks = (getattr(rows, part) for rows in _blocks(numbers, shards))
+        save_blocks(folder, f"{part}.npy", np.dtype(dtype), shape, blocks)
+    progress(Progress("write", tokens, tokens, "tokens"))
+    return numbers, tokens, len(frequencies)
+
+
+def _counted(wanted: Ints, shards: Shards) -> tuple[Ints, NDArray[np.int32]]:
+    """How many tokens each unit has, and how many units hold each token."""
+    lengths = [np.empty(0, np.int64)]
+    frequencies = np.zeros(0, np.int64)
+    for rows in _blocks(wanted, shards):
+        lengths.append(np.diff(rows.indptr))
+        owners = np.repeat(np.arange(len(rows), dtype=np.int64), lengths[-1])
+        held = np.unique((owners << 32) | rows.ids) & 0xFFFFFFFF
+        found = np.bincount(held, minlength=len(frequencies))
+        found[: len(frequencies)] += frequencies
+        frequencies = found
+    return np.concatenate(lengths), frequencies.astype(np.int32)
+
+
+def _blocks(numbers: Ints, shards: Shards) -> Iterator[CodedTokens]:
+    for start in range(0, len(numbers), BLOCK):
+        yield shards.rows(numbers[start : start + BLOCK])
