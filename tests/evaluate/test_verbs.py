@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,44 +15,7 @@ from engine.errors import BadInput, Cancelled, NotFound, TriptychError
 from engine.evaluation_job import Asked, evaluate
 from engine.metrics.base import parse_metric
 from engine.types import Judgment, Progress, ProgressSink, Query, Record
-
-PAPERS = [
-    Record("sparse", "Learned sparse retrieval", "Terms of the vocabulary get weights from a language model."),
-    Record("dense", "Dense passage retrieval", "Two encoders map questions and passages to vectors."),
-    Record("late", "Late interaction over token vectors", "Each query token finds its most similar passage token."),
-    Record("bm25", "The probabilistic relevance framework", "Saturation and length normalization weigh terms."),
-    Record("soup", "Cooking onion soup", "Slow heat turns onions sweet."),
-]
-QUERIES = [Query("1", "sparse terms"), Query("2", "token vectors"), Query("3", "onions"), Query("4", "retrieval")]
-JUDGED = [
-    Judgment("1", "sparse", 2),
-    Judgment("1", "bm25", 1),
-    Judgment("2", "late", 1),
-    Judgment("2", "dense", 0),
-    Judgment("3", "bm25", 1),
-]
-SHORT = ("Short", "pipeline:\n- bm25: {k: 1000}\n- cutoff: {k: 1}\n")
-UNBUILT = ("Unbuilt", "pipeline:\n- bm25: {k1: 2.5}\n")
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("template") / "workspace"
-    with Services(folder) as services:
-        services.create_collection("papers")
-        key = services.engine.workspace.collection("papers").collection_id
-        services.engine.workspace.documents.upsert(key, PAPERS, "test")
-        services.engine.workspace.documents.add_queries(key, QUERIES)
-        services.engine.workspace.documents.add_judgments(key, JUDGED)
-        assert services.wait(services.index("papers", services.needed_indexes(["BM25"])), 60).status == "done"
-    return folder
-
-
-@pytest.fixture
-def services(template: Path, tmp_path: Path) -> Iterator[Services]:
-    shutil.copytree(template, tmp_path / "own")
-    with Services(tmp_path / "own") as opened:
-        yield opened
+from tests.evaluate.papers import PAPERS, SHORT, UNBUILT
 
 
 def means(view: EvaluationView, measure: str) -> dict[str, float | None]:
@@ -334,3 +296,23 @@ def test_a_read_only_workspace_evaluates_without_storing(services: Services) -> 
         assert view.evaluation_id == ""
         assert means(view, "AP") == {"BM25": pytest.approx(2 / 3)}
         assert reading.evaluations("papers") == ()
+
+
+def test_a_stored_evaluation_is_compared_otherwise_without_keeping_it(services: Services) -> None:
+    view = services.evaluate("papers", ["BM25", SHORT], metrics=["P@2"])
+    other = services.evaluation("papers", view.evaluation_id, baseline="Short", test="wilcoxon", correction="none")
+    assert (other.baseline, other.test, other.correction) == ("Short", "wilcoxon", "none")
+    assert other.pipelines[0].cells[0].difference == -(view.pipelines[1].cells[0].difference or 0)
+    assert other.pipelines[0].cells[0].wins == view.pipelines[1].cells[0].losses == 1
+    assert other.pipelines[1].cells[0].difference is None
+    assert services.evaluation("papers", view.evaluation_id) == view
+    with pytest.raises(BadInput, match="is not among the pipelines"):
+        services.evaluation("papers", view.evaluation_id, baseline="Dense")
+    with pytest.raises(BadInput, match="no test called"):
+        services.evaluation("papers", view.evaluation_id, test="guess")
+
+
+def test_the_words_of_a_query(services: Services) -> None:
+    assert services.query_text("papers", "default", "2") == "token vectors"
+    with pytest.raises(NotFound, match="no query '9'"):
+        services.query_text("papers", "default", "9")
