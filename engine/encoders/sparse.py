@@ -2,13 +2,15 @@
 
 Two kinds of models: a graph of its own over texts, or a head over the token states of another bundled model. Two kinds of queries: encoded by the
 model, or inference-free (Geng et al., "Towards Competitive Search Relevance for Inference-Free Learned Sparse Retrievers", 2024), where a query
-is its distinct tokens, each with a fixed weight, and costs microseconds.
+is its distinct tokens, each with a fixed weight, and costs microseconds. Where such a model counts several tokens as one term ("parse",
+"parsing"), the file query_terms.npy says what each token stands for, and a query that repeats a term asks for it that many times.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from engine.models.verify import verify_files
 from engine.types import Ints, ProgressSink, SparseRows, ignore_progress
 
 QUERY_WEIGHTS = "query_weights.npy"
+QUERY_TERMS = "query_terms.npy"
 OUTPUT = "term_weights"
 
 
@@ -28,13 +31,22 @@ class SparseEncoder:
     """Term weights of texts; safe to use from many threads at once. Open one with `SparseEncoder.load`."""
 
     def __init__(
-        self, card: ModelCard, runner: Runner, head: Head | None, query_weights: NDArray[np.float32] | None
+        self,
+        card: ModelCard,
+        runner: Runner,
+        head: Head | None,
+        query_weights: NDArray[np.float32] | None,
+        query_terms: NDArray[np.int32] | None = None,
     ) -> None:
-        """runner: of the model's own graph, or of the body that `head` reads; query_weights: float32 [dimensions], for inference-free queries."""
+        """runner: of the model's own graph, or of the body that `head` reads; query_weights: float32 [dimensions], for inference-free queries.
+
+        query_terms: int32 [dimensions], the term that each token counts as, -1 for none; without it, each token is a term.
+        """
         self.card = card
         self.fingerprint = card.fingerprint
         self.runner = runner
         self.query_weights = query_weights
+        self.query_terms = query_terms
         self._head = head
 
     @classmethod
@@ -51,20 +63,25 @@ class SparseEncoder:
             head = Head(folder, card, OUTPUT, axes=2)
         else:
             runner, head = Runner.load(folder, provider, threads, outputs=(OUTPUT,), axes=2), None
-        weights = _load_query_weights(folder, card) if card.queries == "inference-free" else None
-        return cls(card, runner, head, weights)
+        if card.queries != "inference-free":
+            return cls(card, runner, head, None)
+        terms = _load_query_terms(folder, card) if QUERY_TERMS in card.files else None
+        return cls(card, runner, head, _load_query_weights(folder, card), terms)
 
     def encode_queries(self, texts: Sequence[str]) -> SparseRows:
         """The weighted terms of each query; none for a text without tokens.
 
-        Inference-free: the distinct tokens of the text with their weights, those of weight 0 left out.
+        Inference-free: the distinct tokens of the text with their weights, those of weight 0 left out; where several tokens count as one term,
+        its weight is multiplied by how often the text asks for it.
         """
         if self.query_weights is None:
             return self.runner.read(texts, "query", self.read_documents(texts))
         rows = []
         for ids in self._tokenizer.plain_ids(texts, self.runner.prompt("query")):
-            terms = np.unique(ids[: self.card.max_query_tokens])
+            terms, times = np.unique(self._counted_as(ids[: self.card.max_query_tokens]), return_counts=True)
             weights = self.query_weights[terms]
+            if self.query_terms is not None:
+                weights = weights * times.astype(np.float32)
             rows.append((terms[weights > 0].astype(np.int32), weights[weights > 0]))
         return joined(rows, self.card.dimensions)
 
@@ -77,12 +94,15 @@ class SparseEncoder:
         return TermReading(self.card, self._head, texts)
 
     def literal_ids(self, texts: Sequence[str]) -> list[TokenIds]:
-        """The tokens that stand in each text itself, int64 [tokens] in order, without special tokens, as far as the model reads."""
-        return self._tokenizer.plain_ids(texts)
+        """The terms that stand in each text itself, int64 [tokens] in order, without special tokens, as far as the model reads."""
+        return [self._counted_as(ids) for ids in self._tokenizer.plain_ids(texts)]
 
     def literal_places(self, text: str) -> list[tuple[int, int, int]]:
-        """(token, start, end) of each token that `literal_ids` gives; start and end are characters in the text."""
-        return self._tokenizer.places(text)
+        """(term, start, end) of each term that `literal_ids` gives; start and end are characters in the text."""
+        places = self._tokenizer.places(text)
+        if self.query_terms is None:
+            return places
+        return [(int(self.query_terms[token]), *span) for token, *span in places if self.query_terms[token] >= 0]
 
     def terms(self, ids: Sequence[int]) -> list[str]:
         """The vocabulary's strings of these terms, such as "retrieval" or "##ing" (a piece within a word)."""
@@ -91,6 +111,13 @@ class SparseEncoder:
     def dropped_tokens(self, texts: Sequence[str], role: str = "query") -> Ints:
         """int64 [n]: how many tokens of each text lie beyond the model's limit and are ignored; role is "query" or "document"."""
         return self.runner.dropped(texts, role)
+
+    def _counted_as(self, ids: TokenIds) -> TokenIds:
+        """The terms that tokens stand for, in their order; those that stand for none are left out."""
+        if self.query_terms is None:
+            return ids
+        terms = self.query_terms[ids].astype(np.int64)
+        return terms[terms >= 0]
 
     @property
     def _tokenizer(self) -> TextTokenizer:
@@ -146,12 +173,26 @@ def joined(rows: Sequence[tuple[NDArray[np.int32], NDArray[np.float32]]], width:
     return SparseRows(indptr, terms, weights, width)
 
 
-def _load_query_weights(folder: Path, card: ModelCard) -> NDArray[np.float32]:
-    path = folder / QUERY_WEIGHTS
+def _load_table(path: Path) -> NDArray[Any]:
     try:
-        weights = np.load(path, allow_pickle=False)
+        table: NDArray[Any] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise WorkspaceDamaged(f"{path} cannot be read ({error}); install the model again.") from error
+    return table
+
+
+def _load_query_terms(folder: Path, card: ModelCard) -> NDArray[np.int32]:
+    path = folder / QUERY_TERMS
+    terms = _load_table(path)
+    usable = terms.shape == (card.dimensions,) and terms.dtype == np.int32
+    if not usable or (terms < -1).any() or (terms >= card.dimensions).any():
+        raise WorkspaceDamaged(f"{path} does not hold {card.dimensions} terms, int32; install the model again.")
+    return terms
+
+
+def _load_query_weights(folder: Path, card: ModelCard) -> NDArray[np.float32]:
+    path = folder / QUERY_WEIGHTS
+    weights = _load_table(path)
     usable = weights.shape == (card.dimensions,) and weights.dtype == np.float32
     if not usable or not np.isfinite(weights).all() or (weights < 0).any():
         raise WorkspaceDamaged(

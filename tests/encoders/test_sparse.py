@@ -13,6 +13,7 @@ from engine.encoders.dense import DenseEncoder
 from engine.encoders.runner import StateReader, encode_together
 from engine.encoders.sparse import SparseEncoder
 from engine.errors import BadInput, Cancelled, WorkspaceDamaged
+from engine.models.card import describe_file, read_card, write_card
 from engine.models.catalogue import open_encoder
 from engine.types import Progress, SparseRows
 from tests.encoders.tiny import TABLE, WORDS, rewrite_card, write_model, write_sparse
@@ -71,6 +72,27 @@ def test_inference_free_queries_are_looked_up(tmp_path: Path) -> None:
     ]
     assert encoder.runner._session is None, "no graph was opened for it"
     assert told(encoder.encode_documents(["red"])) == EXPECTED[:1]
+
+
+def amend(folder: Path) -> None:
+    card = read_card(folder)
+    table = describe_file(folder / "query_terms.npy")
+    write_card(folder, card.model_copy(update={"files": card.files | {"query_terms.npy": table}}))
+
+
+def test_tokens_may_count_as_one_term(tmp_path: Path) -> None:
+    folder = write_sparse(tmp_path / "terms", body=write_model(tmp_path / "tiny"), query_weights=IDF)
+    terms = np.array([-1, -1, -1, -1, 4, 4, 6, 7, -1], np.int32)  # green counts as red, passage: as nothing
+    np.save(folder / "query_terms.npy", terms)
+    amend(folder)
+    encoder = SparseEncoder.load(folder)
+    assert told(encoder.encode_queries(["green red passage: blue red", "query:"])) == [{"red": 6, "blue": 0.5}, {}]
+    assert [one.tolist() for one in encoder.literal_ids(["passage: green red"])] == [[4, 4]]
+    assert encoder.literal_places("blue passage: green") == [(6, 0, 4), (4, 14, 19)]
+    np.save(folder / "query_terms.npy", terms + 20)
+    amend(folder)
+    with pytest.raises(WorkspaceDamaged, match="terms, int32"):
+        SparseEncoder.load(folder)
 
 
 def test_what_stands_in_a_text_itself(encoder: SparseEncoder) -> None:
