@@ -102,7 +102,8 @@ class SparseEncoder:
         places = self._tokenizer.places(text)
         if self.query_terms is None:
             return places
-        return [(int(self.query_terms[token]), *span) for token, *span in places if self.query_terms[token] >= 0]
+        terms = self.query_terms
+        return [(int(terms[token]), start, end) for token, start, end in places if terms[token] >= 0]
 
     def terms(self, ids: Sequence[int]) -> list[str]:
         """The vocabulary's strings of these terms, such as "retrieval" or "##ing" (a piece within a word)."""
