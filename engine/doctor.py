@@ -12,6 +12,8 @@ from typing import Literal
 from engine import locking, migrations, recovery
 from engine.errors import TriptychError, WorkspaceDamaged, WorkspaceInUse
 from engine.generations import INDEXES, Generations
+from engine.models.catalogue import bundled_models
+from engine.models.verify import verify_files
 from engine.records import content_hash
 from engine.types import Record
 from engine.versions import library_versions
@@ -134,6 +136,7 @@ def _contents(workspace: Workspace) -> Iterator[Finding]:
         )
         return
     yield from _indexes(workspace)
+    yield from _models(workspace)
 
 
 _AGAIN = "Delete and add these documents again."
@@ -203,3 +206,28 @@ def _indexes(workspace: Workspace) -> Iterator[Finding]:
             f"{len(orphans)} index folder(s) that nothing refers to",
             "They are removed when the workspace is next opened for writing.",
         )
+
+
+def _models(workspace: Workspace) -> Iterator[Finding]:
+    """Every model's files against its card, and the models that indexes were built with but that are gone."""
+    bundled, own = bundled_models(), workspace.models.cards()
+    again = "Delete it and add it again on the Models page, or with `triptych models add --replace`."
+    for name, problem in workspace.models.broken().items():
+        yield Finding("error", f"model {name!r}: {problem}", again)
+    for name, card in (bundled | own).items():
+        try:
+            verify_files(workspace.models.find(name), card)
+        except WorkspaceDamaged as error:
+            yield Finding("error", str(error), again if name in own else "Install Triptych again.")
+        else:
+            yield Finding("ok", f"model {name!r} ({card.family}): {card.bytes / 1e6:,.0f} MB, intact")
+    for collection in workspace.collections():
+        needed = {
+            str(g.params["model"]) for g in workspace.generations.live(collection.collection_id) if "model" in g.params
+        }
+        for name in sorted(needed - set(bundled) - set(own)):
+            yield Finding(
+                "warning",
+                f"an index of {collection.name!r} was built with the model {name!r}, which is not here",
+                "Add the model, or drop the index.",
+            )

@@ -38,8 +38,7 @@ def views(known: Known) -> tuple[ModelView, ...]:
     """Everything that is here or in the catalogue, in the order in which it is shown; for a workspace that is not there, `Known()`."""
     found = []
     for state, cards in (("bundled", bundled_models()), ("here", known.own)):
-        for name, card in cards.items():
-            found.append(_from_card(name, card, state, known))
+        found += [_from_card(name, card, state, known) for name, card in cards.items() if name not in known.broken]
     found += [_damaged(name, problem, known) for name, problem in known.broken.items()]
     taken = {view.name for view in found}
     for name, entry in catalogue().items():

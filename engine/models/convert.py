@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from engine import errors
 from engine.errors import BadInput, TriptychError
 
 CHECK_SECONDS = 0.2
+COMMAND = (sys.executable, "-m", "engine.models.convert")
 
 
 def convert(
@@ -34,23 +36,24 @@ def convert(
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as trouble,
-        subprocess.Popen(
-            [sys.executable, "-m", "engine.models.convert"],
+        subprocess.Popen(  # noqa: S603 - this interpreter, this module
+            COMMAND,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=trouble, text=True, encoding="utf-8", env=environment,
             cwd=Path(errors.__file__).resolve().parent.parent,
         ) as child,
     ):  # fmt: skip
         assert child.stdin is not None
         assert child.stdout is not None
-        child.stdin.write(json.dumps({"source": str(source), "out_folder": str(built), **options}))
-        child.stdin.close()
+        with suppress(BrokenPipeError):  # a child that died at once is heard of below
+            child.stdin.write(json.dumps({"source": str(source), "out_folder": str(built), **options}))
+            child.stdin.close()
         listener = threading.Thread(
             target=lambda: heard.extend(json.loads(line) for line in child.stdout or ()), daemon=True
         )
         listener.start()
         told = 0
         try:
-            while child.poll() is None:
+            while child.poll() is None or listener.is_alive() or told < len(heard):
                 check()
                 for message in heard[told:]:
                     told += 1
@@ -60,7 +63,6 @@ def convert(
         except BaseException:
             child.kill()
             raise
-        listener.join()
         failed = next((message for message in heard if "error" in message), None)
         if failed is not None:
             raise _error(str(failed["error"]), str(failed["message"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.doctor import check
 from engine.engine import Engine
-from engine.errors import BadInput, IndexNotReady, NotFound
+from engine.errors import BadInput, IndexNotReady, NotFound, ReadOnly, WorkspaceDamaged
 from engine.indexes.dense import DenseIndex
 from engine.indexing import build_index
 from engine.jobs import Job
@@ -155,6 +157,76 @@ def test_cancelling_removes_what_arrived(workspace: Workspace, server: HubServer
     cancelled.set()
     assert workspace.jobs.wait(job, 60).status == "cancelled"
     assert not list(workspace.models.folder.rglob("*.json*"))
+
+
+def test_a_closed_program_goes_on_where_it_stopped(tmp_path: Path, server: HubServer) -> None:
+    weights = random.Random(1).randbytes(3_000_000)
+    server.repositories[NAME]["onnx/model.onnx_data"] = weights
+    reached, go_on = threading.Event(), threading.Event()
+    answer = server.answer
+
+    def halting(handler: Any) -> None:
+        if "onnx_data" in handler.path and "Range" not in handler.headers and not go_on.is_set():
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(weights)))
+            handler.end_headers()
+            handler.wfile.write(weights[:1_000_000])
+            handler.wfile.flush()
+            reached.set()
+            assert go_on.wait(20)
+            handler.wfile.write(weights[1_000_000:1_000_100])
+            handler.close_connection = True
+            return
+        answer(handler)
+
+    server.answer = halting  # type: ignore[method-assign]
+    with Workspace.open(tmp_path / "workspace") as first:
+        job = first.jobs.submit("model-add", "", {"source": NAME})
+        assert reached.wait(20)
+        threading.Timer(0.3, go_on.set).start()
+    assert "tiny" not in Models(tmp_path / "workspace").cards()
+    server.requests.clear()
+    with Workspace.open(tmp_path / "workspace") as second:
+        assert second.jobs.wait(job, 60).status == "done"
+        assert "tiny" in second.models.cards()
+        assert (second.models.folder / "tiny" / "model.onnx_data").read_bytes() == weights
+    ranges = [headers.get("range", "") for _, path, headers in server.requests if path.endswith("onnx_data")]
+    assert len(ranges) == 1
+    assert int(ranges[0].removeprefix("bytes=").removesuffix("-")) >= 900_000
+
+
+def test_too_little_space_is_said_before_the_download(
+    workspace: Workspace, server: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "disk_free", lambda: 100)
+    job = added(workspace, NAME)
+    assert job.status == "failed"
+    assert "Free some space" in job.error
+    assert not [path for _, path, _ in server.requests if path.endswith(".onnx")]
+
+
+def test_a_reader_cannot_add(tmp_path: Path) -> None:
+    Workspace.open(tmp_path / "workspace").close()
+    with Workspace.open(tmp_path / "workspace", read_only=True) as reading, pytest.raises(ReadOnly):
+        reading.jobs.submit("model-add", "", {"source": NAME})
+
+
+def test_a_damaged_model_is_found_and_not_opened(workspace: Workspace, tmp_path: Path) -> None:
+    assert added(workspace, write_model(tmp_path / "colors"), local=True).status == "done"
+    assert "model 'colors' (dense): 0 MB, intact" in {finding.what for finding in check(workspace.folder, workspace)}
+    graph = workspace.models.folder / "colors" / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1] + b"x")
+    with pytest.raises(WorkspaceDamaged, match="sha256"):
+        load_encoder("colors", own=workspace.models.folder)
+    found = [finding for finding in check(workspace.folder, workspace) if finding.level == "error"]
+    assert len(found) == 1
+    assert "colors" in found[0].what
+    (graph.parent / "card.json").write_text("{")
+    assert Models(workspace.folder).cards() == {}
+    assert list(workspace.models.broken()) == ["colors"]
+    job = workspace.jobs.wait(workspace.jobs.submit("model-delete", "", {"name": "colors"}), 30)
+    assert job.status == "done"
+    assert workspace.models.broken() == {}
 
 
 def test_a_folder_is_added_and_stays_as_it_is(workspace: Workspace, tmp_path: Path) -> None:
