@@ -11,6 +11,7 @@ from engine.documents import Unit
 from engine.errors import BadInput, IndexNotReady, StorageFull, WorkspaceDamaged
 from engine.generations import Build, Generation
 from engine.indexes.base import IndexSpec, OpenIndex
+from engine.indexes.files import positions
 from engine.types import Ints, Progress, ProgressSink, Snapshot, ignore_progress
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def build_index(
     generations = workspace.generations
     params = spec.model_dump(mode="json")
     snapshot = workspace.documents.snapshot(collection_id)
-    source = StoredUnits(workspace.documents, snapshot, spec.unit, workspace.models.folder)
+    source = _source(workspace, snapshot, spec)
     previous = generations.find(collection_id, spec.kind, params)
     opened = None if previous is None else _open_previous(workspace, spec, previous)
     if opened is None and previous is not None:
@@ -136,18 +137,80 @@ def run_index(workspace: Workspace, running: Running) -> None:
 
 
 def index_all(workspace: Workspace, running: Running, specs: Sequence[Any]) -> None:
-    """Build several indexes one after the other; the job's counts say what each holds."""
+    """Build several indexes one after the other; the job's counts say what each holds.
+
+    Documents of indexes whose models read the same body are encoded for all of them in one pass.
+    """
     built: list[dict[str, Any]] = []
-    for spec in [parse_spec(raw) for raw in specs]:
-        running.check()
-        generation = build_index(workspace, running.job.collection_id, spec, running, job_id=running.job.job_id)
-        built.append(
-            {
-                "index": spec.name,
-                "generation_id": generation.generation_id,
-                "rows": generation.rows,
-                "bytes": generation.bytes,
-                **generation.details,
-            }
-        )
-        running.counts["indexes"] = list(built)
+    parsed = list(dict.fromkeys(parse_spec(raw) for raw in specs))
+    begun = _encode_together(workspace, running, parsed)
+    try:
+        for spec in parsed:
+            running.check()
+            generation = build_index(workspace, running.job.collection_id, spec, running, job_id=running.job.job_id)
+            about = {"index": spec.name, "generation_id": generation.generation_id, "rows": generation.rows}
+            built.append(about | {"bytes": generation.bytes, **generation.details})
+            running.counts["indexes"] = list(built)
+        for build in begun:
+            if build.folder.exists():  # an index that turned out to stand already
+                build.abandon()
+    except BaseException as error:
+        for build in begun:
+            _settle(workspace, build, error, running.job.job_id)
+        raise
+
+
+def _encode_together(workspace: Workspace, running: Running, specs: Sequence[IndexSpec]) -> list[Build]:
+    """Encode new units for the indexes that can share a pass, into shards that their builds will take up; gives those builds."""
+    from engine.encoders.runner import StateReader
+    from engine.indexes.shards import PARTIAL, Shards, encode_shared
+
+    job_id = running.job.job_id
+    models = [(spec, model) for spec in specs if (model := getattr(spec, "model", None))]
+    if len(models) < 2:
+        return []
+    snapshot = workspace.documents.snapshot(running.job.collection_id)
+    groups: dict[tuple[str, str], list[tuple[IndexSpec, Any, Ints]]] = {}
+    for spec, model in models:
+        source = _source(workspace, snapshot, spec)
+        encoder: Any = source.encoder(model)
+        if isinstance(encoder, StateReader):
+            new = _new_units(workspace, spec, source, snapshot, encoder.fingerprint)
+            if len(new):
+                groups.setdefault((spec.unit, encoder.runner.pass_key), []).append((spec, encoder, new))
+    begun: list[Build] = []
+    try:
+        for group in (group for group in groups.values() if len(group) > 1):
+            shards = []
+            for spec, encoder, _ in group:
+                params = spec.model_dump(mode="json")
+                begun.append(workspace.generations.begin(snapshot.collection_id, spec.kind, params, job_id))
+                shards.append(Shards(begun[-1].folder / PARTIAL, encoder))
+            source = _source(workspace, snapshot, group[0][0])
+            wanted = [new for _, _, new in group]
+            with workspace.database.translated("the indexes"):
+                encode_shared(shards, wanted, source, running)
+    except BaseException as error:
+        for build in begun:
+            _settle(workspace, build, error, job_id)
+        raise
+    for build in begun:
+        workspace.generations.release(build)
+    return begun
+
+
+def _source(workspace: Workspace, snapshot: Snapshot, spec: IndexSpec) -> StoredUnits:
+    return StoredUnits(workspace.documents, snapshot, spec.unit, workspace.models.folder)
+
+
+def _new_units(
+    workspace: Workspace, spec: IndexSpec, source: StoredUnits, snapshot: Snapshot, fingerprint: str
+) -> Ints:
+    """The units whose rows the index that stands cannot give."""
+    previous = workspace.generations.find(snapshot.collection_id, spec.kind, spec.model_dump(mode="json"))
+    if previous is None or previous.fingerprint != fingerprint:
+        return source.numbers
+    if previous.revision == snapshot.revision:
+        return source.numbers[:0]
+    opened = _open_previous(workspace, spec, previous)
+    return source.numbers if opened is None else source.numbers[positions(opened.numbers, source.numbers) < 0]

@@ -54,6 +54,11 @@ class StateReader(Protocol[V_co]):
     """An encoder whose documents pass through a runner, alone or together with other encoders of the same `runner.pass_key`."""
 
     @property
+    def fingerprint(self) -> str:
+        """See Encoder."""
+        ...
+
+    @property
     def runner(self) -> Runner:
         """What turns documents into token states."""
         ...

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any, TypeVar
@@ -83,28 +82,6 @@ def load_numbers(folder: Path, rows: int) -> Ints:
     if not ascending(numbers):
         raise damaged(folder, f"{NUMBERS} is not ascending")
     return numbers
-
-
-def checksums(folder: Path, names: Iterable[str]) -> dict[str, int]:
-    """The CRC-32 of each of these files. Raises WorkspaceDamaged where one cannot be read."""
-    found = {}
-    for name in names:
-        value = 0
-        try:
-            with (folder / name).open("rb") as file:
-                while block := file.read(1 << 20):
-                    value = zlib.crc32(block, value)
-        except OSError as error:
-            raise damaged(folder, f"{name} cannot be read ({error})") from error
-        found[name] = value
-    return found
-
-
-def check_sums(folder: Path, expected: Mapping[str, int]) -> None:
-    """Compare files with the checksums from when they were written. Raises WorkspaceDamaged."""
-    altered = [name for name, value in checksums(folder, expected).items() if value != expected[name]]
-    if altered:
-        raise damaged(folder, f"{', '.join(altered)} is not what was written")
 
 
 def save_info(folder: Path, info: BaseModel) -> None:

@@ -38,13 +38,12 @@ from engine.indexes.files import (
     save_info,
 )
 from engine.indexes.rows import CodedTokens, TokenKind
-from engine.indexes.shards import Shards
+from engine.indexes.shards import PARTIAL, Shards
 from engine.kernels.maxsim import best_texts, maxsim
 from engine.kernels.topk import best_rows, empty_hits
 from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TokenRows, TopK, ignore_progress
 
 FREQUENCIES = "frequencies.npy"
-PARTIAL = "partial"  # encoded shards of a build in progress
 AUTO_EXACT_TOKENS = 200_000  # comparing with every token takes about 15 ms of one core there, and is never wrong
 CANDIDATES = 1_000
 BLOCK = 2_000  # units copied at a time

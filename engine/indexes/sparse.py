@@ -25,8 +25,6 @@ from engine.indexes.base import (
 )
 from engine.indexes.files import (
     NUMBERS,
-    check_sums,
-    checksums,
     damaged,
     load_array,
     load_info,
@@ -67,7 +65,7 @@ class TermEncoder(Encoder[SparseRows], Protocol):
 
 
 class SparseInfo(BaseModel):
-    """The description stored with the index. sums: the CRC-32 of each file."""
+    """The description stored with the index."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -76,7 +74,6 @@ class SparseInfo(BaseModel):
     fingerprint: str
     rows: int = Field(ge=0)
     width: int = Field(ge=1)
-    sums: dict[str, int]
 
 
 class SparseIndex(IndexSpec, name="sparse"):
@@ -114,14 +111,8 @@ class SparseIndex(IndexSpec, name="sparse"):
         rows: SparseRows = shards.rows(wanted)
         literal = _literal(wanted, new, old, source, encoder)
         progress(Progress("write", 0, len(wanted), "texts"))
-        names = _write(folder, wanted, rows, literal)
-        info = SparseInfo(
-            spec=self.model_dump(),
-            fingerprint=encoder.fingerprint,
-            rows=len(wanted),
-            width=rows.width,
-            sums=checksums(folder, names),
-        )
+        _write(folder, wanted, rows, literal)
+        info = SparseInfo(spec=self.model_dump(), fingerprint=encoder.fingerprint, rows=len(wanted), width=rows.width)
         save_info(folder, info)
         shutil.rmtree(folder / PARTIAL)
         progress(Progress("write", len(wanted), len(wanted), "texts"))
@@ -157,9 +148,6 @@ class SparseOpenIndex:
         """Raises WorkspaceDamaged when a file is not what was written."""
         self.info = info
         self.fingerprint = info.fingerprint
-        if set(info.sums) != set(FILES):
-            raise damaged(folder, "its description does not list its files")
-        check_sums(folder, info.sums)
         self.numbers = load_numbers(folder, info.rows)
         self._impacts = _load_postings(folder, info)
         self.rows: SparseRows = SparseKind(info.width).load(folder, "", info.rows)
@@ -252,7 +240,7 @@ def _literal(
     return TextTerms(segments.indptr, ids)
 
 
-def _write(folder: Path, numbers: Ints, rows: SparseRows, literal: TextTerms) -> tuple[str, ...]:
+def _write(folder: Path, numbers: Ints, rows: SparseRows, literal: TextTerms) -> None:
     postings = invert_rows(rows)
     arrays: tuple[NDArray[Any], ...] = (
         numbers,
@@ -265,7 +253,6 @@ def _write(folder: Path, numbers: Ints, rows: SparseRows, literal: TextTerms) ->
     )
     for name, values in zip(FILES, arrays, strict=True):
         save_array(folder, name, values)
-    return FILES
 
 
 def _load_postings(folder: Path, info: SparseInfo) -> Impacts:

@@ -182,7 +182,7 @@ def test_damaged_files_are_refused(name: str, harm: str, tmp_path: Path) -> None
     if harm == "cut":
         path.write_bytes(raw[:-1])
     elif harm == "flip":
-        path.write_bytes(raw[:-5] + bytes([raw[-5] ^ 1]) + raw[-4:])
+        path.write_bytes(raw[:-1] + bytes([raw[-1] ^ 0x80]))  # the sign of the last value
     elif harm == "swap":
         path.write_bytes((folder / FILES[(FILES.index(name) + 1) % len(FILES)]).read_bytes())
     else:
@@ -197,9 +197,11 @@ def test_a_description_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IndexNotReady, match="Build it again"):
         SparseIndex(model="another").open(folder)
     info = (folder / "info.json").read_text()
-    (folder / "info.json").write_text(info.replace('"literal_ids.npy"', '"numbers.npz"'))
-    with pytest.raises(WorkspaceDamaged):
-        SPEC.open(folder)
+    for said, other in (('"rows": 5', '"rows": 4'), ('"width": 5000', '"width": 4000')):
+        assert said in info
+        (folder / "info.json").write_text(info.replace(said, other))
+        with pytest.raises(WorkspaceDamaged):
+            SPEC.open(folder)
     (folder / "info.json").write_text(info[:-10])
     with pytest.raises(WorkspaceDamaged):
         SPEC.open(folder)
