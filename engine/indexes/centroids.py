@@ -85,7 +85,7 @@ class Centroids:
 
 def clusters_for(tokens: int) -> int:
     """How many centroids: about twice the square root of the number of tokens (one at least), to the nearest power of two, but not more than tokens."""
-    return min(tokens, 1 << round(np.log2(2 * tokens**0.5)))
+    return min(tokens, 1 << round(float(np.log2(2 * tokens**0.5))))
 
 
 def _trained(rows: CodedTokens, progress: ProgressSink) -> FloatRows:
