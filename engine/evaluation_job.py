@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import time
@@ -285,19 +286,24 @@ def fingerprints(engine: Engine, collection_id: str, pipelines: Iterable[Pipelin
     return found
 
 
-def stale(engine: Engine, stored: StoredEvaluation) -> tuple[str, ...]:
-    """In words, what has changed since; nothing when the evaluation still stands."""
+def stale(engine: Engine, stored: StoredEvaluation, seen: dict[str, str] | None = None) -> tuple[str, ...]:
+    """In words, what has changed since; nothing when the evaluation still stands.
+
+    `seen` keeps the hashes of query sets from one evaluation of a collection to the next, where many are asked about at once.
+    """
     documents, key = engine.workspace.documents, stored.collection_id
+    seen = {} if seen is None else seen
+    for name, rows in (("queries", _texts), ("judgments", _judged)):
+        if f"{name} {stored.query_set}" not in seen:
+            seen[f"{name} {stored.query_set}"] = digest(rows(engine, key, stored.query_set))
     reasons = []
     if documents.revision(key) != stored.revision and documents.content_hash(key) != stored.content_hash:
         reasons.append("the documents have changed")
-    if digest(_texts(engine, key, stored.query_set)) != stored.queries_hash:
+    if seen[f"queries {stored.query_set}"] != stored.queries_hash:
         reasons.append("the queries have changed")
-    if stored.judgments_hash and digest(_judged(engine, key, stored.query_set)) != stored.judgments_hash:
+    if stored.judgments_hash and seen[f"judgments {stored.query_set}"] != stored.judgments_hash:
         reasons.append("the judgments have changed")
-    now = fingerprints(
-        engine, key, [PipelineSpec.from_yaml(text) for text in stored.spec.get("pipelines", {}).values()]
-    )
+    now = fingerprints(engine, key, [parsed(text) for text in stored.spec.get("pipelines", {}).values()])
     reasons += [
         f"the index {label!r} has changed" for label, stamp in stored.fingerprints.items() if now.get(label) != stamp
     ]
@@ -305,6 +311,12 @@ def stale(engine: Engine, stored: StoredEvaluation) -> tuple[str, ...]:
     told = stored.spec["runs"].items() if isinstance(stored.spec.get("runs"), dict) else ()
     reasons += [f"the run {name!r} has changed" for name, stamp in told if runs.get(name, stamp) != stamp]
     return tuple(reasons)
+
+
+@functools.lru_cache(maxsize=256)
+def parsed(text: str) -> PipelineSpec:
+    """A stored specification. They are read again and again, and never change."""
+    return PipelineSpec.from_yaml(text)
 
 
 def _texts(engine: Engine, collection_id: str, query_set: str) -> Iterable[tuple[Any, ...]]:

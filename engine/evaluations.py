@@ -164,9 +164,15 @@ class Evaluations:
         )
         return rows.cast(RUN_HITS)
 
-    def values(self, evaluation_id: str) -> pl.DataFrame:
-        """VALUES; empty before the evaluation is finished."""
-        return self._part("evaluation_values", VALUES, evaluation_id)
+    def values(self, evaluation_id: str, measure: str = "") -> pl.DataFrame:
+        """VALUES, of one measure only where it is named; empty before the evaluation is finished."""
+        if not measure:
+            return self._part("evaluation_values", VALUES, evaluation_id)
+        rows = self._db.query(
+            f"SELECT {', '.join(VALUES)} FROM evaluation_values WHERE evaluation_id = ? AND measure = ? ORDER BY rowid",
+            [evaluation_id, measure],
+        )
+        return rows.cast(VALUES)
 
     def _part(self, table: str, schema: pl.Schema, evaluation_id: str) -> pl.DataFrame:
         rows = self._db.query(

@@ -32,6 +32,7 @@ from engine.evaluation_job import (
     asked_by,
     evaluate,
     job_params,
+    parsed,
     questions,
     raise_all_failed,
     remeasure,
@@ -140,7 +141,8 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
         """The stored evaluations of a collection, newest first; each says what has changed since. Pools for judging are not among them."""
         key = self._collection(collection).collection_id
         every = self.engine.workspace.evaluations.list(key)
-        return tuple(self._summary(stored) for stored in every if not stored.spec.get("every_query"))
+        seen: dict[str, str] = {}
+        return tuple(self._summary(stored, seen) for stored in every if not stored.spec.get("every_query"))
 
     def evaluation(
         self,
@@ -282,10 +284,9 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
             raise NotFound(f"There is no evaluation {evaluation_id!r} in {collection!r}.")
         return stored
 
-    def _summary(self, stored: StoredEvaluation) -> EvaluationSummary:
+    def _summary(self, stored: StoredEvaluation, seen: dict[str, str] | None = None) -> EvaluationSummary:
         shown = stored.spec["shown"]
-        values = self.engine.workspace.evaluations.values(stored.evaluation_id)
-        first = values.filter(pl.col("measure") == shown[0])
+        first = self.engine.workspace.evaluations.values(stored.evaluation_id, shown[0])
         qids, _ = common_queries(first)
         means = (
             first.filter(pl.col("qid").is_in(qids))
@@ -298,7 +299,7 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
             query_set=stored.query_set,
             created_at=stored.created_at.isoformat(timespec="seconds"),
             finished=stored.finished_at is not None,
-            stale=stale(self.engine, stored),
+            stale=stale(self.engine, stored, seen),
             pipelines=(*stored.spec["pipelines"], *stored.spec["runs"]),
             metrics=tuple(shown),
             queries=len(qids),
@@ -321,7 +322,7 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
                 stored.finished_at is not None,
                 stale(self.engine, stored),
                 spec,
-                {name: PipelineSpec.from_yaml(text) for name, text in spec["pipelines"].items()},
+                {name: parsed(text) for name, text in spec["pipelines"].items()},
                 tuple(spec["runs"]),
             ),
             values,

@@ -51,12 +51,14 @@ class EvaluationDetailVerbs(EvaluationVerbs):
         part = self._measured(stored, measure)
         asked = self.engine.workspace.documents.queries(stored.collection_id, stored.query_set)
         about = {qid: (text, _tags(metadata)) for qid, text, metadata in asked.iter_rows()}
+        values: dict[str, dict[str, float | None]] = {}
+        for qid, pipeline, value in part.select("qid", "pipeline", "value").iter_rows():
+            values.setdefault(qid, {})[pipeline] = value
         rows = []
-        for (qid,), one in part.partition_by("qid", as_dict=True, maintain_order=True).items():
-            by_name = dict(one.select("pipeline", "value").iter_rows())
+        for qid, by_name in values.items():
             known = [value for value in by_name.values() if value is not None]
-            text, tags = about.get(str(qid), ("", {}))
-            rows.append(QueryValues(str(qid), text, by_name, max(known) - min(known) if known else 0.0, tags))
+            text, tags = about.get(qid, ("", {}))
+            rows.append(QueryValues(qid, text, by_name, max(known) - min(known) if known else 0.0, tags))
         return tuple(sorted(rows, key=lambda row: -row.spread))
 
     def query_hits(self, collection: str, evaluation_id: str, qid: str, *, k: int = 10) -> tuple[PipelineHits, ...]:
@@ -232,10 +234,10 @@ class EvaluationDetailVerbs(EvaluationVerbs):
 
     def _measured(self, stored: StoredEvaluation, measure: str) -> pl.DataFrame:
         """VALUES of one measure. Raises BadInput on one that the evaluation lacks."""
-        values = self.engine.workspace.evaluations.values(stored.evaluation_id)
         label = parse_metric(measure).label()
-        part = values.filter(pl.col("measure") == label)
+        part = self.engine.workspace.evaluations.values(stored.evaluation_id, label)
         if part.is_empty():
+            values = self.engine.workspace.evaluations.values(stored.evaluation_id)
             known = ", ".join(values["measure"].unique(maintain_order=True)) or "no values yet"
             raise BadInput(f"The evaluation has no {label}; it has {known}.")
         return part
