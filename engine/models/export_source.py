@@ -37,6 +37,8 @@ class Source:
     agreement: Callable[[Path, Sequence[str]], Agreement]
     samples: Callable[[Sequence[str]], list[Sample]]
     inputs: tuple[str, ...] = STATES_INPUTS
+    attends: bool = False
+    """Whether some tokens do not attend to others although no text is padded, so that masks stay in graphs whose texts run one by one."""
     arrays: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
@@ -89,7 +91,7 @@ def open_model(library_class: Any, path: str) -> Any:
 
 
 def read_stage(path: str, stage: Any) -> None:
-    """Check that a Transformer stage reads plain text. Raises BadInput."""
+    """Check that a Transformer stage reads plain text, and let it read no more than it has positions. Raises BadInput."""
     if type(stage).__name__ not in ("Transformer", "MLMTransformer"):
         raise BadInput(
             f"{path} starts with {type(stage).__name__}; only models that start with a transformer can be exported."
@@ -98,6 +100,9 @@ def read_stage(path: str, stage: Any) -> None:
         raise BadInput(f"{path} writes its texts into a chat template, which exported models do not have.")
     if getattr(stage.tokenizer, "backend_tokenizer", None) is None:
         raise BadInput(f"{path} has no tokenizer of the `tokenizers` library; only those can be exported.")
+    positions = _positions(stage)
+    if positions and (stage.max_seq_length or positions + 1) > positions:
+        stage.max_seq_length = positions
 
 
 def longest_input(stage: Any, stated: int | None = None) -> int:
