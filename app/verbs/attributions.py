@@ -14,13 +14,13 @@ MOST_PLACES = 200
 def located(retriever: Searching, query: str, told: ScoreExplanation, context: Context) -> tuple[Attribution, ...]:
     """The weights with their places in the unit's "title. text". Terms of lexical stages are looked up in the text; a term's
     weight stands at its first place, its further places carry none, so that the weights still sum to the score."""
-    if any(weight.start >= 0 for weight in told.weights):
+    if not hasattr(retriever, "analyzer") or any(weight.start >= 0 for weight in told.weights):
         return tuple(Attribution(w.term, w.weight, w.start, w.end) for w in told.weights)
     from engine.indexes.analyzers import analyzer
 
     text = context.resources.unit_text(retriever.index_spec(), told.row)
     places: dict[str, list[tuple[int, int]]] = {weight.term: [] for weight in told.weights}
-    for token in analyzer(getattr(retriever, "analyzer", "english")).tokens(text):
+    for token in analyzer(retriever.analyzer).tokens(text):
         if token.term in places and len(places[token.term]) < MOST_PLACES:
             places[token.term].append((token.start, token.end))
     out = []

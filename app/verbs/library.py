@@ -282,6 +282,7 @@ def _recall(details: Mapping[str, Any]) -> float | None:
 
 def _note(details: Mapping[str, Any], live: int, rows: int) -> str:
     parts = [str(details["structure"])] if "structure" in details else []
+    parts += [f"about {details['median_terms']:,.0f} terms a text"] if details.get("median_terms") else []
     parts += [str(details["note"])] if details.get("note") else []
     dead = max(0, rows - live)
     if dead:

@@ -483,4 +483,29 @@ def test_beyond_the_last_page_the_way_back_is_shown(fake: FakeServices) -> None:
     found = dataclasses.replace(fake.search("Retrieval papers", "", "Hybrid"), cards=(), offset=99_999, total=45)
     html = str(search.results(found, UiState(offset=99_999)))
     assert "The list ends at 45." in html
+def test_terms_that_a_model_added_are_told_apart() -> None:
+    full = "Reranking papers. More papers."
+    found = (
+        Attribution("…rank", 0.5, 2, 6),
+        Attribution("…ing", 0.25, 6, 9),
+        Attribution("papers", 0.75, 10, 16),
+        Attribution("papers", 0.0, 23, 29),
+        Attribution("retrieval<b>", 1.25, -1, -1),
+        Attribution("…s", 0.125, -1, -1),
+    )
+    sparse = Explanation("m", "sparse", True, 2.875, 1, found, "")
+    assert reader.words_of(sparse, full) == [("Reranking", 0.75), ("papers", 0.75)]
+    assert reader.added_terms(sparse) == [("retrieval<b>", 1.25), ("…s", 0.125)]
+    html = str(reader._explanations([sparse], full))
+    literal, added = html.split("Added by the model, not in the text:")
+    assert "Reranking" in literal
+    assert "t-added" not in literal
+    assert "retrieval&lt;b&gt;" in added
+    assert added.count("t-added") == 2
+    assert "width:100.0%" in added, "both parts share one scale"
+    assert [(start, end) for start, end, _, _ in reader._marks([sparse], 0, full)] == [(0, 9), (10, 16), (23, 29)]
+    other = dataclasses.replace(sparse, family="bm25")
+    assert "Added by the model" not in str(reader._explanations([other], full))
+
+
     assert html.count('data-offset="40"') == html.count('data-offset="0"') == 1

@@ -19,6 +19,9 @@ MAX_TEXT = 60_000
 MAX_TERMS = 12
 LEAST = {"lexical": 0.1, "semantic": 0.4}
 """Weights below this share of the strongest one are not marked in the text."""
+PAIRED = ("late", "maxsim", "colbert_prf")
+"""Stages that tell pairs, a token of the query with a token of the text."""
+ARROW = " → "
 WORD = re.compile(r"[a-zA-Z0-9\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff\u0590-\u06ff]")
 """Letters of scripts that put spaces between words; in others a span stays as it is."""
 MARKER = re.compile(r"\[[A-Z]+\]|<\/?[a-z]+>")
@@ -129,7 +132,7 @@ def _word(text: str, start: int, end: int) -> tuple[int, int]:
 
 def kind_of(explanation: Explanation) -> str:
     """Which of the two kinds of match a retriever makes; "lexical" sorts first."""
-    return "semantic" if explanation.family in ("dense", "semantic") else "lexical"
+    return "semantic" if explanation.family in ("dense", "semantic", *PAIRED) else "lexical"
 
 
 def _paragraphs(text: str, marks: list[tuple[int, int, str, float]]) -> Markup:
@@ -154,13 +157,16 @@ def _explanations(explanations: Sequence[Explanation], full: str) -> Markup | No
 
 
 def words_of(item: Explanation, full: str) -> list[tuple[str, float]]:
-    """(word, weight) by falling weight. Pieces and repetitions of a word in the text of a semantic match are added up, because
-    "##inations" says nothing to a reader; terms of a lexical match are shown as they were looked up."""
+    """(word, weight) by falling weight, without what a model added. Pieces and repetitions of a word in the text are added up where a model
+    cuts words into pieces, because "##inations" says nothing to a reader; terms of other lexical matches are shown as they were looked up."""
+    pieces = kind_of(item) == "semantic" or item.family == "sparse"
     sums: dict[str, float] = {}
     names: dict[str, str] = {}
     for a in item.attributions:
         name = a.token
-        if kind_of(item) == "semantic" and 0 <= a.start < a.end <= len(full):
+        if item.family == "sparse" and a.start < 0:
+            continue
+        if pieces and item.family not in PAIRED and 0 <= a.start < a.end <= len(full):
             start, end = _word(full, a.start, a.end)
             name = full[start:end]
         key = name.casefold()
@@ -169,11 +175,19 @@ def words_of(item: Explanation, full: str) -> list[tuple[str, float]]:
     return sorted(((names[key], weight) for key, weight in sums.items() if weight), key=lambda pair: -abs(pair[1]))
 
 
+def added_terms(item: Explanation) -> list[tuple[str, float]]:
+    """(term, weight) by falling weight: what a sparse model added to the document, which does not stand in its text."""
+    added = [(a.token, a.weight) for a in item.attributions if a.start < 0] if item.family == "sparse" else []
+    return sorted(added, key=lambda pair: -pair[1])
+
+
 def _explanation(item: Explanation, full: str) -> Markup:
-    words = words_of(item, full)
-    terms = [pair for pair in words if any(c.isalnum() for c in pair[0]) and not MARKER.fullmatch(pair[0])] or words
+    words, added = words_of(item, full), added_terms(item)
+    terms = [
+        pair for pair in words if any(c.isalnum() for c in pair[0]) and not MARKER.fullmatch(pair[0].split(ARROW)[0])
+    ] or words
     rest = [*terms[MAX_TERMS:], *(pair for pair in words if pair not in terms)]
-    top = max((abs(weight) for _, weight in terms), default=0.0) or 1.0
+    top = max((abs(weight) for _, weight in [*terms, *added]), default=0.0) or 1.0
     kind = kind_of(item)
     return el(
         "div",
@@ -193,8 +207,18 @@ def _explanation(item: Explanation, full: str) -> Markup:
         if terms
         else None,
         _rest(rest) if rest else None,
+        _added(added, top) if added else None,
         el("p", item.note, class_="muted small") if item.note else None,
         class_="why",
+    )
+
+
+def _added(added: Sequence[tuple[str, float]], top: float) -> Markup:
+    rest = added[MAX_TERMS:]
+    return join(
+        el("p", "Added by the model, not in the text:", class_="muted small"),
+        el("ul", [_term(term, weight, top, "added") for term, weight in added[:MAX_TERMS]], class_="terms terms-added"),
+        _rest(rest) if rest else None,
     )
 
 
