@@ -14,6 +14,8 @@ class SpeedView:
     threads: int
     documents_per_second: float
     queries_per_second: float
+    share: float | None
+    """Of the peak of this hardware, 0 to 1."""
     measured_at: str
 
 

@@ -140,6 +140,7 @@ RUNNERS = {
     "calibrate": ("engine.calibration_job", "run_calibrate"),
     "model-add": ("engine.models.adding", "run_add_model"),
     "model-delete": ("engine.models.removing", "run_delete_model"),
+    "model-bench": ("engine.models.benchmarks", "run_bench_model"),
 }
 """Module and function of each kind of job; loaded when a job of it is queued."""
 

@@ -340,7 +340,7 @@ def _job_view(job: Job) -> JobView:
         error=job.error,
         started_at=str(job.started_at or ""),
         finished_at=str(job.finished_at or ""),
-        result=str(job.counts.get("evaluation") or job.counts.get("calibration") or ""),
+        result=str(job.counts.get("queue") or job.counts.get("evaluation") or job.counts.get("calibration") or ""),
     )
 
 
@@ -348,15 +348,18 @@ def _label(job: Job, sources: str) -> str:
     """A job in a few words."""
     if job.kind == "add":
         return f"Add {sources}"
-    if job.kind == "evaluate":
+    if job.kind in ("evaluate", "pool"):
         names = [*job.params.get("pipelines", ()), *job.params.get("runs", ())]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        return f"Evaluate {', '.join(names[:3])}{more} on {job.params.get('query_set', '')}"
+        what = "Evaluate" if job.kind == "evaluate" else "Pool for judging:"
+        return f"{what} {', '.join(names[:3])}{more} on {job.params.get('query_set', '')}"
     if job.kind == "calibrate":
         return f"Calibrate {', '.join(job.params.get('pipelines', ()))} on {job.params.get('query_set', '')}"
     if job.kind == "model-add":
         source = str(job.params.get("source", ""))
         return f"Add the model {job.params.get('name') or (Path(source).name if job.params.get('local') else source)}"
+    if job.kind == "model-bench":
+        return f"Measure the speed of {job.params.get('name', '')}"
     if job.kind == "model-delete":
         return f"Delete the model {job.params.get('name', '')}"
     return "Update indexes"

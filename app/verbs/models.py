@@ -161,6 +161,31 @@ class ModelVerbs(PipelineVerbs):
             refuse_used(self.engine.workspace, name)
         return str(self.engine.workspace.jobs.submit("model-delete", "", {"name": name, "force": force}))
 
+    def bench_model(self, name: str) -> str:
+        """Queue the measuring of a model's speed on this computer. Gives the job's id. Raises BadInput where the model is not here."""
+        self.engine.workspace.models.find(name)
+        return str(self.engine.workspace.jobs.submit("model-bench", "", {"name": name}))
+
+    def bench_model(
+        self, name: str, *, threads: int | None = None, documents: int = 64, progress: ProgressSink = ignore_progress
+    ) -> Benchmark:
+        """Time a model on every provider that is available, and keep what the fastest reached; takes seconds to minutes.
+
+        Raises BadInput on an unknown model or no documents, WorkspaceDamaged on a model that cannot be opened; `progress` may raise Cancelled.
+        """
+        from engine.models.bench import bench_model
+        from engine.models.benchmarks import keep
+
+        folder = self.engine.workspace.models.find(name)
+        found = bench_model(folder, threads=threads, documents=documents, progress=progress)
+        if found.speeds:
+            best = max(found.speeds, key=lambda speed: speed.documents_per_second)
+            keep(
+                self.engine.workspace, name, fingerprint=found.fingerprint, provider=best.provider, threads=best.threads,
+                documents_per_second=best.documents_per_second, queries_per_second=best.queries_per_second,
+            )  # fmt: skip
+        return found
+
     def _models(self) -> tuple[ModelView, ...]:
         """Everything that is known, in the order in which it is shown."""
         workspace = self.engine.workspace
@@ -183,7 +208,12 @@ class ModelVerbs(PipelineVerbs):
         if found is None:
             return None
         return SpeedView(
-            found.provider, found.threads, found.documents_per_second, found.queries_per_second, found.measured_at
+            found.provider,
+            found.threads,
+            found.documents_per_second,
+            found.queries_per_second,
+            found.share,
+            found.measured_at,
         )
 
     def _adding(self) -> set[str]:

@@ -7,7 +7,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from engine.errors import BadInput
+
 if TYPE_CHECKING:
+    from engine.jobs import Running
+    from engine.models.bench import Benchmark
     from engine.workspace import Workspace
 
 SETTING = "model_benchmarks"
@@ -22,24 +26,38 @@ class Speed:
     threads: int
     documents_per_second: float
     queries_per_second: float
+    share: float | None
+    """Of the peak of this hardware, 0 to 1; None where that could not be measured."""
     measured_at: str
 
 
-def keep(
-    workspace: Workspace,
-    name: str,
-    *,
-    fingerprint: str,
-    provider: str,
-    threads: int,
-    documents_per_second: float,
-    queries_per_second: float,
-) -> Speed:
-    """Remember what was measured just now, instead of what was measured before."""
+def keep(workspace: Workspace, name: str, found: Benchmark) -> Speed | None:
+    """Remember what was measured just now on the fastest provider, instead of what was measured before; None where no provider ran."""
+    if not found.speeds:
+        return None
+    best = max(found.speeds, key=lambda speed: speed.documents_per_second)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    speed = Speed(fingerprint, provider, threads, documents_per_second, queries_per_second, now)
+    speed = Speed(
+        found.fingerprint,
+        best.provider,
+        best.threads,
+        best.documents_per_second,
+        best.queries_per_second,
+        best.share,
+        now,
+    )
     workspace.set_setting(SETTING, {**_stored(workspace), name: asdict(speed)})
     return speed
+
+
+def run_bench_model(workspace: Workspace, running: Running) -> None:
+    """The work of a job of kind "model-bench"; params {"name"}. Raises BadInput on an unknown name, WorkspaceDamaged on a damaged model."""
+    from engine.models.bench import bench_model
+
+    name = str(running.job.params["name"])
+    folder = workspace.models.find(name)
+    if keep(workspace, name, bench_model(folder, progress=running)) is None:
+        raise BadInput(f"No provider of this computer could run {name!r}.")
 
 
 def speed_of(workspace: Workspace, name: str, fingerprint: str) -> Speed | None:

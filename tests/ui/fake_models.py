@@ -41,7 +41,7 @@ class FakeModels:
                 "bge-small-en-v1.5": card("bge-small-en-v1.5", pooling="cls"),
                 LONG: card(LONG, quantisation="int4"),
             }
-        speed = SpeedView("cpu", 2, 143.2, 410.0, "2026-01-02T03:04:05+00:00")
+        speed = SpeedView("cpu", 2, 143.2, 410.0, 0.41, "2026-01-02T03:04:05+00:00")
         return views(
             Known(
                 own=self.own,
@@ -86,6 +86,11 @@ class FakeModels:
             raise BadInput(f"There is already a model {plan.name!r} here.")
         self.own[plan.name] = card(plan.name)
         return "job-model"
+
+    def bench_model(self, name: str) -> str:
+        if self.model(name).state not in ("bundled", "here"):
+            raise BadInput(f"The model {name!r} is not here yet.")
+        return "job-bench"
 
     def remove_model(self, name: str, *, force: bool = False) -> str:
         view = self.model(name)

@@ -97,7 +97,7 @@ def test_folders_are_read_only_on_ones_own_computer(tmp_path: Path) -> None:
 
 def test_one_model_beside_the_table(page: Page) -> None:
     reply = page.call("model", name="bge-small-en-v1.5")
-    assert "143 documents/s, 410 queries/s on cpu" in reply["regions"]["tp-side"]
+    assert "143 documents/s, 410 queries/s, 41% of the peak on cpu" in reply["regions"]["tp-side"]
     assert (page.state.panel, page.state.subject) == ("model", "bge-small-en-v1.5")
     assert "0.9981" in page.call("open")["regions"]["tp-side"]
     page.call("go", page="search")
@@ -121,12 +121,17 @@ def test_deletion_asks_and_says_what_goes_along(page: Page) -> None:
     assert LONG not in listed(reply)
 
 
+def test_a_model_is_measured_where_it_is_here(page: Page) -> None:
+    assert page.call("model-bench", name="bge-small-en-v1.5")["poll"]
+    assert page.call("model-bench", name="bge-base-en-v1.5")["failed"]
+
+
 def test_read_only_pages_offer_no_changes(tmp_path: Path) -> None:
     page = Page(FakeServices(tmp_path), Access(write=False))
     page.state = MODELS.with_(panel="model", subject=LONG)
     reply = page.call("open")
     for region in ("tp-main", "tp-side"):
-        for action in ("model-plan", "model-add", "ask-model-delete"):
+        for action in ("model-plan", "model-add", "model-bench", "ask-model-delete"):
             assert f'data-action="{action}"' not in reply["regions"][region]
 
 

@@ -159,6 +159,13 @@ def delete(ui: Ui, state: UiState, args: Args) -> Reply:
     return Reply(regions, state=state, close_dialog=True, poll=True, say="Queued")
 
 
+def bench(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Queue the measuring of one model."""
+    ui.services.bench_model(args.text("name"))
+    line = {"tp-jobline": shell.jobs_line(ui.services.jobs(common.JOBS_SHOWN))}
+    return Reply({**around(ui, state), **line}, poll=True, say="Queued")
+
+
 ACTIONS = {
     "library-view": Action(switch),
     "model-filter": Action(narrow),
@@ -166,6 +173,7 @@ ACTIONS = {
     "model-plan": Action(plan, writes=True, slow=True),
     "model-plan-discard": Action(discard),
     "model-add": Action(add, writes=True),
+    "model-bench": Action(bench, writes=True),
     "ask-model-delete": Action(ask_delete, writes=True),
     "model-delete": Action(delete, writes=True),
 }

@@ -270,6 +270,8 @@ def _speed(view: ModelView) -> str:
 
 def _tools(view: ModelView) -> list[Markup]:
     tools = []
+    if view.state in ("bundled", "here"):
+        tools.append(icon_button("Measure its speed", "model-bench", "clock", name=view.name))
     if view.state == "available" and view.runs:
         tools.append(icon_button("Get it", "model-plan", "download", source=view.name, alert="md-alert"))
     if view.state == "here":
@@ -307,6 +309,7 @@ def pane(view: ModelView, *, read_only: bool) -> Markup:
     if speed is not None:
         unit = "pairs" if view.family == "cross" else "documents"
         fast = f"{speed.documents_per_second:,.0f} {unit}/s, {speed.queries_per_second:,.0f} queries/s"
+        fast += f", {speed.share:.0%} of the peak" if speed.share is not None else ""
         measured = (
             ("Speed here", f"{fast} on {speed.provider}, {speed.measured_at[:16].replace('T', ' ')}"),
             *measured,
@@ -341,6 +344,8 @@ def _actions(view: ModelView) -> list[Markup]:
     made = []
     if view.state == "available" and view.runs:
         made.append(button("Get it…", "model-plan", glyph="download", look="primary", source=view.name))
+    if view.state in ("bundled", "here"):
+        made.append(button("Measure its speed", "model-bench", glyph="clock", name=view.name))
     if view.state == "here" and view.hub:
         made.append(button("Convert anew…", "model-plan", glyph="stack", source=view.name, replace="true"))
     if view.state in ("here", "damaged"):
