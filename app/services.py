@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.verbs.assessing import AssessingVerbs
 from app.verbs.bringing import BringVerbs
 from app.verbs.calibrating import CalibrationVerbs
 from app.verbs.evaluation_details import EvaluationDetailVerbs
+from app.verbs.fitting import FittingVerbs
 from app.verbs.library import LibraryVerbs
 from app.verbs.measures import MeasureVerbs
 from app.verbs.models import ModelVerbs
 from app.verbs.reading import ReadingVerbs
+from app.verbs.voting import VotingVerbs
 from engine.engine import Engine
 
 
 class Services(
-    LibraryVerbs, ModelVerbs, ReadingVerbs, EvaluationDetailVerbs, BringVerbs, CalibrationVerbs, MeasureVerbs
+    LibraryVerbs,
+    ModelVerbs,
+    ReadingVerbs,
+    EvaluationDetailVerbs,
+    AssessingVerbs,
+    VotingVerbs,
+    FittingVerbs,
+    BringVerbs,
+    CalibrationVerbs,
+    MeasureVerbs,
 ):
     """One workspace, open. Thread-safe; one per process. Every verb raises `engine.errors.TriptychError` for what a user can act on."""
 

@@ -199,12 +199,18 @@ class Judging:
 
     # queues
 
-    def begin(self, queue_id: str, collection_id: str, query_set: str, job_id: str, spec: Mapping[str, Any]) -> None:
+    def begin(self, queue_id: str, collection_id: str, query_set: str, spec: Mapping[str, Any]) -> None:
         """A queue whose pool is yet to be run."""
         self._db.execute(
             "a judging queue",
-            f"INSERT INTO judging_queues ({_QUEUE}) VALUES (?, ?, ?, '', ?, ?::JSON, now()::TIMESTAMP, NULL)",
-            [queue_id, collection_id, query_set, job_id, json.dumps(dict(spec))],
+            f"INSERT INTO judging_queues ({_QUEUE}) VALUES (?, ?, ?, '', '', ?::JSON, now()::TIMESTAMP, NULL)",
+            [queue_id, collection_id, query_set, json.dumps(dict(spec))],
+        )
+
+    def started(self, queue_id: str, job_id: str) -> None:
+        """Remember which job runs the pool of a queue."""
+        self._db.execute(
+            "a judging queue", "UPDATE judging_queues SET job_id = ? WHERE queue_id = ?", [job_id, queue_id]
         )
 
     def fill(self, queue_id: str, evaluation_id: str, items: pl.DataFrame) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from engine.blind import Blind
 from engine.calibrations import Calibrations
 from engine.database import Database
 from engine.documents import DocumentStore
@@ -79,6 +80,7 @@ class Workspace(Shelf):
         self.evaluations = Evaluations(database)
         self.runs = Runs(database)
         self.judging = Judging(database)
+        self.blind = Blind(database)
         self.calibrations = Calibrations(database)
         self.models = Models(folder)
         self.engine: Engine | None = None
@@ -260,6 +262,7 @@ class Workspace(Shelf):
             self.evaluations.delete_of(collection.collection_id)
             self.runs.delete_of(collection.collection_id)
             self.judging.delete_of(collection.collection_id)
+            self.blind.delete_of(collection.collection_id)
             self.calibrations.delete_of(collection.collection_id)
             for table in ("passages", "documents", "queries", "judgments", "shortlist", "query_log", "collections"):
                 cursor.execute(f"DELETE FROM {table} WHERE collection_id = ?", key).fetchall()

@@ -105,8 +105,10 @@ def test_the_rule_decides_which_judgment_counts(workspace: Workspace) -> None:
 
 def queue(workspace: Workspace, *pairs: tuple[str, str]) -> str:
     queue_id, key = new_queue_id(), pair(workspace).collection_id
-    workspace.judging.begin(queue_id, key, "default", "job", {"order": "pool"})
-    assert workspace.judging.queue(queue_id).ready_at is None
+    workspace.judging.begin(queue_id, key, "default", {"order": "pool"})
+    workspace.judging.started(queue_id, "job")
+    begun = workspace.judging.queue(queue_id)
+    assert (begun.job_id, begun.ready_at) == ("job", None)
     rows = [(i, qid, doc_id, '{"BM25": 1}', 0.5 if i else None) for i, (qid, doc_id) in enumerate(pairs)]
     workspace.judging.fill(queue_id, "evaluation", pl.DataFrame(rows, ITEMS, orient="row"))
     return queue_id
