@@ -20,7 +20,16 @@ from engine.errors import ReadOnly, TriptychError
 
 log = logging.getLogger("triptych.ui")
 
-ALERTS = ("tp-alert", "lib-add-alert", "tp-dialog-alert", "tp-editor-status", "tp-side", "ev-alert", "questions-alert", "md-alert")
+ALERTS = (
+    "tp-alert",
+    "lib-add-alert",
+    "tp-dialog-alert",
+    "tp-editor-status",
+    "tp-side",
+    "ev-alert",
+    "questions-alert",
+    "md-alert",
+)
 MAX_URL = 100_000
 
 

@@ -17,14 +17,17 @@ from app.evaluation_results import (
     EvaluationSummary,
     EvaluationView,
     FailedQuery,
+    FlipDocument,
     MeasureCell,
     MetricView,
     PairAgreement,
+    PairBounds,
     QueryAgreement,
     QuerySetView,
     QueryValues,
     RunView,
     StageLatency,
+    VerdictBounds,
 )
 from app.results import JobView
 from engine.errors import BadInput, NotFound
@@ -203,6 +206,18 @@ class FakeEvaluations:
             ChangedMean("Hybrid", "AP", None, 0.5),
         )
         return EvaluationChanges(by_id[before_id], by_id[after_id], settings, means)
+
+    def verdict_bounds(self, collection: str, evaluation_id: str, *, measure: str, baseline: str) -> VerdictBounds:
+        if measure == "R@100":
+            raise BadInput("R@100 has no bounds.")
+        pairs = (
+            PairBounds("Hybrid", 0.1, 0.02, 0.31, True, True, 40),
+            PairBounds("Dense", -0.02, -0.2, 0.1, False, False, 1312),
+        )
+        documents = tuple(
+            FlipDocument(f"q{i:02d}", HOSTILE, f"d{i}", "A title", "Dense", 0.02 - i / 1000) for i in range(15)
+        )
+        return VerdictBounds(measure, baseline, 2, 38, pairs, documents)
 
     def start_evaluation(self, collection: str, pipelines: Sequence[Any], **settings: Any) -> str:
         if not pipelines:

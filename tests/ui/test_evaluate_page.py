@@ -165,6 +165,17 @@ def test_exports_are_files(page: Page, form: str, name: str) -> None:
     assert page.call("ev-run-file", name="а/b c")["download"]["name"] == "а-b-c.run"
 
 
+def test_what_unjudged_documents_could_change_is_asked_for(page: Page) -> None:
+    assert "ev-current" in page.call("ev-set", name="bounds", value="yes")["regions"]["ev-results"]
+    html = page.call("ev-measure", value="AP")["regions"]["ev-results"]
+    assert "AP, against BM25" in html
+    assert "+0.0200 to +0.3100" in html
+    assert "could flip" in html
+    assert "and 3 more" in html
+    assert "R@100 has no bounds." in page.call("ev-measure", value="R@100")["regions"]["ev-results"]
+    assert "could flip" not in page.call("ev-set", name="bounds", value="")["regions"]["ev-results"]
+
+
 def test_disagreement_needs_no_judgments_and_two_pipelines(page: Page) -> None:
     page.state = page.state.with_options(set="nur Fragen")
     html = page.call("ev-disagree")["regions"]["ev-disagree"]

@@ -46,6 +46,7 @@ from app.ui.views import (
     reader,
     search,
     shell,
+    verdicts,
 )
 
 KINDS = frozenset({"status", "state", "mark", "verdict", "kind", "started_at", "finished_at", "built_at"})
@@ -91,7 +92,7 @@ def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
         )
         for row in poison(fake.query_values("Retrieval papers", "ev-1", "AP"))
     )
-    evaluation = evaluated.Shown(asked, rows, dict.fromkeys(asked.metrics, HOSTILE))
+    evaluation = evaluated.Shown(asked, rows, None, dict.fromkeys(asked.metrics, HOSTILE))
     chosen_look = evaluated.Chosen(measure=HOSTILE + "AP", against=HOSTILE + "Hybrid", group=HOSTILE, tests=True)
     known = poison((fake.model("bge-small-en-v1.5"), *fake.models(text="modernbert"), fake.model("half")))
     return {
@@ -136,6 +137,9 @@ def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
         "evaluation job": lambda: evaluate.job(poison(fake.job("job-8")), read_only=False),
         "no questions": lambda: evaluate.nothing(HOSTILE, (), write=True),
         "evaluation": lambda: evaluated.results(evaluation, chosen_look),
+        "verdicts": lambda: verdicts.panel(
+            poison(fake.verdict_bounds("Retrieval papers", "ev-1", measure="AP", baseline="BM25")), (HOSTILE,)
+        ),
         "disagreement": lambda: evaluated_tables.disagreement(
             poison(fake.disagreement("Retrieval papers", ("BM25", "Dense"))), (HOSTILE,)
         ),
@@ -479,10 +483,6 @@ def test_pieces_of_a_word_are_explained_as_the_word() -> None:
     assert reader.words_of(lexical, full) == [("hallucin", 0.4)]
 
 
-def test_beyond_the_last_page_the_way_back_is_shown(fake: FakeServices) -> None:
-    found = dataclasses.replace(fake.search("Retrieval papers", "", "Hybrid"), cards=(), offset=99_999, total=45)
-    html = str(search.results(found, UiState(offset=99_999)))
-    assert "The list ends at 45." in html
 def test_terms_that_a_model_added_are_told_apart() -> None:
     full = "Reranking papers. More papers."
     found = (
@@ -508,4 +508,8 @@ def test_terms_that_a_model_added_are_told_apart() -> None:
     assert "Added by the model" not in str(reader._explanations([other], full))
 
 
+def test_beyond_the_last_page_the_way_back_is_shown(fake: FakeServices) -> None:
+    found = dataclasses.replace(fake.search("Retrieval papers", "", "Hybrid"), cards=(), offset=99_999, total=45)
+    html = str(search.results(found, UiState(offset=99_999)))
+    assert "The list ends at 45." in html
     assert html.count('data-offset="40"') == html.count('data-offset="0"') == 1

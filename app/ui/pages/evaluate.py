@@ -13,12 +13,12 @@ from app.ui.pages import common
 from app.ui.pages import evaluation_choices as choices
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_COLUMNS, UiState, column_names
-from app.ui.views import evaluate, evaluated, evaluated_tables, history, search, shell
+from app.ui.views import evaluate, evaluated, evaluated_tables, history, search, shell, verdicts
 from app.ui.views.messages import error_box
 from engine.errors import BadInput, TriptychError
 
 TOGGLES = ("pipe", "metric")
-SETTINGS = ("set", "base", "test", "correction", "group", "tests", "all")
+SETTINGS = ("set", "base", "test", "correction", "group", "tests", "bounds", "all")
 MIMES = {
     "csv": ("csv", "text/csv"),
     "markdown": ("md", "text/markdown"),
@@ -92,8 +92,19 @@ def _results(ui: Ui, state: UiState) -> Markup:
     words = {one.example: one.words for one in services.metrics()}
     named = {one.name: one.words for one in services.metrics()}
     told = {name: words.get(name) or named.get(name.split("@")[0].split("(")[0], "") for name in view.metrics}
-    shown = evaluated.Shown(view, rows, told)
+    bounds = _bounds(ui, state, view) if state.option("bounds") and view.finished else None
+    shown = evaluated.Shown(view, rows, bounds, told)
     return evaluated.results(shown, choices.looked_at(state, shown))
+
+
+def _bounds(ui: Ui, state: UiState, view: EvaluationView) -> Markup:
+    try:
+        found = ui.services.verdict_bounds(
+            state.collection, view.evaluation_id, measure=choices.measure_of(state, view), baseline=view.baseline
+        )
+    except TriptychError as error:
+        return error_box(type(error).__name__, str(error))
+    return verdicts.panel(found, [one.name for one in view.pipelines])
 
 
 def _changes(ui: Ui, state: UiState) -> Markup | None:

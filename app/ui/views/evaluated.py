@@ -37,6 +37,8 @@ class Shown:
 
     view: EvaluationView
     rows: tuple[QueryValues, ...] = ()
+    bounds: Markup | None = None
+    """What unjudged documents could change, where that was asked for."""
     words: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -59,12 +61,32 @@ def results(shown: Shown, chosen: Chosen) -> Markup:
             if view.finished
             else None,
             leaderboard.legend(view) if view.finished else None,
+            _doubts(view) if view.finished and shown.bounds is None else None,
             _unfinished(view),
             _failures(view),
             class_="panel",
             aria_label="Leaderboard",
         ),
+        el("section", shown.bounds, class_="panel", aria_label="What unjudged documents could change")
+        if shown.bounds is not None
+        else None,
         _drawings(shown, chosen) if view.finished and shown.rows else None,
+    )
+
+
+def _doubts(view: EvaluationView) -> Markup | None:
+    """Where not all of the first ten was judged, one may ask what the rest could change."""
+    if len(view.pipelines) < 2 or all(one.judged is None or one.judged >= 1 for one in view.pipelines):
+        return None
+    return el(
+        "button",
+        icon("question"),
+        el("span", "What could unjudged documents change?"),
+        type="button",
+        class_="btn btn-quiet doubts",
+        data_action="ev-set",
+        data_name="bounds",
+        data_value="yes",
     )
 
 
