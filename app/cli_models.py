@@ -15,6 +15,7 @@ from engine.errors import BadInput, WorkspaceDamaged
 if TYPE_CHECKING:
     from app.model_results import ModelPlan, ModelView
     from engine.doctor import Finding
+    from engine.models.bench import Benchmark
     from engine.models.card import ModelCard
 
 
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
     command(models, "add")(models_add)
     command(models, "remove")(models_remove)
     command(models, "export")(models_export)
+    command(models, "bench")(models_bench)
     command(app)(doctor)
 
 
@@ -172,6 +174,27 @@ def models_export(
     run.emit(card.model_dump(mode="json"), lambda out: _show_card(out, card))
 
 
+def models_bench(
+    run: Run,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model that is bundled or in the workspace.")],
+    threads: Annotated[int | None, typer.Option(min=1, help="On the CPU; by default all cores.")] = None,
+    documents: Annotated[int, typer.Option(min=1, help="How many abstracts to encode.")] = 64,
+) -> None:
+    """Measure documents and queries a second on each provider, and the share of this computer's peak that is reached.
+
+    Example: triptych models bench all-MiniLM-L6-v2
+    """
+    from engine.models.bench import bench_model
+    from engine.models.catalogue import model_folder
+    from engine.models.resolve import MODELS
+
+    found = bench_model(model_folder(model, run.folder / MODELS), threads=threads, documents=documents)
+    if (run.folder / DATABASE).exists():
+        with run.writing() as services:
+            services.keep_speed(model, found)
+    run.emit({"benchmark": found}, lambda out: _show_benchmark(out, found))
+
+
 def doctor(run: Run) -> None:
     """Check the installation and the workspace: versions, models, indexes, disk space. Ends with 5 where something is broken.
 
@@ -281,6 +304,29 @@ def _show_plan(out: Any, planned: ModelPlan) -> None:
     out.print(printable(f"{planned.name}: {planned.family}, from {planned.source}, {planned.licence}"), soft_wrap=True)
     out.print(f"  {len(planned.files)} files, {planned.bytes / 1e6:,.0f} MB; {_HOW[planned.how]}")
     for note in planned.notes:
+        out.print("  " + printable(note), soft_wrap=True)
+
+
+def _show_benchmark(out: Any, found: Benchmark) -> None:
+    out.print(
+        printable(
+            f"{found.model}: {found.documents} documents of {found.tokens_per_document:.0f} tokens, "
+            f"{found.operations_per_document / 1e9:.2f} billion operations each"
+        ),
+        soft_wrap=True,
+    )
+    what = "pairs" if found.family == "cross" else "documents"
+    for speed in found.speeds:
+        threads = f", {speed.threads} threads" if speed.provider == "cpu" else ""
+        share = "not known" if speed.share is None else f"{speed.share:.0%}"
+        peaks = ", ".join(f"{kind} {value / 1e9:,.0f}" for kind, value in speed.peaks.items())
+        out.print(
+            f"  {speed.provider}{threads}: {speed.documents_per_second:,.1f} {what}/s, {speed.queries_per_second:,.1f} queries/s; "
+            f"{speed.operations_per_second / 1e9:,.0f} billion operations/s, {share} of the {speed.kind} peak "
+            f"(matrix products here: {peaks or 'not measured'} billion/s)",
+            soft_wrap=True,
+        )
+    for note in found.notes:
         out.print("  " + printable(note), soft_wrap=True)
 
 

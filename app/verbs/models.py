@@ -17,6 +17,7 @@ from engine.models.entries import CatalogueEntry, catalogue, entry_of
 
 if TYPE_CHECKING:
     from engine.models.adding import AddModel
+    from engine.models.bench import Benchmark
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
 STATES = ("bundled", "here", "available")
@@ -166,25 +167,11 @@ class ModelVerbs(PipelineVerbs):
         self.engine.workspace.models.find(name)
         return str(self.engine.workspace.jobs.submit("model-bench", "", {"name": name}))
 
-    def bench_model(
-        self, name: str, *, threads: int | None = None, documents: int = 64, progress: ProgressSink = ignore_progress
-    ) -> Benchmark:
-        """Time a model on every provider that is available, and keep what the fastest reached; takes seconds to minutes.
-
-        Raises BadInput on an unknown model or no documents, WorkspaceDamaged on a model that cannot be opened; `progress` may raise Cancelled.
-        """
-        from engine.models.bench import bench_model
+    def keep_speed(self, name: str, found: Benchmark) -> None:
+        """Show what was just measured with the model from now on."""
         from engine.models.benchmarks import keep
 
-        folder = self.engine.workspace.models.find(name)
-        found = bench_model(folder, threads=threads, documents=documents, progress=progress)
-        if found.speeds:
-            best = max(found.speeds, key=lambda speed: speed.documents_per_second)
-            keep(
-                self.engine.workspace, name, fingerprint=found.fingerprint, provider=best.provider, threads=best.threads,
-                documents_per_second=best.documents_per_second, queries_per_second=best.queries_per_second,
-            )  # fmt: skip
-        return found
+        keep(self.engine.workspace, name, found)
 
     def _models(self) -> tuple[ModelView, ...]:
         """Everything that is known, in the order in which it is shown."""

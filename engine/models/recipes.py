@@ -89,7 +89,14 @@ CHECKS = 32
 
 def check_texts() -> list[str]:
     """Titles and abstracts of the example collection, on which an export is compared with its original: none of them is among SAMPLES."""
+    half = CHECKS // 2
+    return example_texts(half, titles=True) + example_texts(CHECKS)[half:]
+
+
+def example_texts(count: int, titles: bool = False) -> list[str]:
+    """Abstracts or titles of the example collection, evenly taken from all of it; from the front again where it has fewer."""
     lines = (bundled_folder("examples") / "retrieval-papers" / "corpus.jsonl").read_text(encoding="utf-8").splitlines()
-    chosen = [json.loads(line) for line in lines[:: len(lines) // CHECKS][:CHECKS]]
-    titles, texts = [one["title"] for one in chosen], [one["text"] for one in chosen]
-    return titles[: CHECKS // 2] + texts[CHECKS // 2 :]
+    chosen = [
+        lines[place * len(lines) // count if count <= len(lines) else place % len(lines)] for place in range(count)
+    ]
+    return [str(json.loads(line)["title" if titles else "text"]) for line in chosen]

@@ -228,3 +228,13 @@ def test_the_workspace_is_named_before_or_after_the_command(cli: Cli, papers: Pa
 
 def test_the_fixture_holds_what_the_tests_count() -> None:
     assert sum("weights" in paper["text"] for paper in PAPERS) == 3
+
+
+def test_a_model_is_benchmarked(cli: Cli) -> None:
+    (speed,) = cli("models", "bench", "all-MiniLM-L6-v2", "--documents", "2", "--json").data["benchmark"]["speeds"][-1:]
+    assert speed["provider"] == "cpu"
+    assert speed["documents_per_second"] > 0
+    assert speed["peaks"]["int8"] > 0
+    said = cli("models", "bench", "all-MiniLM-L6-v2", "--documents", "2").out
+    assert "billion operations each" in said
+    assert "of the int8 peak" in said

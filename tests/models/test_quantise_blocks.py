@@ -59,7 +59,9 @@ def test_the_runtime_multiplies_with_the_rounded_weights(channels: int, outputs:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     found = session.run(None, {"input_ids": new[None]})[0][0]
     expected = table[new] @ restored(*round_blocks(weight, table[seen]))
-    assert np.sqrt(np.square(found - expected).mean()) < 0.015 * np.sqrt(np.square(expected).mean())  # 8-bit activations
+    assert np.sqrt(np.square(found - expected).mean()) < 0.015 * np.sqrt(
+        np.square(expected).mean()
+    )  # 8-bit activations
     alone = session.run(None, {"input_ids": new[None, 7:8]})[0][0]
     np.testing.assert_allclose(alone[0], found[7], atol=1e-4)
 
