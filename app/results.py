@@ -319,3 +319,17 @@ class WorkspaceView:
     read_only: bool
     collections: tuple[CollectionView, ...]
     notices: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModelView:
+    """The named endpoint. After a trial: what it answered, whether it tells log-probabilities, and how long it took; None before one."""
+
+    url: str
+    model: str
+    timeout_s: float
+    has_key: bool
+    from_environment: bool
+    answer: str = ""
+    log_probabilities: bool | None = None
+    ms: float | None = None

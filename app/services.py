@@ -9,6 +9,7 @@ from app.verbs.bringing import BringVerbs
 from app.verbs.calibrating import CalibrationVerbs
 from app.verbs.evaluation_details import EvaluationDetailVerbs
 from app.verbs.fitting import FittingVerbs
+from app.verbs.language import LanguageVerbs
 from app.verbs.library import LibraryVerbs
 from app.verbs.measures import MeasureVerbs
 from app.verbs.models import ModelVerbs
@@ -27,6 +28,7 @@ class Services(
     FittingVerbs,
     BringVerbs,
     CalibrationVerbs,
+    LanguageVerbs,
     MeasureVerbs,
 ):
     """One workspace, open. Thread-safe; one per process. Every verb raises `engine.errors.TriptychError` for what a user can act on."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engine.encoders.base import Encoder
     from engine.encoders.cross import PairScorer
     from engine.indexes.base import IndexSpec, OpenIndex
+    from engine.llm import ChatModel
     from engine.pipeline import Stage
 
 
@@ -37,6 +38,9 @@ class Resources(Protocol):
 
     def scorer(self, model: str) -> PairScorer:
         """The cross-encoder called `model`. Raises BadInput."""
+
+    def language_model(self) -> ChatModel:
+        """The language model whose endpoint the user has named. Raises BadInput where none is named."""
 
     def unit_text(self, spec: IndexSpec, row: int) -> str:
         """The indexed text ("title. text") behind one row of an index."""
@@ -108,6 +112,10 @@ class Context:
         """Leave something in the span of the stage that is running."""
         if self._stack:
             self._stack[-1].details[key] = value
+
+    def noted(self, key: str) -> Any:
+        """What the stage that is running has left under this key so far; None where there is nothing."""
+        return self._stack[-1].details.get(key) if self._stack else None
 
     def query_vectors(self, model: str, texts: Sequence[str]) -> FloatRows:
         """float32 [queries, dim]; a text is encoded once a request however many stages ask, and in whatever company."""

@@ -7,7 +7,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import IndexNotReady, WorkspaceDamaged
+from engine.errors import BadInput, IndexNotReady, WorkspaceDamaged
+from engine.llm import SETTING, ChatModel, named_endpoint
 from engine.models.catalogue import load_encoder, load_scorer
 from engine.searcher import Searcher
 from engine.workspace import Workspace
@@ -45,6 +46,7 @@ class Engine:
         self._encoders: dict[str, Encoder[Any]] = {}
         self._scorers: dict[str, PairScorer] = {}
         self._searchers: OrderedDict[str, tuple[object, Searcher]] = OrderedDict()
+        self._chat: ChatModel | None = None
 
     def _attach(self, workspace: Workspace) -> None:
         """Called before the workspace takes up interrupted jobs, which may need the engine at once."""
@@ -59,6 +61,8 @@ class Engine:
             self._searchers.clear()
             self._encoders.clear()
             self._scorers.clear()
+            if self._chat is not None:
+                self._chat.close()
         self.workspace.close()
 
     def encoder(self, model: str) -> Encoder[Any]:
@@ -76,6 +80,19 @@ class Engine:
             if model not in self._scorers:
                 self._scorers[model] = load_scorer(model, own=self.workspace.models.folder)
             return self._scorers[model]
+
+    def language_model(self) -> ChatModel:
+        """The language model behind the endpoint that the user has named. Raises BadInput where none is named."""
+        endpoint = named_endpoint(self.workspace.setting(SETTING))
+        if endpoint is None:
+            raise BadInput(
+                "This stage asks a language model, and none is named. Name one with `triptych llm set http://127.0.0.1:11434/v1 MODEL`; "
+                "queries and documents are then sent to that address."
+            )
+        with self._lock:
+            if self._chat is None or self._chat.endpoint != endpoint:
+                self._chat = ChatModel(endpoint)
+            return self._chat
 
     def _forget_replaced(self) -> None:
         """Where a model came, went or was replaced, let go of everything that was opened with the former ones."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from engine.encoders.cross import PairScorer
     from engine.engine import Engine
     from engine.indexes.base import IndexSpec, OpenIndex
+    from engine.llm import ChatModel
 
 
 class Searcher:
@@ -84,6 +85,10 @@ class Searcher:
     def scorer(self, model: str) -> PairScorer:
         """The cross-encoder called `model`, bundled or of the workspace."""
         return self._engine.scorer(model)
+
+    def language_model(self) -> ChatModel:
+        """The language model whose endpoint the user has named."""
+        return self._engine.language_model()
 
     def unit_text(self, spec: IndexSpec, row: int) -> str:
         """The indexed text behind one row of an index."""

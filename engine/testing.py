@@ -23,6 +23,7 @@ from engine.encoders.sparse import joined
 from engine.feedback.base import QUERIES_NOTE, Feedback, NewQuery
 from engine.fusers.base import CONTRIBUTIONS, Fuser
 from engine.indexes.base import IndexSpec, OpenIndex
+from engine.llm import ChatModel
 from engine.metrics.base import Metric, mark, parse_metric
 from engine.models.card import ModelCard
 from engine.pipeline import PipelineSpec, Stage
@@ -235,6 +236,7 @@ class MemoryResources:
         self._source = MemorySource(self._units, encoder)
         self._folder = folder
         self._open: dict[IndexSpec, OpenIndex] = {}
+        self.chat: ChatModel | None = None
         numbers = self._source.numbers
         places = np.arange(len(numbers), dtype=np.int32)
         self.snapshot = Snapshot(
@@ -264,6 +266,11 @@ class MemoryResources:
         """The texts of these documents; empty for one that was never given."""
         held = dict(zip(self.snapshot.doc_ids, self._units.values(), strict=True))
         return [held.get(doc_id, "") for doc_id in doc_ids]
+
+    def language_model(self) -> ChatModel:
+        """The one that a test has put here."""
+        assert self.chat is not None
+        return self.chat
 
     def passages(self, doc_ids: Sequence[str]) -> list[list[str]]:
         """Each document is its one passage."""

@@ -1,0 +1,57 @@
+"""The language model that rerankers may ask: named, tried, forgotten. Off until somebody names one."""
+
+from __future__ import annotations
+
+import os
+
+from app.results import LanguageModelView
+from app.verbs.base import Verbs
+from engine.errors import ReadOnly
+from engine.llm import SETTING, TIMEOUT_S, URL, ChatModel, Endpoint, named_endpoint
+
+
+class LanguageVerbs(Verbs):
+    """The endpoint that the user has named."""
+
+    def language_model(self) -> LanguageModelView | None:
+        """The named endpoint; None where there is none. Raises BadInput where the environment names an unusable one."""
+        endpoint = named_endpoint(self.engine.workspace.setting(SETTING))
+        return None if endpoint is None else _view(endpoint)
+
+    def set_language_model(self, url: str, model: str, *, timeout_s: float = TIMEOUT_S) -> LanguageModelView:
+        """Name the endpoint that rerankers may send queries and documents to. Raises BadInput, ReadOnly."""
+        self._writable()
+        endpoint = Endpoint.checked(url, model, timeout_s)
+        told = {"url": endpoint.url, "model": endpoint.model, "timeout_s": endpoint.timeout_s}
+        self.engine.workspace.set_setting(SETTING, told)
+        return _view(endpoint)
+
+    def forget_language_model(self) -> None:
+        """Name none any more; pipelines that ask one then say so. Raises ReadOnly."""
+        self._writable()
+        self.engine.workspace.set_setting(SETTING, None)
+
+    def try_language_model(self) -> LanguageModelView:
+        """Put one small question, and see whether log-probabilities come back. Raises BadInput, Unreachable."""
+        model: ChatModel = self.engine.language_model()
+        answer = model.ask("Answer with the letter A only.", max_tokens=1, alternatives=5)
+        return _view(model.endpoint, answer.text.strip(), bool(answer.first), answer.ms)
+
+    def _writable(self) -> None:
+        if self.read_only:
+            raise ReadOnly("This workspace is read-only, so no language model can be named or forgotten in it.")
+
+
+def _view(
+    endpoint: Endpoint, answer: str = "", log_probabilities: bool | None = None, ms: float | None = None
+) -> LanguageModelView:
+    return LanguageModelView(
+        url=endpoint.url,
+        model=endpoint.model,
+        timeout_s=endpoint.timeout_s,
+        has_key=bool(endpoint.key),
+        from_environment=bool(os.environ.get(URL)),
+        answer=answer[:80],
+        log_probabilities=log_probabilities,
+        ms=ms,
+    )
