@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from engine.llm import ChatModel
 from engine.metrics.base import Metric, mark, parse_metric
 from engine.models.card import ModelCard
 from engine.pipeline import PipelineSpec, Stage
+from engine.rerankers.base import RERANK_NOTE, Reranker
 from engine.retrievers.base import Retriever, document_scores
 from engine.selectors.base import SELECTION_NOTE, Selector
 from engine.types import (
@@ -202,6 +203,22 @@ def fake_encoder(kind: str) -> Any:
     return fakes.get(kind, HashEncoder)()
 
 
+class OverlapScorer:
+    """A cross-encoder without a model: the score is the number of different words that query and text share, less a thousandth a word of the text."""
+
+    def batches(self, query: str, texts: Sequence[str]) -> Iterator[tuple[Ints, NDArray[np.float32]]]:
+        """Two texts at a time, in order."""
+        asked = set(re.findall(r"\w+", query.lower()))
+        for start in range(0, len(texts), 2):
+            words = [re.findall(r"\w+", text.lower()) for text in texts[start : start + 2]]
+            scores = [len(asked & set(found)) - len(found) / 1000 for found in words]
+            yield np.arange(start, start + len(words)), np.array(scores, np.float32)
+
+    def score(self, query: str, texts: Sequence[str], progress: ProgressSink = ignore_progress) -> NDArray[np.float32]:
+        """float32 [texts]."""
+        return np.concatenate([np.zeros(0, np.float32), *(scores for _, scores in self.batches(query, texts))])
+
+
 class MemorySource:
     """Units held in a dictionary, number to text. `asked` counts the texts that were fetched."""
 
@@ -257,6 +274,10 @@ class MemoryResources:
         """The encoder that was given, whatever the model."""
         found: Encoder[Any] = self._source.encoder(model)
         return found
+
+    def scorer(self, model: str) -> Any:
+        """The same cross-encoder for every model name."""
+        return OverlapScorer()
 
     def unit_text(self, spec: IndexSpec, row: int) -> str:
         """The text of one row."""
@@ -495,6 +516,40 @@ def check_selector(selector: Selector, folder: Path, encoder: Any = None) -> Non
     assert len(Context(resources).execute(asked, unknown)[0].hits) == 6, (
         "hits that the index does not hold stay candidates"
     )
+    assert Context(resources).execute(asked, Ranking.of([("1", "one")]))[0].hits.is_empty()
+    check_stage(asked)
+
+
+def check_reranker(reranker: Reranker, folder: Path, encoder: Any = None) -> None:
+    """The contract of the rerankers family: a permutation of the hits, candidates first, the table in the trace that tells why; budgets; filters."""
+    texts = {f"d{i}": text for i, text in enumerate(sentences(40).values())}
+    resources = MemoryResources(texts, folder, encoder)
+    asked = reranker.model_copy(update={"candidates": 10, "budget_ms": None})
+    rows = [(qid, f"d{(i * step) % 40}", 20.0 - i) for qid, step in (("1", 3), ("2", 7), ("3", 1)) for i in range(12)]
+    hits = pl.DataFrame(rows, schema={"qid": pl.String, "doc_id": pl.String, "score": pl.Float64}, orient="row")
+    ranking = Ranking.of([("1", "scientific papers"), ("2", "nearest neighbors graph"), ("3", "  ")]).with_hits(hits)
+    found, span = Context(resources).execute(asked, ranking)
+    again, _ = Context(resources).execute(asked, ranking)
+    assert found.hits.equals(again.hits), "equal runs give equal lists"
+    assert found.hits.schema == HITS
+    table = span.details[RERANK_NOTE]
+    assert table.select("qid", "doc_id", "rank").equals(found.hits.select("qid", "doc_id", "rank"))
+    for qid in ("1", "2"):
+        before, after = ranking.hits.filter(qid=qid), found.hits.filter(qid=qid)
+        assert sorted(after["doc_id"]) == sorted(before["doc_id"]), "nothing is added or lost"
+        assert set(after["doc_id"][:10]) == set(before["doc_id"][:10]), "candidates stay before the others"
+        assert after["doc_id"][10:].to_list() == before["doc_id"][10:].to_list(), "the others keep their order"
+        assert after["score"].is_sorted(descending=True)
+        told = table.filter(qid=qid)
+        assert dict(told.select("doc_id", "received").iter_rows()) == dict(before.select("doc_id", "rank").iter_rows())
+        scored = told.filter(pl.col("score").is_not_null())
+        assert len(scored) == 10, "without a budget, every candidate has a score"
+        np.testing.assert_array_equal(scored["score"].to_numpy(), after["score"].to_numpy()[:10])
+        alone = Ranking.of([(qid, dict(ranking.queries.iter_rows())[qid])]).with_hits(hits.filter(qid=qid))
+        assert Context(resources).execute(asked, alone)[0].hits["doc_id"].to_list() == after["doc_id"].to_list()
+    assert found.hits.filter(qid="3").equals(ranking.hits.filter(qid="3")), "a blank query orders nothing anew"
+    hurried, _ = Context(resources).execute(asked.model_copy(update={"budget_ms": 0}), ranking)
+    assert hurried.hits.equals(ranking.hits), "without time, the list stays as it was"
     assert Context(resources).execute(asked, Ranking.of([("1", "one")]))[0].hits.is_empty()
     check_stage(asked)
 

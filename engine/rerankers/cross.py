@@ -1,0 +1,117 @@
+"""Reranking with a cross-encoder (Nogueira and Cho, 2019): the model reads the query and each candidate together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import Field
+
+from engine.context import Context
+from engine.models.catalogue import DEFAULT_CROSS
+from engine.rerankers.base import Deadline, Reranker
+from engine.retrievers.base import ScoreExplanation, TermWeight
+
+MAX_LEFT_OUT = 12
+"""An explanation leaves out at most this many words of the query, and as many stretches of the document."""
+_WORD = re.compile(r"\w+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+
+
+class Cross(Reranker, name="cross"):
+    """Score each candidate with a cross-encoder; the new score is the model's logit.
+
+    Candidates are read in the order in which they came, not by length: when the budget ends, the best candidates of the stage before have
+    their scores, and those that it thought least of do not. There is no early stop: a logit has no useful upper bound, so whatever was not
+    read could still be the best.
+    """
+
+    model: str = Field(DEFAULT_CROSS, description="The cross-encoder, bundled or added to the workspace.")
+    text: Literal["document", "best_passage"] = Field(
+        "document",
+        description="What the model reads: the document from its beginning, as far as the model's limit; or the passage that shares most "
+        "words with the query.",
+    )
+
+    def label(self) -> str:
+        return f"rerank {self.candidates}" + ("" if self.model == DEFAULT_CROSS else f" ({self.model})")
+
+    def score(self, query: str, candidates: pl.DataFrame, ctx: Context) -> NDArray[np.float64]:
+        deadline = Deadline(self.budget_ms)
+        scores = np.full(len(candidates), np.nan)
+        if deadline.passed:
+            return scores
+        scorer = ctx.resources.scorer(self.model)
+        with closing(scorer.batches(query, self.read(query, candidates["doc_id"].to_list(), ctx))) as batches:
+            for positions, found in batches:
+                scores[positions] = found
+                if deadline.passed:
+                    break
+        return scores
+
+    def explain_document(self, query: str, doc_id: str, ctx: Context) -> ScoreExplanation | None:
+        """What the score loses when one word of the query, or one sentence of the document, is left out: approximate, since such losses do not
+        add up. Costs one reading for each; where a text has more than MAX_LEFT_OUT, neighbors go together.
+        """
+        (text,) = self.read(query, [doc_id], ctx)
+        if not text:
+            return None
+        words = stretches([match.span() for match in _WORD.finditer(query)], MAX_LEFT_OUT)
+        sentences = stretches(sentence_spans(text), MAX_LEFT_OUT)
+        scorer = ctx.resources.scorer(self.model)
+        whole, *without_sentence = scorer.score(query, [text, *(_without(text, span) for span in sentences)]).tolist()
+        without_word = [scorer.score(_without(query, span), [text]).tolist()[0] for span in words]
+        shift = ctx.resources.texts([doc_id])[0].find(
+            text
+        )  # a passage stands somewhere in its document, or under its title
+        parts = [
+            TermWeight(query[start:end], whole - left) for (start, end), left in zip(words, without_word, strict=True)
+        ]
+        for (start, end), left in zip(sentences, without_sentence, strict=True):
+            place = (start + shift, end + shift) if shift >= 0 else (-1, -1)
+            parts.append(TermWeight(text[start:end], whole - left, *place))
+        note = (
+            "Approximate: what the score loses when a word of the query, or a sentence of the document, is left out. "
+            "Such losses do not add up to the score."
+        )
+        return ScoreExplanation(False, whole, tuple(sorted(parts, key=lambda part: -part.weight)), note, -1)
+
+    def read(self, query: str, doc_ids: Sequence[str], ctx: Context) -> list[str]:
+        """What the model reads of these documents."""
+        if self.text == "document":
+            return ctx.resources.texts(doc_ids)
+        passages = ctx.resources.passages(doc_ids)
+        return [best_passage(query, found) for found in passages]
+
+
+def best_passage(query: str, passages: Sequence[str]) -> str:
+    """The passage with most of the query's different words, of equals the one with most occurrences, then the first; "" where there is none."""
+    words = set(_WORD.findall(query.casefold()))
+
+    def shared(passage: str) -> tuple[int, int]:
+        found = [word for word in _WORD.findall(passage.casefold()) if word in words]
+        return len(set(found)), len(found)
+
+    return max(passages, key=shared, default="")
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Start and end of each sentence, found by its punctuation; white space between them is left out."""
+    starts = [0, *(match.end() for match in _SENTENCE_END.finditer(text))]
+    ends = [*(match.start() for match in _SENTENCE_END.finditer(text)), len(text)]
+    return [(start, end) for start, end in zip(starts, ends, strict=True) if text[start:end].strip()]
+
+
+def stretches(spans: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]]:
+    """At most `most` spans that cover the given ones, each from the start of one to the end of one, about equally many in each."""
+    groups = np.array_split(np.arange(len(spans)), min(most, len(spans))) if spans else []
+    return [(spans[group[0]][0], spans[group[-1]][1]) for group in groups]
+
+
+def _without(text: str, span: tuple[int, int]) -> str:
+    return " ".join((text[: span[0]] + " " + text[span[1] :]).split())
