@@ -16,6 +16,7 @@ from engine.errors import TriptychError
 from engine.feedback.base import QUERIES_NOTE, Feedback, NewQuery
 from engine.fusers.base import Fuser
 from engine.pipeline import Cutoff, Fuse, Stage
+from engine.rerankers.base import Reranker
 from engine.retrievers.base import Retriever, ScoreExplanation, document_scores
 from engine.selectors.base import Selector
 from engine.trace import Span
@@ -53,12 +54,12 @@ def feedback(root: Span) -> list[tuple[Feedback, NewQuery, Span]]:
     ]
 
 
-def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[Searching, ScoreExplanation]]:
-    """For every stage that searches and gives the document a score: its exact or approximate explanation. First stages come first."""
+def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[Searching | Reranker, ScoreExplanation]]:
+    """For every stage that gives the document a score and can tell why: its exact or approximate explanation. First stages come first."""
     position = _position(ctx, doc_id)
     if position is None or not query.strip():
         return []
-    found: list[tuple[Searching, ScoreExplanation]] = []
+    found: list[tuple[Searching | Reranker, ScoreExplanation]] = []
     for retriever in retrievers(stage):
         scores, rows = retriever.score_documents(query, ctx)
         if rows[position] >= 0 and not (retriever.needs_match and scores[position] <= 0):
@@ -69,6 +70,10 @@ def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[S
             scores, rows = document_scores(searched.index_spec(), searched.exact_scores(new, ctx), ctx)
             if rows[position] >= 0 and not (searched.needs_match and scores[position] <= 0):
                 found.append((searched, searched.explain_row(new, int(rows[position]), ctx)))
+    for reranker in dict.fromkeys(s for s in stage.walk() if isinstance(s, Reranker)):
+        told = reranker.explain_document(query, doc_id, ctx)
+        if told is not None:
+            found.append((reranker, told))
     return found
 
 

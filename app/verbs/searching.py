@@ -33,6 +33,7 @@ from engine.agreement import jaccard, rbo
 from engine.context import Context
 from engine.errors import BadInput, TriptychError
 from engine.pipeline import PipelineSpec, Stage
+from engine.rerankers.base import Reranker
 from engine.trace import Span
 from engine.types import Ranking
 
@@ -216,7 +217,7 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         ranks = {
             span.stage: dict(span.output.hits.select("doc_id", "rank").iter_rows())
             for span in context.execute(spec.pipeline, Ranking.of([(QID, query)]))[1].walk()
-            if span.output is not None and isinstance(span.stage, why.Searching)
+            if span.output is not None and isinstance(span.stage, why.Searching | Reranker)
         }
         return tuple(
             Explanation(

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from engine.context import Context, no_hits
 from engine.pipeline import Stage
+from engine.retrievers.base import ScoreExplanation
 from engine.types import Ranking
 
 RERANK_NOTE = "reranked"
@@ -53,6 +54,10 @@ class Reranker(Stage, family="rerankers"):
 
         There is at least one hit, and the query is not blank. Stops soon after `budget_ms`.
         """
+
+    def explain_document(self, query: str, doc_id: str, ctx: Context) -> ScoreExplanation | None:
+        """Why this document gets its new score; None where the reranker cannot tell, or has no score for it."""
+        return None
 
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
         texts = dict(ranking.queries.iter_rows())

@@ -10,6 +10,7 @@ from pydantic import Field
 from engine.context import Context
 from engine.kernels.maxsim import maxsim
 from engine.rerankers.base import Deadline, Reranker
+from engine.retrievers.base import ScoreExplanation
 from engine.retrievers.late import LateParameters
 
 AT_ONCE = 100  # documents between two looks at the clock
@@ -25,6 +26,14 @@ class MaxSim(LateParameters, Reranker, name="maxsim"):
 
     def label(self) -> str:
         return f"maxsim · {self.model}"
+
+    def explain_document(self, query: str, doc_id: str, ctx: Context) -> ScoreExplanation | None:
+        vectors = self.query_vectors(query, ctx)
+        rows = ctx.rows(self.index_spec(), pl.Series([doc_id], dtype=pl.String)).get(doc_id)
+        if rows is None or not len(vectors):
+            return None
+        best = rows[np.argmax(maxsim(vectors, self.open_index(ctx).store, rows, wide=True))]
+        return self.explain_row(query, int(best), ctx)
 
     def score(self, query: str, candidates: pl.DataFrame, ctx: Context) -> NDArray[np.float64]:
         deadline = Deadline(self.budget_ms)

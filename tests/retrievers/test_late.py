@@ -11,6 +11,7 @@ import pytest
 
 from engine.context import Context
 from engine.encoders.late import LateEncoder
+from engine.explain import explain
 from engine.rerankers.base import COST_NOTE, RERANK_NOTE
 from engine.rerankers.maxsim import MaxSim
 from engine.retrievers.late import Late, named
@@ -89,3 +90,12 @@ def test_a_budget_that_is_spent_leaves_the_rest_in_order(ctx: Context, monkeypat
     monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
     scores = MaxSim(budget_ms=5).score("apple", pl.DataFrame({"doc_id": ["a", "b", "c"]}), ctx)
     assert np.isnan(scores).tolist() == [False, True, True]
+
+
+def test_retriever_and_reranker_explain_a_document_of_a_pipeline(ctx: Context) -> None:
+    late, rerank = Late(k=3), MaxSim(candidates=3)
+    told = explain(late >> rerank, "apple", "c", ctx)
+    assert [stage for stage, _ in told] == [late, rerank]
+    assert told[0][1].weights == told[1][1].weights
+    assert explain(rerank, "apple", "gone", ctx) == []
+    assert rerank.explain_document("apple", "gone", ctx) is None
