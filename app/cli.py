@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from app import cli_evaluate, cli_library, cli_manage, cli_models, cli_queries, cli_search, cli_serve
+from app import (
+    cli_evaluate,
+    cli_evaluations,
+    cli_judging,
+    cli_library,
+    cli_manage,
+    cli_models,
+    cli_queries,
+    cli_search,
+    cli_serve,
+)
 from app.cli_base import JsonOption, WorkspaceOption, fail
 
 app = typer.Typer(
@@ -42,7 +52,17 @@ def _shared(
     context.obj = {"workspace": workspace, "json": as_json}
 
 
-for module in (cli_serve, cli_library, cli_search, cli_evaluate, cli_queries, cli_manage, cli_models):
+for module in (
+    cli_serve,
+    cli_library,
+    cli_search,
+    cli_evaluate,
+    cli_evaluations,
+    cli_judging,
+    cli_queries,
+    cli_manage,
+    cli_models,
+):
     module.register(app)
 
 

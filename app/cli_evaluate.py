@@ -1,4 +1,4 @@
-"""`triptych evaluate`, `disagree` and `evaluations`: which pipeline is better, and on what."""
+"""`triptych evaluate` and `disagree`: which pipeline is better, and where they differ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from app.evaluation_results import (
         Disagreement,
         EvaluatedPipeline,
-        EvaluationSummary,
         EvaluationView,
         MeasureCell,
     )
@@ -30,6 +29,8 @@ DEFAULT_METRICS = ("nDCG@10", "AP", "RR@10", "R@100")
 DEFAULT_PIPELINES = ("BM25", "Dense", "Hybrid")
 LINE_SECONDS = 5.0
 SHOWN_QUERIES = 10
+GAPS = 0.8
+"""Below this share of judged documents among the first ten, measures for judgments with gaps are shown too."""
 
 PipelinesOption = Annotated[
     list[str] | None,
@@ -40,7 +41,6 @@ PipelinesOption = Annotated[
         help="A pipeline by name, or a YAML file. May be given again. Default: BM25, Dense, Hybrid.",
     ),
 ]
-EvaluationArgument = Annotated[str, typer.Argument(metavar="EVALUATION", help="Its id, or the first characters.")]
 Correction = Literal["holm", "bh", "none"]
 Test = Literal["randomization", "t", "wilcoxon"]
 
@@ -49,11 +49,6 @@ def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     command(app)(evaluate)
     command(app)(disagree)
-    evaluations = typer.Typer(help="See and delete stored evaluations.", no_args_is_help=True)
-    app.add_typer(evaluations, name="evaluations")
-    command(evaluations, "list")(evaluations_list)
-    command(evaluations, "show")(evaluations_show)
-    command(evaluations, "delete")(evaluations_delete)
 
 
 def evaluate(
@@ -95,8 +90,14 @@ def evaluate(
     run_in: Annotated[
         list[Path] | None,
         typer.Option(
-            "--run-in", metavar="FILE", help="A TREC run to judge as well, named after its file. May be given again."
+            "--run-in",
+            metavar="FILE",
+            help="A TREC run to judge as well, named after its file and kept with the collection. May be given again.",
         ),
+    ] = None,
+    run_name: Annotated[
+        list[str] | None,
+        typer.Option("--run", metavar="NAME", help="An imported run to judge as well. May be given again."),
     ] = None,
     run_out: Annotated[
         Path | None, typer.Option("--run-out", metavar="FOLDER", help="Write a TREC run of each pipeline here.")
@@ -114,18 +115,20 @@ def evaluate(
     """
     if as_csv and run.as_json:
         raise BadInput("Choose one of --csv and --json.")
-    runs = {path.stem: path for path in run_in or ()}
-    if len(runs) != len(run_in or ()):
+    if len({path.stem for path in run_in or ()}) != len(run_in or ()):
         raise BadInput("Two of the --run-in files have the same name; rename one.")
     with run.writing() as services:
-        asked = _pipelines(services, pipelines, default=not runs)
-        with _progress(run) as progress:
+        target = the_collection(services, collection)
+        brought = [services.import_run(target, path).name for path in run_in or ()]
+        runs = [*(name for name in run_name or () if name not in brought), *brought]
+        asked = chosen_pipelines(services, pipelines, default=not runs)
+        with query_progress(run) as progress:
             found = services.evaluate(
-                the_collection(services, collection), asked, query_set=queries, metrics=metric or DEFAULT_METRICS, baseline=baseline,
+                target, asked, query_set=queries, metrics=metric or DEFAULT_METRICS, baseline=baseline,
                 test=test, correction=correction, level=level, depth=depth, batch=batch, runs=runs, fresh=fresh, progress=progress,
             )  # fmt: skip
         files = _write_runs(services, found, run_out) if run_out is not None else []
-        _emit(run, found, as_csv, files)
+        emit_leaderboard(run, found, as_csv, files)
 
 
 def disagree(
@@ -143,51 +146,17 @@ def disagree(
     Example: triptych disagree --collection thesis --pipeline BM25 --pipeline Dense
     """
     with run.reading() as services:
-        asked = _pipelines(services, pipelines, default=True)
-        with _progress(run) as progress:
+        asked = chosen_pipelines(services, pipelines, default=True)
+        with query_progress(run) as progress:
             found = services.disagreement(
                 the_collection(services, collection), asked, query_set=queries, k=k, progress=progress
             )
         run.emit(found, lambda out: _show_disagreement(out, found, limit))
 
 
-def evaluations_list(run: Run, collection: CollectionOption = None) -> None:
-    """List the stored evaluations of a collection, and whether they still hold.
-
-    Example: triptych evaluations list --collection thesis
-    """
-    with run.reading() as services:
-        found = services.evaluations(the_collection(services, collection))
-        run.emit({"evaluations": found}, lambda out: _show_evaluations(out, found))
-
-
-def evaluations_show(
-    run: Run,
-    evaluation: EvaluationArgument,
-    collection: CollectionOption = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print the leaderboard as CSV.")] = False,
-) -> None:
-    """Show a stored evaluation again.
-
-    Example: triptych evaluations show 3f2a --collection thesis
-    """
-    with run.reading() as services:
-        _emit(run, _evaluation(services, the_collection(services, collection), evaluation), as_csv, [])
-
-
-def evaluations_delete(run: Run, evaluation: EvaluationArgument, collection: CollectionOption = None) -> None:
-    """Forget a stored evaluation with everything that it found.
-
-    Example: triptych evaluations delete 3f2a --collection thesis
-    """
-    with run.writing() as services:
-        name = the_collection(services, collection)
-        found = _evaluation(services, name, evaluation)
-        services.delete_evaluation(name, found.evaluation_id)
-        run.emit({"deleted": found.evaluation_id}, lambda out: out.print(f"Deleted {found.evaluation_id[:12]}."))
-
-
-def _pipelines(services: Services, written: Sequence[str] | None, *, default: bool) -> list[str | tuple[str, str]]:
+def chosen_pipelines(
+    services: Services, written: Sequence[str] | None, *, default: bool
+) -> list[str | tuple[str, str]]:
     """Names of pipelines, or (name, YAML) of files. Raises BadInput on a file that cannot be read."""
     known = {view.name for view in services.pipelines()}
     asked: list[str | tuple[str, str]] = []
@@ -206,15 +175,6 @@ def _pipelines(services: Services, written: Sequence[str] | None, *, default: bo
     return asked
 
 
-def _evaluation(services: Services, collection: str, prefix: str) -> EvaluationView:
-    found = [view for view in services.evaluations(collection) if view.evaluation_id.startswith(prefix)]
-    if len(found) != 1:
-        raise BadInput(
-            f"{len(found) or 'No'} evaluations of {collection!r} start with {prefix!r}. See `triptych evaluations list`."
-        )
-    return services.evaluation(collection, found[0].evaluation_id)
-
-
 def _write_runs(services: Services, found: EvaluationView, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
@@ -231,7 +191,7 @@ def _write_runs(services: Services, found: EvaluationView, folder: Path) -> list
 
 
 @contextmanager
-def _progress(run: Run) -> Iterator[Callable[[Progress], None]]:
+def query_progress(run: Run) -> Iterator[Callable[[Progress], None]]:
     """A bar on a terminal, a line now and then elsewhere, nothing in JSON mode. Ctrl-C ends the command with 130 and says how to go on."""
     try:
         if run.as_json:
@@ -265,7 +225,8 @@ class _Lines:
             print(f"{step.phase or 'waiting'}: {step.done:,}{total} {step.unit}", file=sys.stderr, flush=True)
 
 
-def _emit(run: Run, found: EvaluationView, as_csv: bool, files: list[Path]) -> None:
+def emit_leaderboard(run: Run, found: EvaluationView, as_csv: bool, files: list[Path]) -> None:
+    """Print a leaderboard as a table, as CSV, or as JSON."""
     if as_csv:
         from app.verbs.leaderboard import leaderboard_csv
 
@@ -327,9 +288,21 @@ def _remarks(found: EvaluationView) -> list[str]:
     if found.unjudged:
         told.append(f"{found.unjudged:,} queries have no judgment and were left out.")
     told += [f"Stale: {reason}." for reason in found.stale]
+    gaps = [one for one in found.pipelines if one.judged is not None and one.judged < GAPS]
+    if gaps and found.metrics:
+        told.append(
+            f"Much of the first ten is unjudged ({', '.join(f'{one.name} {1 - (one.judged or 0):.0%}' for one in gaps)}). With the unjudged left "
+            f"out: {'; '.join(_condensed(one) for one in found.pipelines)}."
+        )
     if found.evaluation_id:
-        told.append(f"Stored as {found.evaluation_id[:12]}.")
+        told.append(f"Stored as {found.evaluation_id[:12]}. Again: {found.command}")
     return told
+
+
+def _condensed(one: EvaluatedPipeline) -> str:
+    """The measures that suit judgments with gaps."""
+    means = [f"{cell.measure} {cell.condensed:.3f}" for cell in one.cells if cell.condensed is not None]
+    return f"{one.name} {', '.join([*means, *([f'Bpref {one.bpref:.3f}'] if one.bpref is not None else [])])}"
 
 
 def _show_disagreement(out: Any, found: Disagreement, limit: int) -> None:
@@ -346,26 +319,3 @@ def _show_disagreement(out: Any, found: Disagreement, limit: int) -> None:
         out.print(
             printable(f"{name} failed on {len(failed):,} queries: {failed[0].error}"), style="red", soft_wrap=True
         )
-
-
-def _show_evaluations(out: Any, found: tuple[EvaluationSummary, ...]) -> None:
-    from rich.table import Table
-
-    if not found:
-        out.print("Nothing was evaluated yet: triptych evaluate")
-        return
-    table = Table(box=None, pad_edge=False)
-    for head in ("evaluation", "when", "queries", "best", "state"):
-        table.add_column(head, overflow="fold")
-    for view in found:
-        state = ("stale: " + ", ".join(view.stale)) if view.stale else "current" if view.finished else "stopped"
-        size = f"{view.query_set} ({view.queries:,})"
-        table.add_row(
-            *map(printable, (view.evaluation_id[:12], view.created_at[:16].replace("T", " "), size, _best(view), state))
-        )
-    out.print(table)
-
-
-def _best(view: EvaluationSummary) -> str:
-    """The best pipeline by the first metric."""
-    return "" if view.mean is None else f"{view.best}: {view.measure} {view.mean:.3f}"

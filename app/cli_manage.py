@@ -32,12 +32,15 @@ def register(app: typer.Typer) -> None:
     command(collections, "create")(collections_create)
     command(collections, "rename")(collections_rename)
     command(collections, "delete")(collections_delete)
+    from app.cli_fit import pipelines_fit  # which needs this module itself
+
     pipelines = typer.Typer(help="List, show, check, save and delete pipelines.", no_args_is_help=True)
     app.add_typer(pipelines, name="pipelines")
     command(pipelines, "list")(pipelines_list)
     command(pipelines, "show")(pipelines_show)
     command(pipelines, "save")(pipelines_save)
     command(pipelines, "export")(pipelines_export)
+    command(pipelines, "fit")(pipelines_fit)
     command(pipelines, "delete")(pipelines_delete)
     export = typer.Typer(help="Take things out of a workspace.", no_args_is_help=True)
     app.add_typer(export, name="export")

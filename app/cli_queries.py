@@ -122,7 +122,10 @@ def judgments_export(
     collection: CollectionOption = None,
     queries: SetOption = "default",
     form: Annotated[
-        Literal["trec", "beir", "csv"], typer.Option("--format", help="How the judgments are written.")
+        Literal["trec", "beir", "csv", "log"],
+        typer.Option(
+            "--format", help="How the judgments are written; log tells who judged what, when, and what they saw."
+        ),
     ] = "trec",
     output: OutputOption = None,
 ) -> None:
@@ -131,7 +134,11 @@ def judgments_export(
     Example: triptych judgments export --collection thesis --format trec --output qrels.txt
     """
     with run.reading() as services:
-        text = services.export_judgments(the_collection(services, collection), query_set=queries, form=form)
+        name = the_collection(services, collection)
+        if form == "log":
+            text = services.export_judging_log(name, queries)
+        else:
+            text = services.export_judgments(name, query_set=queries, form=form)
     deliver(run, form, text, output)
 
 
