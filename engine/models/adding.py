@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -12,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import BadInput, StorageFull
-from engine.models.card import CARD_FILE, Family, ModelCard, read_card, write_card
+from engine.models.card import CARD_FILE, Family, ModelCard, Prompts, read_card, write_card
 from engine.models.entries import CatalogueEntry, entry_of
 from engine.models.hub import checked_repository
 from engine.models.resolve import checked_model_name
@@ -72,7 +73,12 @@ class AddModel(BaseModel):
     def target(self) -> str:
         """The name that the model gets here. Raises BadInput."""
         default = self.entry.name if self.entry is not None and not self.local else Path(self.source).name
-        return checked_model_name(self.name or default)
+        return checked_model_name(self.name or re.sub(r"[^A-Za-z0-9._-]+", "-", default).strip(".-_"))
+
+    @property
+    def precision(self) -> str | None:
+        """The weights that are asked for; None takes a graph as it is, which cannot be where vectors are to be cut."""
+        return self.quantise or ("int8" if self.dimensions else None)
 
 
 def run_add_model(workspace: Workspace, running: Running) -> None:
@@ -101,7 +107,7 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
     if asked.local:
         source = Path(asked.source)
         running(Progress("look up", 0, None, "files"))
-        chosen = plan(source, local_sizes(source), source.name, asked.family, asked.quantise)
+        chosen = plan(source, local_sizes(source), source.name, asked.family, asked.precision)
         if chosen.how == "convert":
             require_conversion(source.name)
         about = {
@@ -149,7 +155,7 @@ def _download(
             sizes,
             repository.name,
             asked.family or (asked.entry.family if asked.entry else None),
-            asked.quantise,
+            asked.precision,
         )
         if chosen.how == "convert":
             require_conversion(repository.name)
@@ -207,7 +213,7 @@ def _make(
 
         running(Progress("convert", 0, None, "steps"))
         options: dict[str, Any] = {
-            "quantise": asked.quantise or "int8",
+            "quantise": asked.precision or "int8",
             "family": chosen.family,
             "about": about,
             "force": asked.force,
@@ -217,7 +223,7 @@ def _make(
             source, built, options | ({"dimensions": asked.dimensions} if asked.dimensions else {}),
             lambda text: running(Progress("convert", next(steps), None, "steps")), running.check,
         )  # fmt: skip
-        return _renamed(built, about)
+        return _renamed(built, about, entry)
     running(Progress("copy", 0, None, "files"))
     built.mkdir()
     if chosen.how == "graph":
@@ -233,9 +239,12 @@ def _make(
     return _renamed(built, {"name": about["name"]})
 
 
-def _renamed(built: Path, about: dict[str, str]) -> ModelCard:
-    """The card in the folder, under the name that the model gets here."""
-    card = read_card(built).model_copy(update={"name": about["name"]})
+def _renamed(built: Path, about: dict[str, str], entry: CatalogueEntry | None = None) -> ModelCard:
+    """The card in the folder, under the name that the model gets here, with the prompts that its makers ask for where its files name none."""
+    card = read_card(built)
+    unsaid = entry is not None and card.family == "dense" and card.prompts == Prompts()
+    prompts = entry.prompts if entry is not None and unsaid else card.prompts
+    card = card.model_copy(update={"name": about["name"], "prompts": prompts})
     write_card(built, card)
     return card
 

@@ -22,7 +22,7 @@ def plan_model(asked: AddModel) -> dict[str, Any]:
         folder = Path(asked.source)
         sizes = local_sizes(folder)
         licence = asked.entry.licence if asked.entry else "unknown"
-        return _told(asked, plan(folder, sizes, folder.name, asked.family, asked.quantise), sizes, "", licence)
+        return _told(asked, plan(folder, sizes, folder.name, asked.family, asked.precision), sizes, "", licence)
     from engine.models.hub import Hub
 
     with Hub() as hub, tempfile.TemporaryDirectory() as scratch:
@@ -32,7 +32,7 @@ def plan_model(asked: AddModel) -> dict[str, Any]:
             if file.path in first_files(sizes):
                 hub.fetch(repository, file, Path(scratch) / file.path, lambda _: None)
         family = asked.family or (asked.entry.family if asked.entry else None)
-        chosen = plan(Path(scratch), sizes, repository.name, family, asked.quantise)
+        chosen = plan(Path(scratch), sizes, repository.name, family, asked.precision)
     licence = asked.entry.licence if asked.entry else LICENCES.get(repository.licence, repository.licence or "unknown")
     return _told(asked, chosen, sizes, repository.commit, licence)
 

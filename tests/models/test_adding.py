@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from engine.errors import BadInput, IndexNotReady, NotFound, ReadOnly, Workspace
 from engine.indexes.dense import DenseIndex
 from engine.indexing import build_index
 from engine.jobs import Job
+from engine.models import adding, convert
+from engine.models.adding import AddModel
 from engine.models.catalogue import load_encoder, model_folder
 from engine.models.removing import uses
 from engine.models.resolve import Models
@@ -282,6 +286,27 @@ def test_folders_that_cannot_be_used_say_why(
     assert job.status == "failed"
     assert told in job.error
     assert workspace.models.cards() == {}
+
+
+def test_weights_are_converted_in_a_child_and_get_the_prompts_of_their_makers(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted = write_model(tmp_path / "converted")
+    code = f"import json, shutil, sys; told = json.load(sys.stdin); assert told['quantise'] == 'int8' and told['family'] == 'dense', told; shutil.copytree({str(converted)!r}, told['out_folder'])"
+    monkeypatch.setattr(convert, "COMMAND", (sys.executable, "-c", code))
+    folder = original(tmp_path / "e5-small-v2", graph=False)
+    (folder / "config_sentence_transformers.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    assert "torch" in added(workspace, folder, local=True).error or all(map(find_spec, adding.CONVERTERS))
+    monkeypatch.setattr(adding, "CONVERTERS", ())
+    job = added(workspace, folder, local=True, replace=True)
+    assert (job.status, job.error) == ("done", "")
+    card = workspace.models.cards()["e5-small-v2"]
+    assert (card.prompts.query, card.prompts.document) == ("query: ", "passage: ")
+
+
+def test_names_are_made_usable(tmp_path: Path) -> None:
+    assert AddModel(source=str(tmp_path / "My model (v2)"), local=True).target == "My-model-v2"
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "CON", "nul.txt", "x" * 101, "a b", "é", "x."])
