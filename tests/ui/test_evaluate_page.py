@@ -159,7 +159,7 @@ def test_deleting_asks_first_and_then_shows_another(page: Page) -> None:
     ("form", "name"), [("csv", "queries.csv"), ("parquet", "queries.parquet"), ("markdown", "queries.md")]
 )
 def test_exports_are_files(page: Page, form: str, name: str) -> None:
-    download = page.call("ev-export", form=form, table="queries")["download"]
+    download = page.call("ev-export", format=form, table="queries")["download"]
     assert download["name"] == name
     assert base64.b64decode(download["base64"]) == f"{form} queries".encode()
     assert page.call("ev-run-file", name="а/b c")["download"]["name"] == "а-b-c.run"
@@ -200,12 +200,12 @@ def test_the_pane_of_questions_lists_exports_and_brings_in(page: Page, tmp_path:
     html = page.call("panel", panel="questions")["regions"]["tp-side"]
     assert "40 questions, 512 judgments" in html
     assert "their-system" in html
-    assert page.call("set-export", name="default", what="judgments", form="trec")["download"]["name"] == "qrels.txt"
+    assert page.call("set-export", name="default", what="judgments", format="trec")["download"]["name"] == "qrels.txt"
     assert (
-        page.call("set-export", name="nur Fragen", what="queries", form="tsv")["download"]["name"]
+        page.call("set-export", name="nur Fragen", what="queries", format="tsv")["download"]["name"]
         == "nur Fragen-queries.tsv"
     )
-    assert page.call("set-export", name="default", what="judgments", form="exe")["failed"]
+    assert page.call("set-export", name="default", what="judgments", format="exe")["failed"]
     file = tmp_path / "queries.jsonl"
     file.write_text("{}")
     reply = page.call("questions-bring", path=str(file), set="new", what="auto")

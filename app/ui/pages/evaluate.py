@@ -244,7 +244,7 @@ def delete(ui: Ui, state: UiState, args: Args) -> Reply:
 
 def export(ui: Ui, state: UiState, args: Args) -> Reply:
     """The leaderboard or every question, as a file."""
-    form, table = args.text("form"), args.text("table")
+    form, table = args.text("format"), args.text("table")
     view = choices.view_of(ui, state)
     data = ui.services.export_evaluation(
         state.collection, view.evaluation_id, form, table=table, measure=choices.measure_of(state, view)

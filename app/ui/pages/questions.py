@@ -67,7 +67,7 @@ def bring(ui: Ui, state: UiState, args: Args) -> Reply:
 
 def export(ui: Ui, state: UiState, args: Args) -> Reply:
     """A set's questions or judgments as a file."""
-    name, what, form = args.text("name"), args.text("what"), args.text("form")
+    name, what, form = args.text("name"), args.text("what"), args.text("format")
     file, mime = SUFFIXES.get((what, form), ("", ""))
     if not file:
         raise BadInput("There is no such form.")

@@ -136,7 +136,7 @@ def _exports(view: EvaluationView) -> Markup | None:
         el(
             "div",
             el("span", name, class_="menu-name"),
-            [button(label, "ev-export", look="quiet", form=form, table=key) for form, label in FORMS],
+            [button(label, "ev-export", look="quiet", format=form, table=key) for form, label in FORMS],
             class_="menu-row",
         )
         for key, name in (("leaderboard", "Leaderboard"), ("queries", "Every question"))

@@ -63,13 +63,13 @@ def _set(item: QuerySetView, write: bool) -> Markup:
             "div",
             el("span", "Questions", class_="muted small"),
             [
-                button(label, "set-export", look="quiet", name=item.name, what="queries", form=form)
+                button(label, "set-export", look="quiet", name=item.name, what="queries", format=form)
                 for form, label in QUERY_FORMS
             ],
             join(
                 el("span", "Judgments", class_="muted small"),
                 [
-                    button(label, "set-export", look="quiet", name=item.name, what="judgments", form=form)
+                    button(label, "set-export", look="quiet", name=item.name, what="judgments", format=form)
                     for form, label in JUDGMENT_FORMS
                 ],
             )
