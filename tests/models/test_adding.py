@@ -86,7 +86,7 @@ def server(hub_server: HubServer, tmp_path: Path) -> HubServer:
 
 def added(workspace: Workspace, source: Any, **params: Any) -> Job:
     job = workspace.jobs.submit("model-add", "", {"source": str(source), **params})
-    return workspace.jobs.wait(job, 60)
+    return workspace.jobs.wait(job, 300)
 
 
 def test_a_model_of_the_hub_runs_as_its_files_say(workspace: Workspace, server: HubServer) -> None:

@@ -14,6 +14,7 @@ from app.ui.session import UiState
 from app.ui.views import models as views
 from app.ui.views import shell
 from app.verbs.models import FAMILIES, STATES, chosen, named
+from engine.errors import NotFound
 
 ACTIVE = ("queued", "running", "paused", "interrupted")
 FILTERS = {"kind": FAMILIES, "where": STATES, "find": None}
@@ -49,8 +50,17 @@ def around(ui: Ui, state: UiState) -> dict[str, Markup | None]:
         "md-catalogue": _catalogue(ui, state),
     }
     if state.panel == "model":
-        regions["tp-side"] = pane(ui, state)
+        try:
+            regions["tp-side"] = pane(ui, state)
+        except NotFound:  # deleted meanwhile
+            regions["tp-side"] = None
     return regions
+
+
+def _queued(ui: Ui, state: UiState) -> dict[str, Markup | None]:
+    """The page with a new job. The line of running jobs is drawn first: a job that ends meanwhile is on it, so its end will be noticed."""
+    line = shell.jobs_line(ui.services.jobs(common.JOBS_SHOWN))
+    return {"tp-jobline": line, **around(ui, state)}
 
 
 def pane(ui: Ui, state: UiState) -> Markup:
@@ -126,8 +136,7 @@ def discard(ui: Ui, state: UiState, args: Args) -> Reply:
 def add(ui: Ui, state: UiState, args: Args) -> Reply:
     """Queue it."""
     ui.services.add_model(args.text("source", 4096).strip(), **_options(ui, args))
-    regions = {"md-plan": None, "md-alert": None, "tp-jobline": shell.jobs_line(ui.services.jobs(common.JOBS_SHOWN))}
-    return Reply({**around(ui, state), **regions}, poll=True, say="Queued")
+    return Reply({**_queued(ui, state), "md-plan": None, "md-alert": None}, poll=True, say="Queued")
 
 
 def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -153,17 +162,16 @@ def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
 def delete(ui: Ui, state: UiState, args: Args) -> Reply:
     """Delete a model, and with `force` the indexes that it made."""
     ui.services.remove_model(args.text("name"), force=args.flag("force"))
-    if state.subject == args.text("name"):
+    if state.panel == "model" and state.subject == args.text("name"):
         state = state.with_(panel="", subject="")
-    regions = {**around(ui, state), "tp-side": None if not state.panel else pane(ui, state)}
+    regions = {"tp-side": None, **_queued(ui, state)} if not state.panel else _queued(ui, state)
     return Reply(regions, state=state, close_dialog=True, poll=True, say="Queued")
 
 
 def bench(ui: Ui, state: UiState, args: Args) -> Reply:
     """Queue the measuring of one model."""
     ui.services.bench_model(args.text("name"))
-    line = {"tp-jobline": shell.jobs_line(ui.services.jobs(common.JOBS_SHOWN))}
-    return Reply({**around(ui, state), **line}, poll=True, say="Queued")
+    return Reply(_queued(ui, state), poll=True, say="Queued")
 
 
 ACTIONS = {
