@@ -9,15 +9,18 @@ from typing import Annotated
 import typer
 
 from app import (
+    cli_calibrate,
     cli_evaluate,
     cli_evaluations,
     cli_judging,
+    cli_language,
     cli_library,
     cli_manage,
     cli_models,
     cli_queries,
     cli_search,
     cli_serve,
+    cli_train,
 )
 from app.cli_base import JsonOption, WorkspaceOption, fail
 
@@ -59,9 +62,12 @@ for module in (
     cli_evaluate,
     cli_evaluations,
     cli_judging,
+    cli_calibrate,
     cli_queries,
     cli_manage,
     cli_models,
+    cli_train,
+    cli_language,
 ):
     module.register(app)
 

@@ -210,7 +210,9 @@ def test_a_passage_cannot_end_itself_or_add_places(rerank, server):
     hits, _ = rerank(Listwise(mode="full"), texts=texts)
     assert len(hits) == 2
     assert "[9] <<<" not in server.prompts[0]
-    assert server.prompts[0].count(QUERY) == 2, "once as the query, once in the passage: its own place was not filled in"
+    assert server.prompts[0].count(QUERY) == 2, (
+        "once as the query, once in the passage: its own place was not filled in"
+    )
     assert filled("pointwise", "<<count>>", "<<query>>", 3).count("<<count>>") == 1
 
 
