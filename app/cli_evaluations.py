@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from app.services import Services
 
 EXIT_DIFFERENT = 1
+SHOWN = 50
 
 EvaluationArgument = Annotated[str, typer.Argument(metavar="EVALUATION", help="Its id, or the first characters.")]
 MeasureOption = Annotated[
@@ -234,9 +236,12 @@ def _show_verdicts(out: Any, found: VerdictBounds) -> None:
         out.print("\nThese could flip it, the most effective first:", style="bold")
         table = Table(box=None, pad_edge=False)
         for head in ("effect", "query", "document", "title"):
-            table.add_column(head, overflow="ellipsis", no_wrap=True)
+            table.add_column(head, overflow="fold")
         for one in found.documents:
-            table.add_row(f"{one.effect:+.5f}", *map(printable, (f"{one.qid}: {one.query}", one.doc_id, one.title)))
+            query, title = (
+                textwrap.shorten(printable(text), SHOWN, placeholder="…") for text in (one.query, one.title)
+            )
+            table.add_row(f"{one.effect:+.5f}", f"{printable(one.qid)}: {query}", printable(one.doc_id), title)
         out.print(table)
 
 
