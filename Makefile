@@ -12,7 +12,7 @@ LOCKED := install --require-hashes --no-compile --no-deps --prefer-binary
 WITHOUT_HNSW := awk '/^[^ \#]/ {hnsw = /^hnswlib==/} !hnsw'
 ONLY_HNSW    := awk '/^[^ \#]/ {hnsw = /^hnswlib==/} hnsw'
 
-.PHONY: demo install test check lock docs screenshots chromium clean help
+.PHONY: demo install test test-models check lock docs screenshots chromium clean help
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -31,6 +31,11 @@ check:  ## run every check with what is installed
 	$(BIN)/mypy --strict engine
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
+test-models: $(VENV)/test.stamp  ## compare exports with the libraries they come from, and train on a handful of texts; installs torch beside the rest
+	@test -d $(VENV)-models || $(PYTHON) -m venv $(VENV)-models
+	@$(VENV)-models/bin/python -m pip --disable-pip-version-check --quiet install torch==2.13.0 -e '.[export,test]'
+	$(VENV)-models/bin/python -m pytest tests/models_reference tests/training tests/models/test_convert.py $(ARGS)
+
 lock:  ## pin the newest allowed dependencies with their hashes; needs uv
 	$(UV) $(LOCK) --custom-compile-command "make lock" --extra install pyproject.toml -o requirements.lock
 	$(UV) $(LOCK) --custom-compile-command "make lock" --extra install --extra test -c requirements.lock pyproject.toml -o requirements-test.lock
@@ -42,7 +47,7 @@ screenshots: $(VENV)/test.stamp chromium  ## take the README's pictures anew
 	$(BIN)/python tests/browser/screenshots.py
 
 clean:  ## remove the environment and every cache; workspaces stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-models build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 UV   ?= uv
 LOCK := pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-config --python-version 3.11 --upgrade
