@@ -27,6 +27,8 @@ ALERTS = (
     "tp-editor-status",
     "tp-side",
     "ev-alert",
+    "jd-alert",
+    "bl-alert",
     "questions-alert",
     "md-alert",
 )

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Liberation Sans", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Noto Sans Mono", "Liberation Mono", "monospace")
 FILES = "/ui"
-SCRIPTS = ("morph.js", "uploads.js", "flow.js", "charts.js", "triptych.js")
-STYLES = ("triptych.css", "evaluate.css", "models.css")
+SCRIPTS = ("morph.js", "uploads.js", "flow.js", "charts.js", "judge.js", "triptych.js")
+STYLES = ("triptych.css", "evaluate.css", "judge.css", "models.css")
 
 
 def theme() -> Base:

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from app.evaluation_results import EvaluationView
 from app.judging_results import (
     JudgingItem,
     Provenance,
@@ -111,10 +112,12 @@ class JudgingVerbs(EvaluationVerbs):
         assessor: str = ME,
         position: int | None = None,
         skipped: bool = False,
+        after: int = -1,
     ) -> JudgingItem | None:
         """The next document of a queue for an assessor, or the one at a position; None when all are done.
 
-        With `skipped`, the next of those that were skipped. Documents that were deleted meanwhile are passed over. Raises NotFound.
+        With `skipped`, the next of those that were skipped; `after` leaves out what stands up to that position. Documents that were
+        deleted meanwhile are passed over. Raises NotFound.
         """
         queue, judging = self._queue(collection, queue_id), self.engine.workspace.judging
         if position is not None:
@@ -123,7 +126,6 @@ class JudgingVerbs(EvaluationVerbs):
             if found is None:
                 raise NotFound(f"The document {item.doc_id!r} is not in the collection any more.")
             return found
-        after = -1
         while (item_ := judging.next(queue_id, assessor, after=after, skipped=skipped)) is not None:
             view = self._item_view(queue, item_.position, item_.qid, item_.doc_id, assessor)
             if view is not None:
@@ -136,6 +138,15 @@ class JudgingVerbs(EvaluationVerbs):
         self._queue(collection, queue_id)
         item = self.engine.workspace.judging.item(queue_id, position)
         return Provenance(tuple(sorted(item.found.items(), key=lambda found: found[1])), item.effect)
+
+    def queue_measures(self, collection: str, queue_id: str) -> EvaluationView | None:
+        """What the pipelines of a queue score by the judgments of this moment; None before there is any, or before it is ready."""
+        queue = self._queue(collection, queue_id)
+        if not queue.ready_at or not queue.evaluation_id:
+            return None
+        if self.engine.workspace.documents.settled_judgments(queue.collection_id, queue.query_set).is_empty():
+            return None
+        return self.remeasure(collection, queue.evaluation_id)
 
     def judge(
         self,

@@ -69,6 +69,11 @@ class VotingVerbs(PipelineVerbs, QuerySetVerbs):
             found[name] = ranking.top(session.spec["k"]).hits["doc_id"].to_list()
         return self._round_view(session, blind.add_round(session, text, found))
 
+    def blind_shown(self, collection: str, session_id: str, round_no: int) -> BlindRound:
+        """A round again as it was shown; no pipeline runs. Raises NotFound."""
+        session = self._blind(collection, session_id)
+        return self._round_view(session, self.engine.workspace.blind.round(session_id, round_no))
+
     def vote(self, collection: str, session_id: str, round_no: int, choice: str, *, voter: str = ME) -> BlindReveal:
         """Vote left, right, tie or bad (both are), once; the names are told. Raises BadInput, NotFound."""
         session = self._blind(collection, session_id)

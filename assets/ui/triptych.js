@@ -18,7 +18,7 @@
   const KIND = {search: 'main', compare: 'main', open: 'main', go: 'main', collection: 'main', ask: 'main', filter: 'main', years: 'main', page: 'main',
     'clear-filters': 'main', column: 'main', read: 'side', panel: 'side', close: 'side', why: 'side', ledger: 'side', find: 'find', 'editor-yaml': 'editor',
     'editor-edit': 'editor', jobs: 'jobs', 'ev-open': 'main', 'ev-query': 'main', 'ev-sort': 'results', 'ev-measure': 'results', 'ev-against': 'results',
-    'ev-page': 'results', 'ev-disagree': 'disagree'};
+    'ev-page': 'results', 'ev-disagree': 'disagree', 'jd-open': 'main', 'bl-open': 'main'};
 
   // Calls that change the address run one after another, each from the address that the one before left behind.
   const QUIET = new Set(['jobs', 'find', 'editor-yaml']);
@@ -126,7 +126,7 @@
     root.dataset.address = location.search || '?';
     const query = address.get('q');
     document.title = [query && ['search', 'compare'].includes(page) ? query : '', page[0].toUpperCase() + page.slice(1), 'Triptych'].filter(Boolean).join(' · ');
-    if (['search', 'compare', 'page', 'go', 'collection', 'ask', 'clear-filters', 'filter', 'years', 'ev-query', 'ev-open'].includes(action)) $('tp-main').scrollTop = 0;
+    if (['search', 'compare', 'page', 'go', 'collection', 'ask', 'clear-filters', 'filter', 'years', 'ev-query', 'ev-open', 'jd-open', 'jd-judge', 'jd-skip', 'jd-undo', 'jd-step', 'jd-at', 'jd-again', 'bl-next', 'bl-vote', 'bl-open', 'bl-start'].includes(action)) $('tp-main').scrollTop = 0;
     if (['search', 'compare', 'ask', 'page'].includes(action)) document.querySelector('[data-hit]')?.setAttribute('tabindex', '0');
     window.TriptychFlow.watch();
   }
@@ -156,7 +156,7 @@
   local.facets = () => root.classList.toggle('show-facets');
 
   // ------------------------------------------------------------------ events
-  const RESERVED = new Set(['action', 'change', 'input', 'field', 'form', 'main', 'alert', 'key', 'toggle', 'hit', 'running', 'upload', 'line', 'tip', 'rove']);
+  const RESERVED = new Set(['action', 'change', 'input', 'field', 'form', 'main', 'alert', 'key', 'toggle', 'hit', 'running', 'upload', 'line', 'tip', 'rove', 'hotkey', 'grades']);
 
   function dataOf(element) {
     const args = {};
@@ -183,6 +183,7 @@
     if (action === 'next' || action === 'previous') return step(action === 'next' ? 1 : -1, true);
     const args = argsOf(element);
     if (action === 'star') return star(args.doc, args.state);
+    if (action === 'grade') return TriptychJudge.grade(element, call);
     if (action === 'read') {
       const column = element.closest('[data-column]');
       if (column) args.column = column.dataset.column;
@@ -312,9 +313,10 @@
     }
     if (performance.now() - prefix < 900) {
       prefix = -Infinity;
-      const page = {s: 'search', c: 'compare', e: 'evaluate', l: 'library'}[event.key];
+      const page = {s: 'search', c: 'compare', e: 'evaluate', j: 'judge', l: 'library'}[event.key];
       if (page) { event.preventDefault(); call('go', {page}); return; }
     }
+    if (event.key !== '?' && TriptychJudge.press(event, act)) return;
     const here = current();
     const inHit = event.target.closest?.('[data-hit]');
     const keys = {
@@ -330,6 +332,7 @@
       ArrowLeft: () => (sideways(-1) ? null : 'pass'),
       ArrowRight: () => (sideways(1) ? null : 'pass'),
     };
+    if (/^[0-3]$/.test(event.key)) { const button = here?.querySelector(`[data-grade="${event.key}"]`); if (button) { event.preventDefault(); TriptychJudge.grade(button, call); } return; }
     if ((event.key === 'ArrowDown' || event.key === 'ArrowUp') && !document.querySelector('[data-hit]')) return;
     if ((event.key === 'ArrowDown' || event.key === 'ArrowUp') && event.target.closest?.('#tp-side')) return;
     const run = keys[event.key];
@@ -360,7 +363,7 @@
       known = runningJobs();
       // A search that waited for an index can be answered now.
       // So has an evaluation that is over something to show.
-      if (reply && ended && document.querySelector('#tp-results .box-error, #tp-board .box-error, #ev-job [data-evaluating]')) call('open');
+      if (reply && ended && document.querySelector('#tp-results .box-error, #tp-board .box-error, #ev-job [data-evaluating], #jd-job [data-evaluating]')) call('open');
       if (reply && !reply.poll && !known.length) return;
       poll(reply ? 1000 : 5000);
     }, after);

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fake_evaluation import EVALUATING, FakeEvaluations
+from fake_judging import FakeJudging
 from fake_models import FakeModels
 
 from app.results import (
@@ -228,7 +229,7 @@ SUMMARIES = {
 }
 
 
-class FakeServices(FakeEvaluations, FakeModels):
+class FakeServices(FakeEvaluations, FakeJudging, FakeModels):
     """The verbs of `app.services.Services` over an in-memory collection."""
 
     def __init__(self, folder: Path, *, read_only: bool = False, empty: bool = False) -> None:

@@ -18,6 +18,9 @@ from engine.errors import NotFound, TriptychError
 
 PREFERRED = "Hybrid"
 JOBS_SHOWN = 30
+ME = "me"
+BLIND = ("judge", "blind")
+"""Pages on which nothing may tell which pipeline found a document."""
 
 
 def settle(state: UiState, collections: tuple[CollectionView, ...], pipelines: tuple[PipelineView, ...]) -> UiState:
@@ -49,13 +52,24 @@ def explained_by(state: UiState) -> str:
     return state.pipeline
 
 
+def assessor(state: UiState) -> str:
+    """Under which name judgments and votes are kept."""
+    return state.option("who").strip() or ME
+
+
+def elsewhere(state: UiState) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The options that go along to another page: who judges."""
+    return tuple(option for option in state.options if option[0] == "who")
+
+
 def read(ui: Ui, state: UiState) -> Markup:
     """The reader pane of the open document; where it cannot be explained (no index, say) it is shown without."""
     services = ui.services
     note = None
     try:
         try:
-            view = services.document(state.collection, state.document, query=state.query, pipeline=explained_by(state))
+            query = "" if state.page in BLIND else state.query
+            view = services.document(state.collection, state.document, query=query, pipeline=explained_by(state))
         except NotFound:
             raise
         except TriptychError as error:

@@ -8,7 +8,7 @@ from app.results import CompareResult, WhyNot
 from app.ui import exports
 from app.ui.dispatch import Action, Ui
 from app.ui.html import el
-from app.ui.pages import common
+from app.ui.pages import common, grading
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_COLUMNS, MAX_QUERY, UiState, column_names
 from app.ui.views import compare, ledger, search
@@ -43,7 +43,10 @@ def board(ui: Ui, state: UiState) -> Markup:
             questions = ui.services.questions(state.collection)
             step = max(1, len(questions) // 6)
             return compare.start([text for _, text in questions[::step][:6]], state.columns, names)
-        return compare.board(_compared(ui, state), names, state.document, state.filters)
+        result = _compared(ui, state)
+        lists = [[hit.card.doc_id for hit in column.hits] for column in result.columns]
+        scores = grading.measured(ui, state, lists) if result.judged else ()
+        return compare.board(result, names, state.document, state.filters, judge=ui.access.write, scores=scores)
     except TriptychError as error:
         return error_box(type(error).__name__, str(error))
 

@@ -7,16 +7,24 @@ from types import ModuleType
 from markupsafe import Markup
 
 from app.ui.dispatch import Action, Ui
-from app.ui.pages import common, compare, editor, evaluate, library, models, questions, search
+from app.ui.pages import blind, common, compare, editor, evaluate, grading, judge, library, models, questions, search
 from app.ui.protocol import Args, Reply
 from app.ui.session import MAX_QUERY, PAGES, PANELS, UiState
 from app.ui.views import shell
 from app.ui.views.messages import error_box
 
-MODULES: dict[str, ModuleType] = {"search": search, "compare": compare, "evaluate": evaluate, "library": library}
+MODULES: dict[str, ModuleType] = {
+    "search": search,
+    "compare": compare,
+    "evaluate": evaluate,
+    "judge": judge,
+    "blind": blind,
+    "library": library,
+}
 SIDE: dict[str, common.Panel] = {
     **compare.PANELS,
     **questions.PANELS,
+    **judge.PANELS,
     **models.PANELS,
     "shortlist": search.shortlist_pane,
     "editor": editor.pane,
@@ -74,21 +82,39 @@ def go(ui: Ui, state: UiState, args: Args) -> Reply:
     page = args.text("page")
     query = args.text("query", MAX_QUERY, state.query)
     state = state.with_(
-        page=page if page in PAGES else "search", query=query, document="", panel="", subject="", offset=0, options=()
+        page=page if page in PAGES else "search",
+        query=query,
+        document="",
+        panel="",
+        subject="",
+        offset=0,
+        options=common.elsewhere(state),
     )
     return show(ui, state, push=True)
 
 
 def to_compare(ui: Ui, state: UiState, args: Args) -> Reply:
     """The present query, on Compare."""
-    return show(ui, state.with_(page="compare", document="", panel="", subject="", offset=0, options=()), push=True)
+    return show(
+        ui,
+        state.with_(page="compare", document="", panel="", subject="", offset=0, options=common.elsewhere(state)),
+        push=True,
+    )
 
 
 def choose(ui: Ui, state: UiState, args: Args) -> Reply:
     """Another collection; filters and the open document belong to the former one."""
     return show(
         ui,
-        state.with_(collection=args.text("name"), filters=(), document="", panel="", subject="", offset=0, options=()),
+        state.with_(
+            collection=args.text("name"),
+            filters=(),
+            document="",
+            panel="",
+            subject="",
+            offset=0,
+            options=common.elsewhere(state),
+        ),
         push=True,
     )
 
@@ -176,5 +202,8 @@ ALL = {
     **library.ACTIONS,
     **evaluate.ACTIONS,
     **questions.ACTIONS,
+    **judge.ACTIONS,
+    **blind.ACTIONS,
+    **grading.ACTIONS,
     **models.ACTIONS,
 }

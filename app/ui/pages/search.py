@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from app.results import SearchResult
 from app.ui.dispatch import Action, Ui
 from app.ui.html import el
-from app.ui.pages import common
+from app.ui.pages import common, grading
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_QUERY, SEARCH_K, UiState
 from app.ui.views import facets, reader, search
@@ -71,7 +72,14 @@ def hits(ui: Ui, state: UiState) -> dict[str, Markup | None]:
             "tp-facets": facets.panel((), state.filters),
             "tp-results": error_box(type(error).__name__, str(error), *remedy),
         }
-    return {"tp-facets": facets.panel(result.facets, state.filters), "tp-results": search.results(result, state)}
+    return {"tp-facets": facets.panel(result.facets, state.filters), "tp-results": _listed(ui, state, result)}
+
+
+def _listed(ui: Ui, state: UiState, result: SearchResult) -> Markup:
+    judge = ui.access.write and bool(result.query.strip())
+    known = judge and result.offset == 0 and any(card.rating is not None for card in result.cards)
+    scores = grading.measured(ui, state, [[card.doc_id for card in result.cards]]) if known else [{}]
+    return search.results(result, state, judge=judge, scores=scores[0])
 
 
 def found(ui: Ui, state: UiState, *, push: bool = True) -> Reply:

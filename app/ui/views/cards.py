@@ -9,6 +9,7 @@ from markupsafe import Markup
 from app.results import Card, FoundBy
 from app.ui import format
 from app.ui.html import classes, el, join, pieces
+from app.ui.views import grades
 from app.ui.views.controls import chip, icon_button
 
 SHORT_LABEL = 8
@@ -62,8 +63,8 @@ def title_text(title: str, doc_id: str) -> str:
     return title.strip() or f"Untitled ({doc_id})"
 
 
-def result(card: Card, *, opened: bool, position: int, query: bool, first: bool = False) -> Markup:
-    """One hit on the Search page."""
+def result(card: Card, *, opened: bool, position: int, query: bool, first: bool = False, judge: bool = False) -> Markup:
+    """One hit on the Search page. `judge` puts the grades on it."""
     title = title_text(card.title, card.doc_id)
     return el(
         "li",
@@ -87,10 +88,11 @@ def result(card: Card, *, opened: bool, position: int, query: bool, first: bool 
             el(
                 "div",
                 found_chips(card.found_by),
-                rating_chip(card.rating),
+                None if judge else rating_chip(card.rating),
                 chip(f"score {format.score(card.score)}", "score", "The score of the whole pipeline")
                 if query
                 else None,
+                grades.control(card.doc_id, card.rating, card.rank) if judge else None,
                 class_="hit-foot",
             ),
             class_="hit-body",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from markupsafe import Markup
@@ -12,7 +12,7 @@ from app.ui import format
 from app.ui.html import classes, el, join, pieces
 from app.ui.icons import icon
 from app.ui.session import MAX_COLUMNS
-from app.ui.views import cards
+from app.ui.views import cards, grades
 from app.ui.views.controls import GLYPHS, button, chip, icon_button, select, slot_mark
 from app.ui.views.messages import empty, error_box, notices
 
@@ -24,16 +24,29 @@ def tools(collection: str, suggestions: Sequence[str]) -> Markup:
     return join(
         button("Fusion ledger", "panel", glyph="stack", panel="ledger", hint="What each list gave to each fused hit"),
         button("Why not?", "panel", glyph="question", panel="why", hint="Why a document is missing from a column"),
+        button("Blind A/B", "go", glyph="question", page="blind", hint="Two columns without names, and a vote"),
         button("Pipelines", "panel", glyph="edit", panel="editor", hint="Edit, save and export pipelines"),
     )
 
 
-def board(result: CompareResult, names: Sequence[PipelineView], document: str, filters: Filters = ()) -> Markup:
-    """Notices, agreement, the filters in force, the columns and the canvas for the lines between them."""
+def board(
+    result: CompareResult,
+    names: Sequence[PipelineView],
+    document: str,
+    filters: Filters = (),
+    *,
+    judge: bool = False,
+    scores: Sequence[Mapping[str, float | None]] = (),
+) -> Markup:
+    """Notices, agreement, the filters in force, the columns and the canvas for the lines between them.
+
+    `judge` puts grades on the cards; `scores` is what each column scores where the query was judged.
+    """
     slowest = max((column.took_ms for column in result.columns), default=0.0)
     everywhere = [{hit.card.doc_id for hit in column.hits} for column in result.columns if not column.error]
     columns = [
-        _column(column, i, result, names, slowest, everywhere, document) for i, column in enumerate(result.columns)
+        _column(column, i, result, names, slowest, everywhere, document, judge, scores[i] if i < len(scores) else None)
+        for i, column in enumerate(result.columns)
     ]
     return join(
         notices(result.notices),
@@ -101,9 +114,13 @@ def _column(
     slowest: float,
     everywhere: Sequence[set[str]],
     document: str,
+    judge: bool,
+    scores: Mapping[str, float | None] | None,
 ) -> Markup:
     strip = None if column.error else _strip(column.stages, column.took_ms, slowest)
-    head = _head(column.pipeline.name, index, len(result.columns), names, column.pipeline.summary, strip)
+    measured = el("div", grades.measures(scores), id=f"tp-measures-{index}", class_="measures")
+    below = join(strip, measured)
+    head = _head(column.pipeline.name, index, len(result.columns), names, column.pipeline.summary, below)
     if column.error:
         body: Markup = error_box("Pipeline", column.error, *remedies(column.error, result.collection))
     elif not column.hits:
@@ -119,6 +136,7 @@ def _column(
                     any(hit.card.doc_id not in ids for ids in everywhere),
                     document,
                     first=index == 0 and i == 0,
+                    judge=judge,
                 )
                 for i, hit in enumerate(column.hits)
             ],
@@ -155,7 +173,7 @@ def movement(hit: ColumnHit, compared: bool) -> Markup | None:
     return el("span", f"▼{-hit.movement}", class_="move move-down", title=f"{steps} lower than to the left")
 
 
-def _hit(hit: ColumnHit, compared: bool, missing: bool, document: str, *, first: bool) -> Markup:
+def _hit(hit: ColumnHit, compared: bool, missing: bool, document: str, *, first: bool, judge: bool) -> Markup:
     card = hit.card
     title = cards.title_text(card.title, card.doc_id)
     return el(
@@ -164,7 +182,7 @@ def _hit(hit: ColumnHit, compared: bool, missing: bool, document: str, *, first:
             "div",
             el("span", card.rank, class_="hit-rank"),
             movement(hit, compared),
-            _rating(card.rating),
+            grades.mark(card.rating, card.doc_id),
             class_="rank-box",
         ),
         el(
@@ -188,6 +206,7 @@ def _hit(hit: ColumnHit, compared: bool, missing: bool, document: str, *, first:
                 "div",
                 cards.found_chips(card.found_by),
                 el("span", format.score(card.score), class_="score", title="Score of the whole pipeline"),
+                grades.control(card.doc_id, card.rating, card.rank) if judge else None,
                 class_="hit-foot",
             ),
             class_="hit-body",
@@ -216,19 +235,6 @@ def from_match(runs: Sequence[Piece], before: int = 24) -> tuple[Piece, ...]:
         return tuple(runs)
     cut = lead.find(" ", len(lead) - before)
     return (Piece("…" + lead[cut:] if cut >= 0 else "… "), *runs[first:])
-
-
-def _rating(rating: int | None) -> Markup | None:
-    if rating is None:
-        return None
-    look = "rated-yes" if rating > 0 else "rated-no"
-    return el(
-        "span",
-        icon("check" if rating > 0 else "minus"),
-        rating,
-        class_=f"rated {look}",
-        title=f"Judged {rating} by the collection's own judgments",
-    )
 
 
 def _strip(stages: Sequence[StageTime], took: float, slowest: float) -> Markup:

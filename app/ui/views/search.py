@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -11,7 +11,7 @@ from app.ui import format
 from app.ui.html import el, join
 from app.ui.icons import icon
 from app.ui.session import UiState
-from app.ui.views import cards
+from app.ui.views import cards, grades
 from app.ui.views.controls import button, select
 from app.ui.views.messages import empty, notices
 
@@ -89,13 +89,15 @@ def stage_line(stages: Sequence[StageTime]) -> str:
     return " · ".join(f"{s.label} {format.milliseconds(s.ms)}{' (shared)' if s.cached else ''}" for s in stages)
 
 
-def results(result: SearchResult, state: UiState) -> Markup:
-    """Notices, the summary line, the hits and the pager."""
+def results(
+    result: SearchResult, state: UiState, *, judge: bool = False, scores: Mapping[str, float | None] | None = None
+) -> Markup:
+    """Notices, the summary line, the hits and the pager. `scores` is what the list scores where its query was judged."""
     query = bool(result.query.strip())
     return join(
         notices(result.notices),
         _suggestions(result.suggestions) if not query and not state.filters and state.offset == 0 else None,
-        _summary(result, query) if result.cards else None,
+        _summary(result, query, scores) if result.cards else None,
         el(
             "ol",
             [
@@ -105,6 +107,7 @@ def results(result: SearchResult, state: UiState) -> Markup:
                     position=result.offset + i + 1,
                     query=query,
                     first=i == 0,
+                    judge=judge,
                 )
                 for i, card in enumerate(result.cards)
             ],
@@ -117,7 +120,7 @@ def results(result: SearchResult, state: UiState) -> Markup:
     )
 
 
-def _summary(result: SearchResult, query: bool) -> Markup:
+def _summary(result: SearchResult, query: bool, scores: Mapping[str, float | None] | None) -> Markup:
     first, last = result.offset + 1, result.offset + len(result.cards)
     total = format.plural(result.total, "result" if query else "document")
     capped = query and result.total >= result.k
@@ -133,6 +136,9 @@ def _summary(result: SearchResult, query: bool) -> Markup:
         )
         if query
         else el("span", "Browsing; type a query to rank them", class_="muted"),
+        el("span", grades.measures(scores), id="tp-measures-0", class_="measures")
+        if query and not result.offset
+        else None,
         _legend() if query else None,
         class_="summary",
         role="status",

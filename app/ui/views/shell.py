@@ -16,8 +16,11 @@ PAGES = (
     ("search", "Search", "search"),
     ("compare", "Compare", "compare"),
     ("evaluate", "Evaluate", "chart"),
+    ("judge", "Judge", "check"),
     ("library", "Library", "library"),
 )
+UNDER = {"blind": "judge"}
+"""Pages that are reached from another one, under which the sidebar shows them."""
 STATES = {
     "ready": "Ready",
     "behind": "Index behind",
@@ -33,9 +36,11 @@ KEYS = (
     (("←", "→"), "Other column (Compare)"),
     (("o",), "Open the selected result"),
     (("s",), "Keep it on the shortlist, or take it off"),
+    (("0", "1", "2", "3"), "Judge the selected result, or the document on Judge; again takes it back"),
     (("w",), "Why is it not in every column? (Compare)"),
     (("Esc",), "Close the pane, leave the query"),
-    (("g s", "g c", "g e", "g l"), "Go to Search, Compare, Evaluate, Library"),
+    (("s", "u", "n", "w"), "Skip, undo, write a note, show who found it (Judge)"),
+    (("g s", "g c", "g e", "g j", "g l"), "Go to Search, Compare, Evaluate, Judge, Library"),
     (("?",), "This list"),
 )
 
@@ -90,7 +95,9 @@ def sidebar(view: WorkspaceView, page: str, collection: str, jobs: Sequence[JobV
     """Pages, collections with size and index state, running jobs, and the workspace."""
     return join(
         brand(),
-        el("nav", [_page(*entry, current=page) for entry in PAGES], class_="pages", aria_label="Pages"),
+        el(
+            "nav", [_page(*entry, current=UNDER.get(page, page)) for entry in PAGES], class_="pages", aria_label="Pages"
+        ),
         el(
             "section",
             el(
