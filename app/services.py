@@ -14,11 +14,14 @@ from app.verbs.library import LibraryVerbs
 from app.verbs.measures import MeasureVerbs
 from app.verbs.models import ModelVerbs
 from app.verbs.reading import ReadingVerbs
+from app.verbs.reporting import ReportVerbs
+from app.verbs.training import TrainingVerbs
 from app.verbs.voting import VotingVerbs
 from engine.engine import Engine
 
 
 class Services(
+    ReportVerbs,
     LibraryVerbs,
     ModelVerbs,
     ReadingVerbs,
@@ -30,6 +33,7 @@ class Services(
     CalibrationVerbs,
     LanguageVerbs,
     MeasureVerbs,
+    TrainingVerbs,
 ):
     """One workspace, open. Thread-safe; one per process. Every verb raises `engine.errors.TriptychError` for what a user can act on."""
 

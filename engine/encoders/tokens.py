@@ -39,6 +39,11 @@ class TextTokenizer:
             ) from error
         return cls(tokenizer, max_tokens)
 
+    @property
+    def size(self) -> int:
+        """How many tokens the vocabulary holds, added ones included."""
+        return int(self._tokenizer.get_vocab_size())
+
     def ids(self, texts: Sequence[str], prompt: str = "") -> list[NDArray[np.int64]]:
         """Token ids of each text, special tokens included, at most `max_tokens`."""
         return [np.array(one.ids, dtype=np.int64) for one in self._tokenizer.encode_batch_fast(prepared(texts, prompt))]
