@@ -53,7 +53,7 @@ class MetricView:
 class MeasureCell:
     """One measure of one pipeline. What compares with the baseline is None for the baseline itself, and where there is none.
 
-    `condensed` is the mean with unjudged documents left out of the lists, None where the measure has no such form; `low` and `high` bound the mean at the evaluation's level; `significant` is +1 or -1 where the corrected p is below 1 - level, else 0.
+    `condensed` is the mean with unjudged documents left out of the lists, None where the measure has no such form or nothing is judged irrelevant; `low` and `high` bound the mean at the evaluation's level; `significant` is +1 or -1 where the corrected p is below 1 - level, else 0.
     """
 
     measure: str

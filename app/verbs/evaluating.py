@@ -131,7 +131,18 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
         if len(found.ran.failures) and found.values["value"].null_count() == len(found.values):
             raise_all_failed(found.ran)
         return leaderboard(
-            Shown("", stored.name, query_set, "", True, (), asked.settings, specs, tuple(imported)),
+            Shown(
+                "",
+                stored.name,
+                query_set,
+                "",
+                True,
+                (),
+                asked.settings,
+                specs,
+                tuple(imported),
+                self._rejected(stored.collection_id, query_set),
+            ),
             found.values,
             found.ran,
             found.unjudged,
@@ -275,6 +286,11 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
             for one in pipelines
         }
 
+    def _rejected(self, collection_id: str, query_set: str) -> bool:
+        """Whether a set holds judgments of documents that are not relevant."""
+        lowest = self.engine.workspace.documents.settled_judgments(collection_id, query_set)["rating"].min()
+        return isinstance(lowest, int) and lowest <= 0
+
     def _texts(self, collection_id: str, query_set: str) -> dict[str, str]:
         return dict(self.engine.workspace.documents.queries(collection_id, query_set).select("qid", "text").iter_rows())
 
@@ -324,6 +340,7 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
                 spec,
                 {name: parsed(text) for name, text in spec["pipelines"].items()},
                 tuple(spec["runs"]),
+                self._rejected(stored.collection_id, stored.query_set),
             ),
             values,
             evaluations.ran(stored.evaluation_id, hits=False),

@@ -69,6 +69,8 @@ class Shown:
     settings: Mapping[str, Any]
     specs: Mapping[str, PipelineSpec]
     runs: tuple[str, ...]
+    rejected: bool = True
+    """Some judged document is not relevant. Without one, lists of judged documents only are perfect, and measures of them tell nothing."""
 
     def command(self, pipeline: str = "") -> str:
         """What runs it, or one of its rows, again; "" where nothing is stored."""
@@ -86,7 +88,7 @@ def leaderboard(about: Shown, values: pl.DataFrame, ran: Ran, unjudged: int) -> 
     compared = {name: settings[name] for name in ("baseline", "test", "correction", "level")} if len(names) > 1 else {}
     summary = _summarized(told, compared) if len(told) else pl.DataFrame()
     qids, _ = common_queries(told)
-    extra = _means(values.filter(pl.col("qid").is_in(qids)))
+    extra = _means(values.filter(pl.col("qid").is_in(qids))) if about.rejected else {}
     judged = dict(
         values.filter(pl.col("measure") == JUDGED).group_by("pipeline").agg(pl.col("value").mean()).iter_rows()
     )

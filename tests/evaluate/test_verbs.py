@@ -165,6 +165,41 @@ def test_failures_are_told_and_tried_again(services: Services) -> None:
     assert [job.status for job in services.jobs()[:2]] == ["failed", "done"]
 
 
+def test_condensed_means_and_bpref_stand_beside_the_ordinary_ones(services: Services, tmp_path: Path) -> None:
+    view = services.evaluate("papers", ["BM25"], metrics=["P@1", "RR", "Judged@5", "P(judged_only=True)@1"])
+    row = view.pipelines[0]
+    # Query 3 finds only the soup, which nobody judged: its condensed list is empty.
+    assert [(cell.mean, cell.condensed) for cell in row.cells[:2]] == [(pytest.approx(2 / 3), pytest.approx(2 / 3))] * 2
+    assert [cell.condensed for cell in row.cells[2:]] == [None, None]
+    assert row.bpref == pytest.approx((1 + 1 + 0) / 3)
+    (tmp_path / "known.tsv").write_text("1\tonions\n")
+    (tmp_path / "known.txt").write_text("1 0 dense 1\n")
+    services.import_queries("papers", tmp_path / "known.tsv", query_set="known")
+    services.import_judgments("papers", tmp_path / "known.txt", query_set="known")
+    known = services.evaluate("papers", ["BM25"], query_set="known", metrics=["RR"]).pipelines[0]
+    assert (known.cells[0].condensed, known.bpref) == (None, None), "without a rejected document they tell nothing"
+
+
+def test_the_hits_of_a_query_are_shown_with_their_ratings(services: Services, tmp_path: Path) -> None:
+    (tmp_path / "theirs.run").write_text("1 Q0 soup 1 2 x\n1 Q0 gone 2 1 x\n")
+    services.import_run("papers", tmp_path / "theirs.run")
+    view = services.evaluate("papers", ["BM25", UNBUILT], runs=["theirs"], metrics=["RR"])
+    ours, broken, theirs = services.query_hits("papers", view.evaluation_id, "1")
+    assert [(hit.rank, hit.doc_id, hit.rating) for hit in ours.hits] == [(1, "sparse", 2), (2, "bm25", 1)]
+    assert "not built" in broken.error
+    assert (theirs.imported, [(hit.doc_id, hit.title, hit.rating) for hit in theirs.hits]) == (
+        True,
+        [("soup", "Cooking onion soup", None), ("gone", "", None)],
+    )
+    with pytest.raises(NotFound, match="no query 'x'"):
+        services.query_hits("papers", view.evaluation_id, "x")
+    again = services.evaluate("papers", ["BM25", UNBUILT], runs=["theirs"], metrics=["RR"], fresh=True)
+    assert services.query_hits("papers", again.evaluation_id, "1")[2].hits == theirs.hits, "no hit twice, none lost"
+    (tmp_path / "theirs.run").write_text("1 Q0 sparse 1 2 x\n")
+    services.import_run("papers", tmp_path / "theirs.run")
+    assert services.evaluation("papers", view.evaluation_id).stale == ("the run 'theirs' has changed",)
+
+
 def test_what_changed_since_is_said(services: Services) -> None:
     view = services.evaluate("papers", ["BM25"])
     key = services.engine.workspace.collection("papers").collection_id
