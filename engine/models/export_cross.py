@@ -13,6 +13,9 @@ from engine.models.agreement import Agreement, rank_correlations
 from engine.models.export_source import STATES_INPUTS, Source, longest_input, open_model, read_stage
 from engine.models.quantise import Sample
 
+PAIR_WEIGHTS = "interaction.safetensors"
+"""The file by which a folder that engine.training.pair_model wrote is known."""
+
 
 def open_cross(path: str, dimensions: int | None = None) -> Source:
     """The model as a source. Raises BadInput on generative rerankers, several labels or prompts, or where `dimensions` is given."""
@@ -20,6 +23,8 @@ def open_cross(path: str, dimensions: int | None = None) -> Source:
 
     if dimensions is not None:
         raise BadInput("A cross-encoder gives scores, not vectors; it has no dimensions to cut.")
+    if (Path(path) / PAIR_WEIGHTS).is_file():
+        return _open_pairs(path)
     model = open_model(CrossEncoder, path)
     stages = list(model)
     stage = stages[0]
@@ -51,6 +56,31 @@ def open_cross(path: str, dimensions: int | None = None) -> Source:
         agreement=lambda folder, texts: _agreement(model, folder, texts),
         samples=lambda texts: _samples(stage, texts, longest, types),
         inputs=(*STATES_INPUTS, "token_type_ids") if types else STATES_INPUTS,
+    )
+
+
+def _open_pairs(path: str) -> Source:
+    """A model of engine.training.pair_model: its lower layers keep the two texts apart, so the graph computes a mask from the token types."""
+    from engine.training.pair_model import open_pair_model
+
+    model = open_pair_model(path, attn_implementation="eager", dtype="float32")
+    stage = model[0]
+    longest = longest_input(stage)
+
+    def forward(padded: bool, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
+        return stage.read(input_ids, token_type_ids, attention_mask if padded else None)
+
+    return Source(
+        family="cross",
+        stage=stage,
+        forward=forward,
+        parts=[stage],
+        output="logits",
+        fields={"dimensions": 1, "max_tokens": longest, "similarity": "dot", "pooling": "none"},
+        agreement=lambda folder, texts: _agreement(model, folder, texts),
+        samples=lambda texts: _samples(stage, texts, longest, types=True),
+        inputs=(*STATES_INPUTS, "token_type_ids"),
+        attends=True,
     )
 
 

@@ -37,7 +37,7 @@ def write_graph(source: Source, target: Path, precision: Precision, texts: Seque
         from engine.models.quantise import quantise_int8
 
         padded_queries = source.fields.get("query_padding") == "mask"  # which text does not attend to
-        quantise_int8(model, target, samples, keep_mask=padded_queries)
+        quantise_int8(model, target, samples, keep_mask=padded_queries or source.attends)
     else:
         if precision == "int4":
             from engine.models.quantise_blocks import quantise_int4
@@ -66,7 +66,9 @@ def trace(source: Source, target: Path, padded: bool = True) -> None:
     ids = torch.arange(3, 37).reshape(2, 17)
     mask = torch.ones_like(ids)
     mask[1, 9:] = 0
-    examples = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    types = torch.zeros_like(ids)
+    types[0, 6:], types[1, 4:9] = 1, 1
+    examples = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
     names = (*source.inputs, source.output)
     with warnings.catch_warnings():  # deprecation of this exporter, and tracing remarks about shapes that stay dynamic
         warnings.simplefilter("ignore")

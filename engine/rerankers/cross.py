@@ -38,6 +38,13 @@ class Cross(Reranker, name="cross"):
         "words with the query.",
     )
 
+    standing: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="How much the score before counts beside the model's, both brought to equal spread over what was scored; 0: not at all.",
+    )
+
     def label(self) -> str:
         return f"rerank {self.candidates}" + ("" if self.model == DEFAULT_CROSS else f" ({self.model})")
 
@@ -52,7 +59,7 @@ class Cross(Reranker, name="cross"):
                 scores[positions] = found
                 if deadline.passed:
                     break
-        return scores
+        return with_standing(scores, candidates["score"].to_numpy(), self.standing)
 
     def explain_document(self, query: str, doc_id: str, ctx: Context) -> ScoreExplanation | None:
         """What the score loses when one word of the query, or one sentence of the document, is left out: approximate, since such losses do not
@@ -78,6 +85,10 @@ class Cross(Reranker, name="cross"):
         note = (
             "Approximate: what the score loses when a word of the query, or a sentence of the document, is left out. "
             "Such losses do not add up to the score."
+        ) + (
+            " The score shown is the model's own, before the standing in the list before counts."
+            if self.standing
+            else ""
         )
         return ScoreExplanation(False, whole, tuple(sorted(parts, key=lambda part: -part.weight)), note, -1)
 
@@ -98,6 +109,22 @@ def best_passage(query: str, passages: Sequence[str]) -> str:
         return len(set(found)), len(found)
 
     return max(passages, key=shared, default="")
+
+
+def with_standing(scores: NDArray[np.float64], before: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
+    """The scores plus `weight` times the scores before, brought to mean 0 and the deviation that the scores have; NaN stays.
+
+    A first stage knows what the model cannot: how rare each word is in this collection. Where all scores are equal, nothing is added.
+    """
+    reached = ~np.isnan(scores)
+    if not weight or reached.sum() < 2:
+        return scores
+    earlier = before[reached]
+    spread = earlier.std()
+    if spread > 0:
+        scores = scores.copy()
+        scores[reached] += weight * scores[reached].std() / spread * (earlier - earlier.mean())
+    return scores
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from engine.context import Context
 from engine.encoders.cross import PairScorer
 from engine.rerankers.base import COST_NOTE, Deadline
-from engine.rerankers.cross import Cross, best_passage, sentence_spans, stretches
+from engine.rerankers.cross import Cross, best_passage, sentence_spans, stretches, with_standing
 from engine.testing import MemoryResources
 from engine.types import Ranking
 from tests.encoders.tiny import write_cross
@@ -76,6 +76,17 @@ def test_the_passage_with_most_words_of_the_query_is_read(tmp_path: Path, monkey
     stage = Cross(text="best_passage")
     found, _ = Context(resources).execute(stage, ranking("a", "b", "c", "d"))
     assert dict(found.hits.select("doc_id", "score").iter_rows()) == {"a": 31.0, "b": 21.0, "c": 1.0, "d": 11.0}
+
+
+def test_the_standing_before_counts_as_much_as_it_is_told() -> None:
+    scores, before = np.array([1.0, 3.0, np.nan, 5.0]), np.array([9.0, 6.0, 5.0, 3.0])
+    # over what was scored: the scores' deviation is sqrt(8/3), that of the scores before sqrt(6), so 3 points before are 2 points now
+    found = with_standing(scores, before, 0.5)
+    np.testing.assert_allclose(found, [2.0, 3.0, np.nan, 4.0])
+    np.testing.assert_array_equal(with_standing(scores, before, 0), scores)
+    np.testing.assert_array_equal(with_standing(scores, np.full(4, 2.0), 1), scores)
+    np.testing.assert_array_equal(with_standing(np.array([np.nan, 2.0]), before[:2], 1), [np.nan, 2.0])
+    assert with_standing(scores, before, 2)[0] > with_standing(scores, before, 2)[3]
 
 
 def test_the_best_passage_by_hand() -> None:
