@@ -66,7 +66,7 @@ def evaluations_show(
     Example: triptych evaluations show 3f2a --collection thesis
     """
     with run.reading() as services:
-        emit_leaderboard(run, _evaluation(services, the_collection(services, collection), evaluation), as_csv, [])
+        emit_leaderboard(run, found_evaluation(services, the_collection(services, collection), evaluation), as_csv, [])
 
 
 def evaluations_changes(
@@ -81,7 +81,7 @@ def evaluations_changes(
     """
     with run.reading() as services:
         name = the_collection(services, collection)
-        ids = [_evaluation(services, name, one).evaluation_id for one in (before, after)]
+        ids = [found_evaluation(services, name, one).evaluation_id for one in (before, after)]
         found = services.evaluation_changes(name, *ids)
         run.emit(found, lambda out: _show_changes(out, found))
 
@@ -106,7 +106,7 @@ def evaluations_verdicts(
     """
     with run.reading() as services:
         name = the_collection(services, collection)
-        key = _evaluation(services, name, evaluation).evaluation_id
+        key = found_evaluation(services, name, evaluation).evaluation_id
         found = services.verdict_bounds(name, key, measure=metric, baseline=baseline, rating=rating, limit=limit)
         run.emit(found, lambda out: _show_verdicts(out, found))
 
@@ -126,7 +126,7 @@ def evaluations_reproduce(
     """
     with run.reading() as services:
         name = the_collection(services, collection)
-        key = _evaluation(services, name, evaluation).evaluation_id
+        key = found_evaluation(services, name, evaluation).evaluation_id
         with query_progress(run) as progress:
             found = services.reproduce(name, key, pipelines=pipeline or (), progress=progress)
         run.emit(found, lambda out: _show_reproduction(out, found))
@@ -153,7 +153,7 @@ def evaluations_export(
     """
     with run.reading() as services:
         name = the_collection(services, collection)
-        key = _evaluation(services, name, evaluation).evaluation_id
+        key = found_evaluation(services, name, evaluation).evaluation_id
         data = services.export_evaluation(name, key, form, table=table, measure=metric)
     if output is not None:
         output.write_bytes(data)
@@ -176,12 +176,13 @@ def evaluations_delete(run: Run, evaluation: EvaluationArgument, collection: Col
     """
     with run.writing() as services:
         name = the_collection(services, collection)
-        found = _evaluation(services, name, evaluation)
+        found = found_evaluation(services, name, evaluation)
         services.delete_evaluation(name, found.evaluation_id)
         run.emit({"deleted": found.evaluation_id}, lambda out: out.print(f"Deleted {found.evaluation_id[:12]}."))
 
 
-def _evaluation(services: Services, collection: str, prefix: str) -> EvaluationView:
+def found_evaluation(services: Services, collection: str, prefix: str) -> EvaluationView:
+    """The one evaluation whose id begins so. Raises BadInput."""
     found = [view for view in services.evaluations(collection) if view.evaluation_id.startswith(prefix)]
     if len(found) != 1:
         raise BadInput(

@@ -10,6 +10,7 @@ import math
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
@@ -51,8 +52,20 @@ def differences(rows: Sequence[QueryValues], pipeline: str, baseline: str) -> li
     return sorted(found, key=lambda one: (-one.difference, one.row.qid))
 
 
-def bars(found: Sequence[Difference], pipeline: str, baseline: str, measure: str, slot: int) -> Markup:
-    """A bar for each question, from the largest gain to the largest loss; beyond 900 the middle is left out, and said."""
+def bars(
+    found: Sequence[Difference],
+    pipeline: str,
+    baseline: str,
+    measure: str,
+    slot: int,
+    *,
+    most: int = MOST_BARS,
+    still: bool = False,
+) -> Markup:
+    """A bar for each question, from the largest gain to the largest loss; beyond `most` the middle is left out, and said.
+
+    `still` draws for paper: nothing to press or to walk through.
+    """
     if not found:
         return el("p", f"No question was answered by both {pipeline} and {baseline}.", class_="muted", dir="auto")
     wins = sum(one.difference > TIE for one in found)
@@ -60,14 +73,14 @@ def bars(found: Sequence[Difference], pipeline: str, baseline: str, measure: str
     gain, loss = max(0.0, found[0].difference), max(0.0, -found[-1].difference)
     zero = _zero(gain, loss)
     head, tail = list(found), list[Difference]()
-    if len(found) > MOST_BARS:
-        head, tail = list(found[: MOST_BARS // 2]), list(found[-(MOST_BARS // 2) :])
+    if len(found) > most:
+        head, tail = list(found[: most // 2]), list(found[-(most // 2) :])
     hidden = len(found) - len(head) - len(tail)
-    drawn = [_bar(one, gain or loss or 1.0, loss or gain or 1.0, pipeline, baseline) for one in head]
+    drawn = [_bar(one, gain or loss or 1.0, loss or gain or 1.0, pipeline, baseline, still) for one in head]
     gap = el("span", f"{hidden:,} between", class_="bars-gap") if hidden else None
     label = (
         f"{measure} of {pipeline} minus {baseline}, question by question: better on {wins:,}, equal on "
-        f"{len(found) - wins - losses:,}, worse on {losses:,}. Arrow keys go from question to question, Enter compares."
+        f"{len(found) - wins - losses:,}, worse on {losses:,}."
     )
     return el(
         "div",
@@ -83,12 +96,9 @@ def bars(found: Sequence[Difference], pipeline: str, baseline: str, measure: str
             "div",
             drawn,
             gap,
-            [_bar(one, gain or 1.0, loss or 1.0, pipeline, baseline) for one in tail],
+            [_bar(one, gain or 1.0, loss or 1.0, pipeline, baseline, still) for one in tail],
             class_=classes("bars", "is-few" if len(found) <= 40 else ""),
-            role="group",
-            tabindex="0",
-            aria_label=label,
-            data_rove=True,
+            **_walked(label, still),
         ),
         class_=f"bars-chart slot-{slot % 4}",
         style=f"--zero:{100 * zero:.1f}%;--share:{zero:.3f}",
@@ -100,7 +110,24 @@ def _zero(gain: float, loss: float) -> float:
     return min(0.88, max(0.12, gain / (gain + loss))) if gain + loss else 0.5
 
 
-def _bar(one: Difference, gain: float, loss: float, pipeline: str, baseline: str) -> Markup:
+def _walked(label: str, still: bool) -> dict[str, Any]:
+    """A group of marks that the arrow keys walk through; or a picture, where it is still."""
+    if still:
+        return {"role": "img", "aria_label": label}
+    told = f"{label} Arrow keys go from question to question, Enter compares."
+    return {"role": "group", "tabindex": "0", "aria_label": told, "data_rove": True}
+
+
+def _mark(words: str, qid: str, still: bool) -> dict[str, Any]:
+    """What a mark of one question says, and does."""
+    if still:
+        return {"title": words}
+    return {
+        "role": "button", "tabindex": "-1", "aria_label": words, "data_tip": words, "data_action": "ev-query", "data_qid": qid,
+    }  # fmt: skip
+
+
+def _bar(one: Difference, gain: float, loss: float, pipeline: str, baseline: str, still: bool) -> Markup:
     change = one.difference
     look = "up" if change > TIE else "down" if change < -TIE else "tie"
     words = f"{one.row.qid}: {format.shorten(one.row.text, 160)} — {change:+.3f} ({pipeline} {one.value:.3f}, {baseline} {one.base:.3f})"
@@ -108,12 +135,7 @@ def _bar(one: Difference, gain: float, loss: float, pipeline: str, baseline: str
         "span",
         el("i", style=f"--d:{abs(change) / (gain if change > 0 else loss):.3f}"),
         class_=f"bar-q {look}",
-        role="button",
-        tabindex="-1",
-        aria_label=words,
-        data_tip=words,
-        data_action="ev-query",
-        data_qid=one.row.qid,
+        **_mark(words, one.row.qid, still),
     )
 
 
@@ -314,9 +336,15 @@ def _scale(low: float, high: float) -> tuple[float, float, float]:
 
 # ------------------------------------------------------------------- heat map
 def heat(
-    rows: Sequence[QueryValues], names: Sequence[str], tags: Mapping[str, str], measure: str, field: str
+    rows: Sequence[QueryValues],
+    names: Sequence[str],
+    tags: Mapping[str, str],
+    measure: str,
+    field: str,
+    *,
+    still: bool = False,
 ) -> Markup:
-    """All values, a column of cells for each question, grouped by tag; in a group the easiest question first."""
+    """All values, a column of cells for each question, grouped by tag; in a group the easiest question first. `still` as in `bars`."""
     shown = list(rows)
     note = None
     if len(rows) > MOST_CELLS:
@@ -332,12 +360,12 @@ def heat(
         note,
         el(
             "div",
-            [_group(name, visible.get(name, []), part, names, alone=not field) for name, part in everything.items()],
+            [
+                _group(name, visible.get(name, []), part, names, alone=not field, still=still)
+                for name, part in everything.items()
+            ],
             class_="heat",
-            role="group",
-            tabindex="0",
-            aria_label=f"{label}. Arrow keys go from question to question, Enter compares.",
-            data_rove=True,
+            **_walked(f"{label}.", still),
         ),
     )
 
@@ -357,7 +385,13 @@ def _mean(row: QueryValues) -> float:
 
 
 def _group(
-    name: str, shown: Sequence[QueryValues], rows: Sequence[QueryValues], names: Sequence[str], *, alone: bool
+    name: str,
+    shown: Sequence[QueryValues],
+    rows: Sequence[QueryValues],
+    names: Sequence[str],
+    *,
+    alone: bool,
+    still: bool,
 ) -> Markup:
     means = []
     for i, pipeline in enumerate(names):
@@ -377,7 +411,7 @@ def _group(
         el(
             "div",
             el("span", [slots.mark(i) for i in range(len(names))], class_="heat-key", aria_hidden="true"),
-            [_cells(row, names) for row in shown],
+            [_cells(row, names, still) for row in shown],
             class_="heat-cells",
         ),
         class_="heat-group",
@@ -385,7 +419,7 @@ def _group(
     )
 
 
-def _cells(row: QueryValues, names: Sequence[str]) -> Markup:
+def _cells(row: QueryValues, names: Sequence[str], still: bool) -> Markup:
     told = ", ".join(
         f"{name} {'failed' if (value := row.values.get(name)) is None else f'{value:.3f}'}" for name in names
     )
@@ -398,10 +432,5 @@ def _cells(row: QueryValues, names: Sequence[str]) -> Markup:
             for value in values
         ],
         class_="heat-q",
-        role="button",
-        tabindex="-1",
-        aria_label=words,
-        data_tip=words,
-        data_action="ev-query",
-        data_qid=row.qid,
+        **_mark(words, row.qid, still),
     )  # fmt: skip

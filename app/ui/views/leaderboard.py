@@ -27,10 +27,17 @@ CORRECTIONS = {"holm": "Holm-corrected", "bh": "Benjamini–Hochberg-corrected",
 
 
 def table(
-    view: EvaluationView, words: Mapping[str, str], *, sort: str, measure: str, against: str, tests: bool = False
+    view: EvaluationView,
+    words: Mapping[str, str],
+    *,
+    sort: str,
+    measure: str,
+    against: str,
+    tests: bool = False,
+    still: bool = False,
 ) -> Markup:
     """One row for each pipeline. `words` tell what a metric means; `measure` is the one that the charts show, `against`
-    the pipeline; `tests` adds differences, p and effect sizes."""
+    the pipeline; `tests` adds differences, p and effect sizes; `still` draws for paper, without anything to press."""
     columns = [*view.metrics, JUDGED, P50, P95]
     slot = {one.name: i for i, one in enumerate(view.pipelines)}
     best = {name: _best(view.pipelines, name) for name in columns}
@@ -38,7 +45,7 @@ def table(
     rows = [
         el(
             "tr",
-            el("th", _name(one, slot[one.name], view, one.name == against), scope="row", class_="lb-name"),
+            el("th", _name(one, slot[one.name], view, one.name == against, still), scope="row", class_="lb-name"),
             [
                 _measured(_cell(one, name), spans[name], view, baseline=one.name == view.baseline, best=_is(best, name, _cell(one, name)), shown=name == measure, tests=tests)
                 for name in view.metrics
@@ -58,11 +65,14 @@ def table(
                 "thead",
                 el(
                     "tr",
-                    _head(NAME, "Pipeline", WORDS[NAME], sort),
-                    [_head(name, name, words.get(name, ""), sort, shown=name == measure) for name in view.metrics],
-                    _head(JUDGED, "judged@10", WORDS[JUDGED], sort),
-                    _head(P50, "p50", WORDS[P50], sort),
-                    _head(P95, "p95", WORDS[P95], sort),
+                    _head(NAME, "Pipeline", WORDS[NAME], sort, still=still),
+                    [
+                        _head(name, name, words.get(name, ""), sort, shown=name == measure, still=still)
+                        for name in view.metrics
+                    ],
+                    _head(JUDGED, "judged@10", WORDS[JUDGED], sort, still=still),
+                    _head(P50, "p50", WORDS[P50], sort, still=still),
+                    _head(P95, "p95", WORDS[P95], sort, still=still),
                 ),
             ),
             el("tbody", rows),
@@ -90,7 +100,10 @@ def ordered(view: EvaluationView, sort: str) -> list[EvaluatedPipeline]:
     return known + [one for one in rows if _value(one, name) is None]
 
 
-def _head(key: str, label: str, words: str, sort: str, *, shown: bool = False) -> Markup:
+def _head(key: str, label: str, words: str, sort: str, *, shown: bool = False, still: bool = False) -> Markup:
+    look = classes("num" if key != NAME else "", "is-shown" if shown else "")
+    if still:
+        return el("th", label, scope="col", class_=look, title=words if key != NAME else None)
     name, worst = sort.removeprefix("-"), sort.startswith("-")
     here = name == key
     smaller = key in (P50, P95, NAME)
@@ -108,12 +121,12 @@ def _head(key: str, label: str, words: str, sort: str, *, shown: bool = False) -
             data_tip=words or None,
         ),
         scope="col",
-        class_=classes("num" if key != NAME else "", "is-shown" if shown else ""),
+        class_=look,
         aria_sort=direction,
     )
 
 
-def _name(one: EvaluatedPipeline, index: int, view: EvaluationView, chosen: bool) -> Markup:
+def _name(one: EvaluatedPipeline, index: int, view: EvaluationView, chosen: bool, still: bool) -> Markup:
     baseline = one.name == view.baseline and len(view.pipelines) > 1
     return join(
         el(
@@ -130,7 +143,7 @@ def _name(one: EvaluatedPipeline, index: int, view: EvaluationView, chosen: bool
                 dir="auto",
                 title="Show question by question how it differs from the baseline",
             )
-            if not baseline and len(view.pipelines) > 1
+            if not baseline and len(view.pipelines) > 1 and not still
             else el("span", one.name, class_="cell-title", dir="auto"),
             class_="lb-title",
         ),
