@@ -313,3 +313,38 @@ def test_fitted_weights_become_a_pipeline(services: Services) -> None:
         services.fit_weights("papers", ["BM25", SHORT], norm="none")  # type: ignore[arg-type]
     with pytest.raises(TriptychError, match="not built"):
         services.fit_weights("papers", ["BM25", UNBUILT])
+
+
+def test_skipped_documents_are_gone_through_in_order(services: Services) -> None:
+    view = ready(services, order="pool", depth=5)
+    for position in range(3):
+        services.skip("papers", view.queue_id, position)
+    seen, after = [], -1
+    while (item := services.judging_item("papers", view.queue_id, skipped=True, after=after)) is not None:
+        seen.append(item.position)
+        after = item.position
+    assert seen == [0, 1, 2]
+
+
+def test_the_pipelines_of_a_queue_are_measured_by_the_judgments_of_the_moment(services: Services) -> None:
+    view = ready(services, order="flip", depth=5, measure="P@1")
+    before = services.queue_measures("papers", view.queue_id)
+    assert before is not None
+    # Query 3, where both find the soup first, is judged by its bm25 only: 2 of 3 first hits are relevant.
+    assert [one.cells[0].mean for one in before.pipelines] == [pytest.approx(2 / 3)] * 2
+    item = services.judging_item("papers", view.queue_id)
+    assert item is not None
+    assert (item.qid, item.doc_id) == ("3", "soup")
+    services.judge("papers", view.queue_id, item.position, 1)
+    after = services.queue_measures("papers", view.queue_id)
+    assert after is not None
+    assert [one.cells[0].mean for one in after.pipelines] == [1.0, 1.0]
+
+
+def test_a_blind_round_is_shown_again_without_running(services: Services) -> None:
+    services.save_pipeline(*SHORT)
+    session = services.start_blind("papers", ["BM25", "Short"], k=3)
+    shown = services.blind_round("papers", session.session_id, "token vectors")
+    assert services.blind_shown("papers", session.session_id, shown.round_no) == shown
+    with pytest.raises(NotFound):
+        services.blind_shown("papers", session.session_id, 9)

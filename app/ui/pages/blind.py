@@ -28,7 +28,8 @@ def main(ui: Ui, state: UiState) -> Markup:
     """The setup, or the round of the moment."""
     if not state.collection:
         return search.start(ui.services.collections())
-    return el("div", el("div", content(ui, state), id="bl-main"), class_="evaluate blind")
+    alert = el("div", id="bl-alert", class_="alerts")
+    return el("div", alert, el("div", content(ui, state), id="bl-main"), class_="evaluate blind")
 
 
 def _session(ui: Ui, state: UiState) -> BlindSession | None:
@@ -53,20 +54,16 @@ def content(ui: Ui, state: UiState) -> Markup:
     found = services.blind_results(state.collection, session.session_id)
     number = whole(state.option("round"), 0, 1_000_000, 0)
     if not number:
-        return join(_alert(), _ask(ui, state, session, found), blind.results(found))
+        return join(_ask(ui, state, session, found), blind.results(found))
     try:
         shown = services.blind_shown(state.collection, session.session_id, number)
     except NotFound as error:
         return join(error_box("NotFound", str(error)), _ask(ui, state, session, found), blind.results(found))
     reveal = _reveal(found, number)
     if reveal is None:
-        return join(_alert(), blind.round_(shown, None, session), blind.votes(shown, write=ui.access.write))
+        return join(blind.round_(shown, None, session), blind.votes(shown, write=ui.access.write))
     told = el("div", blind.told(reveal), _ask(ui, state, session, found), class_="bl-after")
-    return join(_alert(), told, blind.round_(shown, reveal, session), blind.results(found))
-
-
-def _alert() -> Markup:
-    return el("div", id="bl-alert", class_="alerts")
+    return join(told, blind.round_(shown, reveal, session), blind.results(found))
 
 
 def _reveal(found: BlindResults, number: int) -> BlindReveal | None:

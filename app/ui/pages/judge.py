@@ -41,7 +41,9 @@ def main(ui: Ui, state: UiState) -> Markup:
     if not state.collection:
         return search.start(ui.services.collections())
     drawn = regions(ui, state)
-    return el("div", [el("div", content, id=name) for name, content in drawn.items()], class_="evaluate judge")
+    alert = el("div", id="jd-alert", class_="alerts")
+    parts = [el("div", content, id=name) for name, content in drawn.items()]
+    return el("div", alert, parts, class_="evaluate judge")
 
 
 def regions(ui: Ui, state: UiState, *names: str) -> dict[str, Markup | None]:

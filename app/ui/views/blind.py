@@ -75,7 +75,6 @@ def setup(draft: Draft, names: Sequence[str], sets: Sequence[QuerySetView], *, w
             "Two pipelines answer the same question in two columns without names. Vote, then see who was who. After some votes the share of "
             "each comes with an interval and a test.",
         ),
-        el("div", id="bl-alert", class_="alerts"),
         el(
             "div",
             _field("One pipeline", select("first", pipelines, draft.first, label="One pipeline", action="bl-set", data_name="first")),

@@ -18,9 +18,9 @@ from app.ui.views.controls import button, icon_button, select
 from app.ui.views.messages import empty
 
 ORDERS = (
-    ("disagreement", "Where they disagree most", "Documents first on which the pipelines differ most; needs no judgments to begin with"),
+    ("disagreement", "Where they disagree most", "Questions first on which the pipelines differ most; needs no judgments to begin with"),
     ("flip", "What could flip the verdict", "Documents first that could change who is better than the baseline by the measure"),
-    ("pool", "Question by question", "The plain pool: every question in turn, its documents by id"),
+    ("pool", "Question by question", "The plain pool: every question in turn, first the first hits of every pipeline, then the second ones"),
 )  # fmt: skip
 DEPTHS = (5, 10, 20, 50, 100)
 MEASURES = ("nDCG@10", "P@10", "P@5", "RR@10", "AP")
@@ -98,7 +98,6 @@ def setup(
             el("span", _in_short(draft), class_="muted setup-short", dir="auto"),
             class_="panel-head",
         ),
-        el("div", id="jd-alert", class_="alerts") if opened else None,
         el(
             "div",
             _row("Questions", _sets(draft, sets), _again(draft)),

@@ -50,7 +50,6 @@ def work(
     return el(
         "section",
         _bar(queue, item),
-        el("div", id="jd-alert", class_="alerts"),
         body,
         class_="jd-work",
         data_alert="jd-alert",
@@ -248,10 +247,14 @@ def means(view: EvaluationView | None, *, opened: bool) -> Markup:
         "section",
         toggle,
         el(
-            "table",
-            el("thead", el("tr", el("th", "Pipeline", scope="col"), heads)),
-            el("tbody", rows),
-            class_="table jd-scores",
+            "div",
+            el(
+                "table",
+                el("thead", el("tr", el("th", "Pipeline", scope="col"), heads)),
+                el("tbody", rows),
+                class_="table jd-scores",
+            ),
+            class_="table-wrap",
         ),
         el("p", f"Means over {format.plural(view.queries, 'judged question')}.", class_="muted small"),
         class_="panel jd-means",
