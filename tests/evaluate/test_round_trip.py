@@ -77,7 +77,8 @@ def test_files_of_ir_measures_score_the_same_here(files: tuple[Path, Path], tmp_
         assert ours(hits, judgments)[name] == pytest.approx(values), name
 
 
-def test_ranx_reads_ours_and_we_read_its_runs(tmp_path: Path) -> None:
+def test_ranx_reads_ours_and_we_read_its_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # compiling takes longer than all the rest
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ranx = pytest.importorskip("ranx", reason="ranx is not installed; it brings numba, matplotlib and more")
