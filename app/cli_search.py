@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from app.results import Card, Column, ColumnHit, CompareResult, DocumentView, SearchResult, WhyNot
 
 DEFAULT_PIPELINE = "Hybrid"
-DEFAULT_COMPARED = ("BM25", "Dense", "Hybrid")
+DEFAULT_COMPARED = ("BM25", "Sparse", "Dense", "Late")
 
 FilterOption = Annotated[
     list[str] | None,
@@ -30,7 +30,7 @@ QueryArgument = Annotated[str, typer.Argument(metavar="QUERY", help="What to loo
 ComparedOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--pipeline", "-p", metavar="NAME", help="A pipeline; give two to four. Default: BM25, Dense, Hybrid."
+        "--pipeline", "-p", metavar="NAME", help="A pipeline; give two to four. Default: BM25, Sparse, Dense, Late."
     ),
 ]
 

@@ -17,10 +17,20 @@ description: Exact words, weighted by rarity. The baseline.
 pipeline:
 - bm25: {k: 1000}
 """,
+    "Sparse": """
+description: Words that a model weighs and adds; which ones can be read.
+pipeline:
+- sparse: {k: 1000}
+""",
     "Dense": """
 description: Meaning rather than words, by the bundled encoder.
 pipeline:
 - dense: {k: 1000}
+""",
+    "Late": """
+description: Late interaction; every word of the query finds its best match.
+pipeline:
+- late: {k: 1000}
 """,
     "Hybrid": """
 description: Words and meaning, merged by rank.

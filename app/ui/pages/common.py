@@ -17,6 +17,8 @@ from app.ui.views.messages import error_box
 from engine.errors import NotFound, TriptychError
 
 PREFERRED = "Hybrid"
+COMPARED = ("BM25", "Sparse", "Dense", "Late")
+"""The four families, which a first comparison shows."""
 JOBS_SHOWN = 30
 ME = "me"
 BLIND = ("judge", "blind")
@@ -24,7 +26,7 @@ BLIND = ("judge", "blind")
 
 
 def settle(state: UiState, collections: tuple[CollectionView, ...], pipelines: tuple[PipelineView, ...]) -> UiState:
-    """The state with what was left open filled in: the first collection, a hybrid pipeline, three columns."""
+    """The state with what was left open filled in: the first collection, a hybrid pipeline, a column for each family."""
     names = [view.name for view in pipelines]
     collection = state.collection
     if not collection and collections:
@@ -33,7 +35,8 @@ def settle(state: UiState, collections: tuple[CollectionView, ...], pipelines: t
     pipeline = state.pipeline if state.pipeline in names else preferred
     columns = state.columns
     if len(columns) < 2:
-        columns = tuple(dict.fromkeys([*columns, *names]))[:3]
+        usual = [name for name in COMPARED if name in names]
+        columns = tuple(dict.fromkeys([*columns, *usual, *names]))[: max(3, len(usual))]
     return state.with_(collection=collection, pipeline=pipeline, columns=columns)
 
 
