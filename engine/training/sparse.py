@@ -19,6 +19,7 @@ Here dense vectors are read from disk and a query costs a look-up, so every quer
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -218,13 +219,7 @@ def train_sparse(
         apart = np.zeros_like(exact)
         apart[line, own] = np.where(rng.random(len(these)) < settings.others, -1e4, 0.0)
         expanded = head.expansion(dense[chosen])
-        part = wanted_expansions[these]
-        asking = torch.sparse_csr_tensor(
-            torch.as_tensor(part.indptr).long(),
-            torch.as_tensor(part.indices).long(),
-            torch.as_tensor(part.data),
-            part.shape,
-        )
+        asking = _csr(wanted_expansions[these])
         scores = torch.as_tensor(exact) + torch.sparse.mm(asking, expanded.T)
         logits = scores / torch.as_tensor(sums[these]).clamp(min=1e-6) * LOGIT * temperature.exp() + torch.as_tensor(
             apart
@@ -251,3 +246,16 @@ def train_sparse(
         if check is not None:
             check(head, step)
     return Trained(head, log, asdict(settings))
+
+
+def _csr(matrix: Any) -> Any:
+    """A scipy CSR matrix as torch's."""
+    torch = torch_module()
+    parts = (
+        torch.as_tensor(matrix.indptr).long(),
+        torch.as_tensor(matrix.indices).long(),
+        torch.as_tensor(matrix.data),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls its CSR tensors beta; products with them are all that is used
+        return torch.sparse_csr_tensor(*parts, matrix.shape, check_invariants=False)

@@ -1,0 +1,83 @@
+"""Ranking quality of the bundled family, each alone and in fixed fusions, through the whole engine on the judged collections.
+
+    python -m tests.benchmarks.bench_family [--collections cisi,cacm,npl,acl-litsearch]
+
+Reads the collections as bench_pipelines does and prints nDCG@10, R@20 and R@100. Workspaces are kept in the benchmark's cache folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import ir_measures
+
+from app.services import Services
+from engine.pipeline import PipelineSpec
+from engine.types import Ranking
+from tests.benchmarks.corpora import CACHE, Corpus, load
+
+MEASURES = [ir_measures.parse_measure(name) for name in ("nDCG@10", "R@20", "R@100")]
+RRF_OF_TWO = {"acl-litsearch": 0.617, "cisi": 0.440, "cacm": 0.528, "npl": 0.490}
+FAMILIES = {
+    "bm25": "bm25: {k: 1000}",
+    "sparse": "sparse: {idf: collection, k: 1000}",
+    "dense": "dense: {k: 1000}",
+    "late": "late: {k: 1000}",
+}
+FUSIONS = (
+    ("bm25", "sparse", "dense", "late"),
+    ("bm25", "dense", "late"),
+    ("sparse", "dense", "late"),
+    ("bm25", "late"),
+    ("sparse", "late"),
+)
+METHODS = {"rrf": "rrf: {k: 60}", "sum": "comb_sum: {}"}
+
+
+def pipelines() -> dict[str, str]:
+    """Name to YAML: each family, then each fusion by each method."""
+    found = {name: f"- {stage}" for name, stage in FAMILIES.items()}
+    for names in FUSIONS:
+        inputs = "".join(f"\n    - {FAMILIES[name]}" for name in names)
+        for method, stage in METHODS.items():
+            found[f"{method} {'+'.join(names)}"] = f"- fuse:\n    inputs:{inputs}\n    method: {{{stage}}}"
+    return {name: f"name: {name}\npipeline:\n{text}\n" for name, text in found.items()}
+
+
+def fill(services: Services, corpus: Corpus, specs: list[PipelineSpec]) -> str:
+    """The collection with all documents and current indexes; gives its id."""
+    path = CACHE / f"{corpus.name}.jsonl"
+    lines = (json.dumps({"_id": doc_id, "title": title, "text": text}) for doc_id, title, text in corpus.rows)
+    path.write_text("\n".join(lines), "utf-8")
+    needed = tuple(dict.fromkeys(index for spec in specs for index in spec.index_specs()))
+    for job in (services.add([str(path)], corpus.name, index=False), services.index(corpus.name, needed)):
+        done = services.wait(job)
+        if done.status != "done" or done.counts.get("rejected"):
+            raise SystemExit(f"{corpus.name}: {done}")
+    return services.engine.workspace.collection(corpus.name).collection_id
+
+
+def main() -> None:
+    """Print one row per collection and pipeline."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--collections", default="cisi,cacm,npl,acl-litsearch")
+    chosen = parser.parse_args().collections.split(",")
+    specs = {name: PipelineSpec.from_yaml(text) for name, text in pipelines().items()}
+    print(f"{'collection':14} {'pipeline':28} " + " ".join(f"{m!s:>8}" for m in MEASURES) + "  RRF of BM25, dense")
+    with Services(CACHE / "pipelines") as services:
+        for collection in chosen:
+            corpus = load(collection)
+            context = services.engine.searcher(fill(services, corpus, list(specs.values()))).context()
+            qrels = [ir_measures.Qrel(q, d, g) for q, grades in corpus.qrels.items() for d, g in grades.items()]
+            asked = Ranking.of(list(zip(corpus.qids, corpus.queries, strict=True)))
+            for name, spec in specs.items():
+                hits = context.execute(spec.pipeline, asked)[0].hits.select("qid", "doc_id", "score")
+                run = [ir_measures.ScoredDoc(q, d, s) for q, d, s in hits.iter_rows()]
+                values = ir_measures.calc_aggregate(MEASURES, qrels, run)
+                row = " ".join(f"{values[m]:8.3f}" for m in MEASURES)
+                print(f"{collection:14} {name:28} {row}  {RRF_OF_TWO[collection]:18.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
