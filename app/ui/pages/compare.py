@@ -178,6 +178,14 @@ def export_columns(ui: Ui, state: UiState, args: Args) -> Reply:
     return Reply(download=Download("compare.csv", "text/csv", exports.columns(_compared(ui, state))))
 
 
+def report(ui: Ui, state: UiState, args: Args) -> Reply:
+    """What is shown as one HTML file."""
+    data = ui.services.report_comparison(
+        state.collection, state.query, state.columns, k=state.k, filters=state.for_services()
+    )
+    return Reply(download=Download("comparison.html", "text/html", data=data), say="The report has been made")
+
+
 def export_ledger(ui: Ui, state: UiState, args: Args) -> Reply:
     """The ledger that is shown, as CSV."""
     names = [state.subject] if state.subject in state.columns else [*reversed(state.columns)]
@@ -202,4 +210,5 @@ ACTIONS = {
     "find": Action(find),
     "export-compare": Action(export_columns),
     "export-ledger": Action(export_ledger),
+    "report-compare": Action(report, slow=True),
 }

@@ -253,6 +253,16 @@ def export(ui: Ui, state: UiState, args: Args) -> Reply:
     return Reply(download=Download(f"{table}.{suffix}", mime, data=data))
 
 
+def report(ui: Ui, state: UiState, args: Args) -> Reply:
+    """What is shown as one HTML file, compared as it is compared here."""
+    view = choices.view_of(ui, state)
+    data = ui.services.report(
+        state.collection, view.evaluation_id, measure=choices.measure_of(state, view), baseline=view.baseline, test=view.test,
+        correction=view.correction,
+    )  # fmt: skip
+    return Reply(download=Download("report.html", "text/html", data=data), say="The report has been made")
+
+
 def export_run(ui: Ui, state: UiState, args: Args) -> Reply:
     """What one pipeline found, as a TREC run."""
     name = args.text("name")
@@ -330,6 +340,7 @@ ACTIONS = {
     "ev-delete": Action(delete, writes=True),
     "ev-export": Action(export, slow=True),
     "ev-run-file": Action(export_run, slow=True),
+    "ev-report": Action(report, slow=True),
     "ev-query": Action(query),
     "ev-disagree": Action(disagree, slow=True),
     "ev-disagree-close": Action(disagree_close),

@@ -313,6 +313,13 @@ def _overview(result: CompareResult, filters: Filters) -> Markup:
         _filters(filters),
         el("span", class_="grow"),
         icon_button("Export the columns as CSV", "export-compare", "download"),
+        button(
+            "Report",
+            "report-compare",
+            glyph="document",
+            look="quiet",
+            hint="This comparison as one file that opens from disk",
+        ),
         class_="overview",
     )
 

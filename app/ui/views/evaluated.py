@@ -124,6 +124,14 @@ def _title(view: EvaluationView, chosen: Chosen) -> Markup:
         )
         if view.finished
         else None,
+        button(
+            "Report",
+            "ev-report",
+            glyph="document",
+            hint="Everything about this evaluation as one file that opens from disk",
+        )
+        if view.evaluation_id and view.finished
+        else None,
         _exports(view),
         class_="panel-head ev-title",
     )
