@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakes import FakeServices
 from test_dispatch import Page
 
+from app.judging_results import BlindResults, BlindReveal, BlindSession
 from app.ui.dispatch import Access
 from app.ui.session import UiState
+from app.ui.views import agreement, blind, grades
 
 START = UiState(page="judge", collection="Retrieval papers")
 QUEUE = START.with_options(queue="qu-1")
@@ -305,3 +308,51 @@ def test_a_reader_may_look_but_not_judge_or_vote(tmp_path: Path) -> None:
         assert "reading only" in page.call(action)["regions"]["tp-alert"]
     page.state = UiState(page="compare", collection="Retrieval papers", query="dense", columns=("BM25", "Dense"))
     assert "data-grade=" not in page.call("open")["regions"]["tp-main"]
+
+
+# ---------------------------------------------------------------------- views
+@pytest.mark.parametrize(
+    ("kappa", "words"),
+    [
+        (None, "not defined"),
+        (-0.2, "no better than chance"),
+        (0.2, "slight"),
+        (0.41, "moderate"),
+        (0.81, "almost perfect"),
+    ],
+)
+def test_kappa_in_words(kappa: float | None, words: str) -> None:
+    assert agreement.kappa_words(kappa) == words
+
+
+def test_the_pressed_grade_is_the_one_that_tab_reaches() -> None:
+    buttons = re.findall(
+        r'data-grade="(\d)".*?tabindex="(-?\d)".*?aria-pressed="(\w+)"', str(grades.control("d", 2, 1))
+    )
+    assert buttons == [("0", "-1", "false"), ("1", "-1", "false"), ("2", "0", "true"), ("3", "-1", "false")]
+    assert str(grades.control("d", None, 1)).count('tabindex="0"') == 1
+    assert "judged 7" in str(grades.control("d", 7, 1)), "a rating beyond the buttons is said"
+    assert "hidden" in str(grades.mark(None, "d"))
+
+
+def test_measures_are_shown_only_where_something_was_judged() -> None:
+    assert grades.measures({}) is None
+    assert grades.measures({"RR@10": None}) is None
+    assert "0.500" in str(grades.measures({"RR@10": 0.5}))
+
+
+def test_the_verdict_of_the_votes_names_who_is_ahead_and_whether_that_may_be_chance() -> None:
+    session = BlindSession("s", ("A", "B"), 5, "", 1, "2026-05-02T10:11:12", 9, 9)
+    behind = BlindResults(
+        session, (1, 7), 1, 0, 0.125, 0.022, 0.471, 0.0703, 0.95, (BlindReveal(1, "q", "left", "B", "A", "B"),)
+    )
+    text = str(blind.results(behind))
+    assert (
+        "B was preferred in 88% of 8 votes (95% interval 53 to 98%): this could be chance (sign test, p = 0.070)"
+        in text
+    )
+    assert "more than chance" in str(blind.results(replace(behind, p=0.0004)))
+    assert "p &lt; 0.001" in str(blind.results(replace(behind, p=0.0004)))
+    assert blind.results(replace(behind, rounds=())) is None
+    none = replace(behind, wins=(0, 0), share=None, low=None, high=None, p=None)
+    assert "No vote preferred one of them yet." in str(blind.results(none))

@@ -26,17 +26,23 @@ from app.results import (
     Piece,
 )
 from app.ui import schema_form
+from app.ui.html import join
 from app.ui.session import UiState
 from app.ui.views import (
     adding,
+    agreement,
+    blind,
     cards,
     compare,
     evaluate,
     evaluated,
     evaluated_tables,
     facets,
+    grades,
     history,
     jobs,
+    judge,
+    judging,
     ledger,
     library,
     messages,
@@ -153,6 +159,7 @@ def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
         "brought": lambda: questions.brought(
             poison(fake.bring("Retrieval papers", ["x"], query_set="default", what="auto"))
         ),
+        **judging_views(fake),
         "models": lambda: models.page(
             known, known, poison(fake.jobs()), "dense", "here", HOSTILE, read_only=False, paths=True
         ),
@@ -165,6 +172,43 @@ def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
         "error": lambda: messages.error_box("BadInput", HOSTILE),
         "notices": lambda: messages.notices([HOSTILE]),
         "frame": shell.frame,
+    }
+
+
+def judging_views(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
+    """The views about judging and voting, likewise."""
+    key = "Retrieval papers"
+    plan = judge.Draft(HOSTILE, (HOSTILE, "b"), (HOSTILE + "r",), 10, "flip", HOSTILE, HOSTILE, again=True)
+    sets, queue = poison(fake.query_sets(key)), poison(fake.queue(key, "qu-1"))
+    item, evaluation = poison(fake.judging_item(key, "qu-1")), poison(fake.evaluation(key, "ev-2"))
+    sessions, results = poison(fake.blind_sessions(key)), poison(fake.blind_results(key, "bl-1"))
+    asked = poison(fake.blind_shown(key, "bl-1", 1))
+
+    def work(**changes: Any) -> Markup:
+        usual: dict[str, Any] = {"provenance": None, "means": None, "looking": True, "again": False, "write": True}
+        return judging.work(queue, changes.pop("item", item), **{**usual, **changes})
+
+    return {
+        "judge head": lambda: judge.head(HOSTILE, HOSTILE),
+        "queue setup": lambda: judge.setup(plan, sets, [HOSTILE], [HOSTILE + "r"], opened=True, write=True),
+        "queue job": lambda: judge.job(poison(fake.job("job-8")), read_only=False),
+        "queues": lambda: judge.queues(poison(fake.queues(key)), HOSTILE + "qu-1", every=False, write=True),
+        "no set to judge": lambda: judge.nothing(HOSTILE, (), write=True),
+        "document to judge": lambda: work(
+            provenance=poison(fake.provenance(key, "qu-1", 0)), means=judging.means(evaluation, opened=True)
+        ),
+        "document gone": lambda: work(item=None, gone=HOSTILE),
+        "queue done": lambda: work(item=None, means=judging.means(evaluation, opened=True)),
+        "agreement": lambda: agreement.pane(poison(fake.assessors(key, "default")), [HOSTILE], HOSTILE, write=True),
+        "grades": lambda: grades.control(HOSTILE, 7, 1),
+        "blind head": lambda: blind.head(HOSTILE, sessions[0]),
+        "blind setup": lambda: blind.setup(blind.Draft(HOSTILE, "b", HOSTILE, 5), [HOSTILE, "b"], sets, write=True),
+        "blind sessions": lambda: blind.sessions(sessions, write=True),
+        "blind round": lambda: blind.round_(asked, None, sessions[0]),
+        "blind told": lambda: join(
+            blind.told(results.rounds[0]), blind.round_(asked, results.rounds[0], sessions[0]), blind.results(results)
+        ),
+        "blind question": lambda: blind.ask(sessions[0], first=True, note=HOSTILE),
     }
 
 
