@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -16,7 +16,7 @@ from engine.errors import TriptychError
 from engine.feedback.base import QUERIES_NOTE, Feedback, NewQuery
 from engine.fusers.base import Fuser
 from engine.pipeline import Cutoff, Fuse, Stage
-from engine.rerankers.base import Reranker
+from engine.rerankers.base import RERANK_NOTE, Reranker
 from engine.retrievers.base import Retriever, ScoreExplanation, document_scores
 from engine.selectors.base import Selector
 from engine.trace import Span
@@ -70,10 +70,50 @@ def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[S
             scores, rows = document_scores(searched.index_spec(), searched.exact_scores(new, ctx), ctx)
             if rows[position] >= 0 and not (searched.needs_match and scores[position] <= 0):
                 found.append((searched, searched.explain_row(new, int(rows[position]), ctx)))
-    for reranker in dict.fromkeys(s for s in stage.walk() if isinstance(s, Reranker)):
-        told = reranker.explain_document(query, doc_id, ctx)
+    rerankers = list(dict.fromkeys(s for s in stage.walk() if isinstance(s, Reranker)))
+    told_by = {reranker: reranker.explain_document(query, doc_id, ctx) for reranker in rerankers}
+    moved: dict[Stage, Move] = {}
+    if rerankers and all(
+        told_by.values()
+    ):  # one that cannot tell may ask a service, which is not called for an explanation
+        moved = {move.stage: move for move in moves(ctx.execute(stage, Ranking.of([(QID, query)]))[1], doc_id)}
+    for reranker, told in told_by.items():
         if told is not None:
-            found.append((reranker, told))
+            seen = f"{moved[reranker].sentence} " if reranker in moved else ""
+            found.append((reranker, replace(told, note=seen + told.note)))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a reranker did to one document: ranks and scores before and after; `score` is None where the reranker gave it none."""
+
+    stage: Reranker
+    received: int
+    rank: int
+    before: float
+    score: float | None
+
+    @property
+    def sentence(self) -> str:
+        """The move in words."""
+        how = (
+            f"its score from {self.before:.4g} to {self.score:.4g}" if self.score is not None else "without a new score"
+        )
+        if self.received == self.rank:
+            return f"Kept at rank {self.rank}, {how}."
+        return f"Reranked from {self.received} to {self.rank}, {how}."
+
+
+def moves(root: Span, doc_id: str) -> list[Move]:
+    """What each reranker of a run did to the document (of the query QID), in the order in which they ran."""
+    found = []
+    for span in root.walk():
+        if isinstance(span.stage, Reranker) and RERANK_NOTE in span.details:
+            rows = (
+                span.details[RERANK_NOTE].filter(qid=QID, doc_id=doc_id).select("received", "rank", "before", "score")
+            )
+            found += [Move(span.stage, *row) for row in rows.iter_rows()]
     return found
 
 
@@ -99,20 +139,23 @@ def why_not(stage: Stage, query: str, doc_id: str, shown: int, ctx: Context) -> 
     result, root = ctx.execute(stage, asked)
     rank = _rank(result, doc_id)
     lists = _in_lists(stage, root, asked, query, doc_id, position, ctx)
+    moved = moves(root, doc_id)
     told = tuple((label, sentence) for label, (_, sentence) in lists)
+    told += tuple((move.stage.label(), move.sentence) for move in moved)
     if rank is not None and rank <= shown:
         return Missing("shown", f"It is here, at rank {rank}.", told)
     if ctx.allowed_docs is not None and not ctx.allowed_docs[position]:
         return Missing("filtered", "The filter excludes it.", told)
     if rank is not None:
-        return Missing("below_cutoff", f"It is at rank {rank}; the list shows the first {shown}.", told)
+        why = f" {moved[-1].sentence}" if moved else ""
+        return Missing("below_cutoff", f"It is at rank {rank}; the list shows the first {shown}.{why}", told)
     lost = _lost_at(root, doc_id)
     if lost is not None:
-        return Missing("below_cutoff", lost, told)
+        return Missing("below_cutoff", f"{lost} {moved[-1].sentence}" if moved else lost, told)
     verdicts = [verdict for _, (verdict, _) in lists]
     for verdict in ("missed_by_ann", "below_cutoff", "not_indexed", "no_shared_term"):
         if verdict in verdicts:
-            only = told[0][1] if len(told) == 1 else _SUMMARY[verdict]
+            only = told[0][1] if len(lists) == 1 else _SUMMARY[verdict]
             return Missing(verdict, only, told)
     return Missing("below_cutoff", "No list of this pipeline returned it.", told)
 
