@@ -16,6 +16,8 @@ TITLES = {
     "retrievers": "Retrievers: the first stage",
     "feedback": "Feedback: stages that change the query",
     "fusers": "Fusion methods: for `fuse`",
+    "rerankers": "Rerankers: stages that read the first hits again",
+    "calibrators": "Calibrators: stages that turn scores into probabilities",
     "selectors": "Selectors: stages that choose among the hits",
     "indexes": "Indexes: what a retriever reads",
     "chunkers": "Chunkers: how long documents become passages",
