@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.models.card import ModelCard
     from engine.types import Progress
 
-Recipe = Literal["sparse", "late"]
+Recipe = Literal["sparse", "late", "cross"]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,10 @@ def register(app: typer.Typer) -> None:
 def train(
     run: Run,
     recipe: Annotated[
-        Recipe, typer.Argument(help="sparse: weighted terms, queries looked up. late: a vector for each token.")
+        Recipe,
+        typer.Argument(
+            help="sparse: weighted terms, queries looked up. late: a vector for each token. cross: scores of pairs, for reranking."
+        ),
     ],
     collection: Annotated[str, typer.Option("--collection", "-c", metavar="NAME", help="Whose texts to learn from.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="A new folder for the model.")],
@@ -38,10 +41,15 @@ def train(
     epochs: Annotated[float | None, typer.Option(help="Passes over the documents; else the recipe's own.")] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Where token states are kept between runs; else a folder that is removed."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Where token states are kept between runs, and the float32 cross-encoder is left; else a folder that is removed.",
+        ),
     ] = None,
 ) -> None:
     """Train a model on the texts of a collection, on top of the bundled encoder. Needs the extra `train`.
+
+    The recipe cross has one pass over a fixed number of lists, which --epochs multiplies.
 
     Example: triptych train sparse --collection papers --exclude test-ids.txt --out ./my-sparse --seed 1
     """
@@ -62,7 +70,8 @@ def _teller(run: Run) -> Any:
         if run.as_json or now - told.get(progress.phase, -LINE_SECONDS) < LINE_SECONDS:
             return
         told[progress.phase] = now
-        print(f"{progress.phase}: {progress.done:,} of {progress.total:,}", file=sys.stderr, flush=True)
+        of = "" if progress.total is None else f": {progress.done:,} of {progress.total:,}"
+        print(progress.phase + of, file=sys.stderr, flush=True)
 
     return tell
 
