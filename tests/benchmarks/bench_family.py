@@ -33,15 +33,17 @@ FUSIONS = (
     ("sparse", "late"),
 )
 METHODS = {"rrf": "rrf: {k: 60}", "sum": "comb_sum: {}"}
+WEIGHTED = "wsum: {norm: min-max, weights: [0.5, 0.5, 1, 1]}"
+"""BM25 and sparse, which both count words, half each."""
 
 
 def pipelines() -> dict[str, str]:
     """Name to YAML: each family, then each fusion by each method."""
     found = {name: f"- {stage}" for name, stage in FAMILIES.items()}
-    for names in FUSIONS:
+    fusions = [(names, *method) for names in FUSIONS for method in METHODS.items()]
+    for names, method, stage in [*fusions, (tuple(FAMILIES), "weighted", WEIGHTED)]:
         inputs = "".join(f"\n    - {FAMILIES[name]}" for name in names)
-        for method, stage in METHODS.items():
-            found[f"{method} {'+'.join(names)}"] = f"- fuse:\n    inputs:{inputs}\n    method: {{{stage}}}"
+        found[f"{method} {'+'.join(names)}"] = f"- fuse:\n    inputs:{inputs}\n    method: {{{stage}}}"
     return {name: f"name: {name}\npipeline:\n{text}\n" for name, text in found.items()}
 
 
