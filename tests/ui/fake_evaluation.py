@@ -227,6 +227,10 @@ class FakeEvaluations:
     def delete_evaluation(self, collection: str, evaluation_id: str) -> None:
         self._asked(collection, evaluation_id)
 
+    def report(self, collection: str, evaluation_id: str, **options: Any) -> bytes:
+        self._asked(collection, evaluation_id)
+        return repr(sorted(options.items())).encode()
+
     def export_evaluation(self, collection: str, evaluation_id: str, form: str, **options: str) -> bytes:
         return f"{form} {options['table']}".encode()
 

@@ -165,6 +165,17 @@ def test_exports_are_files(page: Page, form: str, name: str) -> None:
     assert page.call("ev-run-file", name="а/b c")["download"]["name"] == "а-b-c.run"
 
 
+def test_the_report_is_of_what_is_shown(page: Page) -> None:
+    assert 'data-action="ev-report"' in page.call("open")["regions"]["tp-main"]
+    page.call("ev-set", name="base", value="Dense")
+    page.call("ev-measure", value="AP")
+    download = page.call("ev-report")["download"]
+    assert (download["name"], download["mime"]) == ("report.html", "text/html")
+    told = base64.b64decode(download["base64"]).decode()
+    assert "('measure', 'AP')" in told
+    assert "('baseline', 'Dense')" in told
+
+
 def test_what_unjudged_documents_could_change_is_asked_for(page: Page) -> None:
     assert "ev-current" in page.call("ev-set", name="bounds", value="yes")["regions"]["ev-results"]
     html = page.call("ev-measure", value="AP")["regions"]["ev-results"]

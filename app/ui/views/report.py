@@ -156,8 +156,11 @@ def verdict(view: EvaluationView, measure: str) -> list[Markup | str]:
     p = (
         ""
         if cell.p_corrected is None
-        else f" (p {'< 0.001' if cell.p_corrected < 0.001 else f'= {cell.p_corrected:.3f}'})"
+        else " (p < 0.001)"
+        if cell.p_corrected < 0.001
+        else f" (p = {cell.p_corrected:.3f})"
     )
+    p = p.replace("p < ", "p\u00a0<\u00a0").replace("p = ", "p\u00a0=\u00a0")
     words = (
         f"significantly better than {view.baseline}"
         if cell.significant > 0
@@ -179,17 +182,10 @@ def _stale(view: EvaluationView) -> Markup | None:
 
 def _leaderboard(report: EvaluationReport) -> Markup:
     view = report.view
-    bpref = [f"{one.name} {one.bpref:.3f}" for one in view.pipelines if one.bpref is not None]
-    condensed = [
-        f"{one.name} {cell.measure} {cell.condensed:.3f}" for one in view.pipelines for cell in one.cells if cell.condensed is not None
-    ]  # fmt: skip
     return join(
         leaderboard.table(view, report.words, sort=leaderboard.NAME, measure="", against="", still=True),
         leaderboard.legend(view),
-        el("p", f"bpref: {', '.join(bpref)}.", class_="muted small", dir="auto") if bpref else None,
-        el("p", f"With unjudged hits left out: {', '.join(condensed)}.", class_="muted small", dir="auto")
-        if condensed
-        else None,
+        parts.condensed(view),
         el("dl", [[el("dt", name), el("dd", words)] for name, words in report.words.items() if words], class_="words"),
         parts.failures(view),
     )
@@ -231,7 +227,7 @@ def _heat(report: EvaluationReport) -> Markup | None:
     field = fields[0] if fields else ""
     tags = {row.qid: row.tags.get(field, "") for row in report.rows} if field else {}
     return join(
-        el("p", "A column is a question, a row a pipeline; ", el("span", class_="heat-scale"), " darker is better.", class_="muted"),
+        el("p", "A column is a question, a row a pipeline; ", el("span", class_="heat-scale"), " the stronger the color, the better.", class_="muted"),
         charts.heat(report.rows, [one.name for one in report.view.pipelines], tags, report.measure, field, still=True),
     )  # fmt: skip
 

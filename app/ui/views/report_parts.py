@@ -150,6 +150,23 @@ def _p(value: float | None) -> str:
     return "–" if value is None else "< 0.0001" if value < 0.0001 else f"{value:.4f}"
 
 
+def condensed(view: EvaluationView) -> Markup | None:
+    """Means of the lists without unjudged hits, and bpref: what is left where judgments have gaps."""
+    known = any(
+        one.bpref is not None or any(cell.condensed is not None for cell in one.cells) for one in view.pipelines
+    )
+    if not known:
+        return None
+    heads = (*view.metrics, "bpref")
+    rows = []
+    for i, one in enumerate(view.pipelines):
+        by_measure = {cell.measure: cell.condensed for cell in one.cells}
+        numbers = [*(by_measure.get(name) for name in view.metrics), one.bpref]
+        cells = [el("td", "–" if value is None else f"{value:.3f}", class_="num") for value in numbers]
+        rows.append(el("tr", el("td", slots.mark(i), el("span", one.name, dir="auto")), cells))
+    return join(el("h3", "With unjudged hits left out"), table(("Pipeline", *heads), rows, numbers=heads))
+
+
 def values(rows: Sequence[QueryValues], names: Sequence[str], measure: str) -> Markup | None:
     """The measure of every question, the largest difference first; folded."""
     if not rows:
