@@ -65,7 +65,10 @@ def test_choices_for_a_queue_live_in_the_address_and_start_it_as_a_job(page: Pag
     assert page.state.option("queue") == "qu-0"
     assert "13 of 40 queries" in reply["regions"]["jd-job"]
     assert reply["regions"]["jd-work"] == ""
-    assert "13 of 40 queries" in page.call("jobs")["regions"]["jd-job"], "polling shows how it goes on"
+    polled = page.call("jobs")["regions"]
+    assert "13 of 40 queries" in polled["jd-job"], "polling shows how it goes on"
+    assert "jd-work" not in polled
+    assert "jd-work" in page.call("jobs", running="job-77")["regions"], "a job has ended: the queue may be ready"
     assert page.call("jd-set", name="queue", value="x")["failed"]
     assert page.call("jd-toggle", name="metric", value="x")["failed"]
 

@@ -60,9 +60,9 @@ def regions(ui: Ui, state: UiState, *names: str) -> dict[str, Markup | None]:
     return {name: parts[name]() for name in names or parts}
 
 
-def progress(ui: Ui, state: UiState) -> dict[str, Markup | None]:
-    """What changes while a queue is prepared."""
-    return {"jd-job": _job(ui, state)}
+def progress(ui: Ui, state: UiState, *, ended: bool) -> dict[str, Markup | None]:
+    """What changes while a queue is prepared; when a job has ended, its first document."""
+    return regions(ui, state, "jd-job", *(["jd-work", "jd-queues"] if ended else []))
 
 
 def _opened(ui: Ui, state: UiState) -> QueueView | None:
@@ -209,9 +209,11 @@ def start(ui: Ui, state: UiState, args: Args) -> Reply:
         state.collection, plan.pipelines, runs=plan.runs, query_set=plan.query_set, depth=plan.depth, order=plan.order,
         measure=plan.measure, baseline=plan.baseline if plan.order == "flip" else "", again=plan.again,
     )  # fmt: skip
+    # The line first: a job that ends in between is not in it, and then the queue is drawn as ready.
+    line = shell.jobs_line(ui.services.jobs(common.JOBS_SHOWN))
     reply = _open(ui, state, view.queue_id)
     reply.poll, reply.say = True, "The queue is being prepared"
-    reply.regions["tp-jobline"] = shell.jobs_line(ui.services.jobs(common.JOBS_SHOWN))
+    reply.regions["tp-jobline"] = line
     return reply
 
 

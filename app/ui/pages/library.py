@@ -63,7 +63,7 @@ def poll(ui: Ui, state: UiState, args: Args) -> Reply:
     if state.page == "judge":
         from app.ui.pages import judge
 
-        regions |= judge.progress(ui, state)
+        regions |= judge.progress(ui, state, ended=bool(known - running))
     if known - running:
         ui.uploads.sweep(ui.services)
         regions |= _around(ui, state)
