@@ -26,6 +26,7 @@ ALERTS = (
     "tp-dialog-alert",
     "tp-editor-status",
     "tp-side",
+    "cal-alert",
     "ev-alert",
     "jd-alert",
     "bl-alert",

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from app.ui.html import CONTROL
 
-PAGES = ("search", "compare", "evaluate", "judge", "blind", "library")
+PAGES = ("search", "compare", "calibrate", "evaluate", "judge", "blind", "library")
 PANELS = ("", "shortlist", "ledger", "why", "editor", "questions", "agreement", "model")
 MAX_QUERY = 8_000
 MAX_NAME = 300

@@ -18,7 +18,7 @@
   const KIND = {search: 'main', compare: 'main', open: 'main', go: 'main', collection: 'main', ask: 'main', filter: 'main', years: 'main', page: 'main',
     'clear-filters': 'main', column: 'main', read: 'side', panel: 'side', close: 'side', why: 'side', ledger: 'side', find: 'find', 'editor-yaml': 'editor',
     'editor-edit': 'editor', jobs: 'jobs', 'ev-open': 'main', 'ev-query': 'main', 'ev-sort': 'results', 'ev-measure': 'results', 'ev-against': 'results',
-    'ev-page': 'results', 'ev-disagree': 'disagree', 'jd-open': 'main', 'bl-open': 'main'};
+    'ev-page': 'results', 'cal-open': 'main', 'cal-slide': 'tried', 'cal-compare': 'main', 'ev-disagree': 'disagree', 'jd-open': 'main', 'bl-open': 'main'};
 
   // Calls that change the address run one after another, each from the address that the one before left behind.
   const QUIET = new Set(['jobs', 'find', 'editor-yaml']);
@@ -126,7 +126,7 @@
     root.dataset.address = location.search || '?';
     const query = address.get('q');
     document.title = [query && ['search', 'compare'].includes(page) ? query : '', page[0].toUpperCase() + page.slice(1), 'Triptych'].filter(Boolean).join(' · ');
-    if (['search', 'compare', 'page', 'go', 'collection', 'ask', 'clear-filters', 'filter', 'years', 'ev-query', 'ev-open', 'jd-open', 'jd-judge', 'jd-skip', 'jd-undo', 'jd-step', 'jd-at', 'jd-again', 'bl-next', 'bl-vote', 'bl-open', 'bl-start'].includes(action)) $('tp-main').scrollTop = 0;
+    if (['search', 'compare', 'page', 'go', 'collection', 'ask', 'clear-filters', 'filter', 'years', 'ev-query', 'ev-open', 'cal-open', 'cal-compare', 'jd-open', 'jd-judge', 'jd-skip', 'jd-undo', 'jd-step', 'jd-at', 'jd-again', 'bl-next', 'bl-vote', 'bl-open', 'bl-start'].includes(action)) $('tp-main').scrollTop = 0;
     if (['search', 'compare', 'ask', 'page'].includes(action)) document.querySelector('[data-hit]')?.setAttribute('tabindex', '0');
     window.TriptychFlow.watch();
   }
@@ -313,7 +313,7 @@
     }
     if (performance.now() - prefix < 900) {
       prefix = -Infinity;
-      const page = {s: 'search', c: 'compare', e: 'evaluate', j: 'judge', l: 'library'}[event.key];
+      const page = {s: 'search', c: 'compare', k: 'calibrate', e: 'evaluate', j: 'judge', l: 'library'}[event.key];
       if (page) { event.preventDefault(); call('go', {page}); return; }
     }
     if (event.key !== '?' && TriptychJudge.press(event, act)) return;
@@ -363,7 +363,7 @@
       known = runningJobs();
       // A search that waited for an index can be answered now.
       // So has an evaluation that is over something to show.
-      if (reply && ended && document.querySelector('#tp-results .box-error, #tp-board .box-error, #ev-job [data-evaluating], #jd-job [data-evaluating]')) call('open');
+      if (reply && ended && document.querySelector('#tp-results .box-error, #tp-board .box-error, #ev-job [data-evaluating], #cal-job [data-evaluating]')) call('open');
       if (reply && !reply.poll && !known.length) return;
       poll(reply ? 1000 : 5000);
     }, after);

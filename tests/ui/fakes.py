@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fake_calibration import CALIBRATED, CALIBRATING, FakeCalibrations
 from fake_evaluation import EVALUATING, FakeEvaluations
 from fake_judging import FakeJudging
 from fake_models import FakeModels
@@ -229,7 +230,7 @@ SUMMARIES = {
 }
 
 
-class FakeServices(FakeEvaluations, FakeJudging, FakeModels):
+class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels):
     """The verbs of `app.services.Services` over an in-memory collection."""
 
     def __init__(self, folder: Path, *, read_only: bool = False, empty: bool = False) -> None:
@@ -404,7 +405,7 @@ class FakeServices(FakeEvaluations, FakeJudging, FakeModels):
         )
 
     def job(self, job_id: str) -> JobView:
-        found = [job for job in (*self.jobs(), *EVALUATING) if job.job_id == job_id]
+        found = [job for job in (*self.jobs(), *EVALUATING, CALIBRATING, CALIBRATED) if job.job_id == job_id]
         if not found:
             raise NotFound(f"There is no job {job_id!r}.")
         return found[0]

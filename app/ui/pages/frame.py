@@ -7,7 +7,20 @@ from types import ModuleType
 from markupsafe import Markup
 
 from app.ui.dispatch import Action, Ui
-from app.ui.pages import blind, common, compare, editor, evaluate, grading, judge, library, models, questions, search
+from app.ui.pages import (
+    blind,
+    calibrate,
+    common,
+    compare,
+    editor,
+    evaluate,
+    grading,
+    judge,
+    library,
+    models,
+    questions,
+    search,
+)
 from app.ui.protocol import Args, Reply
 from app.ui.session import MAX_QUERY, PAGES, PANELS, UiState
 from app.ui.views import shell
@@ -16,6 +29,7 @@ from app.ui.views.messages import error_box
 MODULES: dict[str, ModuleType] = {
     "search": search,
     "compare": compare,
+    "calibrate": calibrate,
     "evaluate": evaluate,
     "judge": judge,
     "blind": blind,
@@ -200,6 +214,7 @@ ALL = {
     **compare.ACTIONS,
     **editor.ACTIONS,
     **library.ACTIONS,
+    **calibrate.ACTIONS,
     **evaluate.ACTIONS,
     **questions.ACTIONS,
     **judge.ACTIONS,

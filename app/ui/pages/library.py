@@ -60,6 +60,10 @@ def poll(ui: Ui, state: UiState, args: Args) -> Reply:
         from app.ui.pages import evaluate
 
         regions |= evaluate.progress(ui, state)
+    if state.page == "calibrate":
+        from app.ui.pages import calibrate
+
+        regions |= calibrate.progress(ui, state)
     if state.page == "judge":
         from app.ui.pages import judge
 

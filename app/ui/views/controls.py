@@ -76,3 +76,27 @@ def chip(text: str, look: str = "", title: str = "") -> Markup:
 def kbd(key: str) -> Markup:
     """A key as printed on the keyboard."""
     return el("kbd", key)
+
+
+def check(
+    name: str, value: str, checked: bool, mark: Markup | None, action: str, *, tip: str = "", label: str = ""
+) -> Markup:
+    """A checkbox that looks like a chip; changing it runs `action` with `name` and `value`."""
+    return el(
+        "label",
+        el(
+            "input",
+            type="checkbox",
+            checked=checked,
+            data_change=action,
+            data_name=name,
+            data_value=value,
+            aria_label=label or value,
+            aria_description=tip or None,
+        ),
+        mark,
+        el("span", label or value, class_="check-name", dir="auto"),
+        class_=classes("check", "is-on" if checked else ""),
+        data_tip=tip or None,
+        data_key=f"{name}-{value}",
+    )

@@ -10,10 +10,10 @@ from markupsafe import Markup
 from app.evaluation_results import MetricView, QuerySetView
 from app.results import JobView, PipelineView
 from app.ui import format
-from app.ui.html import Child, classes, el
+from app.ui.html import Child, el
 from app.ui.icons import icon
 from app.ui.views import jobs, slots
-from app.ui.views.controls import button, select
+from app.ui.views.controls import button, check, select
 from app.ui.views.messages import empty
 
 TESTS = (("randomization", "Randomization"), ("t", "Paired t"), ("wilcoxon", "Wilcoxon"))
@@ -45,7 +45,6 @@ def head(collection: str, sets: Sequence[QuerySetView]) -> Markup:
         el("span", collection, class_="chip", dir="auto") if collection else None,
         el("span", told, class_="muted"),
         el("span", class_="grow"),
-        el("div", id="tp-report"),
         button(
             "Questions",
             "panel",
@@ -177,24 +176,7 @@ def _metrics(draft: Draft, metrics: Sequence[MetricView]) -> Markup:
 
 
 def _check(name: str, value: str, checked: bool, mark: Markup | None, *, tip: str) -> Markup:
-    return el(
-        "label",
-        el(
-            "input",
-            type="checkbox",
-            checked=checked,
-            data_change="ev-toggle",
-            data_name=name,
-            data_value=value,
-            aria_label=value,
-            aria_description=tip or None,
-        ),
-        mark,
-        el("span", value, class_="check-name", dir="auto"),
-        class_=classes("check", "is-on" if checked else ""),
-        data_tip=tip or None,
-        data_key=f"{name}-{value}",
-    )
+    return check(name, value, checked, mark, "ev-toggle", tip=tip)
 
 
 def _other_metric() -> Markup:

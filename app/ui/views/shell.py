@@ -15,6 +15,7 @@ from app.ui.views.controls import button, icon_button, kbd
 PAGES = (
     ("search", "Search", "search"),
     ("compare", "Compare", "compare"),
+    ("calibrate", "Calibrate", "scale"),
     ("evaluate", "Evaluate", "chart"),
     ("judge", "Judge", "check"),
     ("library", "Library", "library"),
@@ -40,7 +41,7 @@ KEYS = (
     (("w",), "Why is it not in every column? (Compare)"),
     (("Esc",), "Close the pane, leave the query"),
     (("s", "u", "n", "w"), "Skip, undo, write a note, show who found it (Judge)"),
-    (("g s", "g c", "g e", "g j", "g l"), "Go to Search, Compare, Evaluate, Judge, Library"),
+    (("g s", "g c", "g k", "g e", "g j", "g l"), "Go to Search, Compare, Calibrate, Evaluate, Judge, Library"),
     (("?",), "This list"),
 )
 

@@ -1,0 +1,317 @@
+"""The Calibrate page: what to fit, how it is run, what to do first, and earlier calibrations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from app.calibration_results import CalibrationSummary
+from app.evaluation_results import QuerySetView
+from app.results import JobView, PipelineView
+from app.ui import format
+from app.ui.html import Child, classes, el
+from app.ui.icons import icon
+from app.ui.views import jobs, slots
+from app.ui.views.controls import button, check, icon_button, select
+from app.ui.views.history import when
+from app.ui.views.messages import empty
+
+MOST = 12
+TARGETS = {
+    "recall": "Keep this share of the relevant hits",
+    "precision": "This share of what is kept is relevant",
+    "best": "This share of questions keeps its best document",
+    "results": "At most this many results a question",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What would be fitted next."""
+
+    query_set: str
+    pipelines: tuple[str, ...]
+    methods: tuple[str, ...]
+    wish: str
+    value: str
+    folds: str
+    depth: str
+    rating: str
+
+
+def method_name(name: str) -> str:
+    """A calibrator's name as results show it."""
+    return "Cosine Adapter" if name == "cosine_adapter" else name.replace("_", "-")
+
+
+def head(collection: str) -> Markup:
+    """Title and where judgments come from."""
+    return el(
+        "div",
+        el("h1", "Calibrate"),
+        el("span", collection, class_="chip", dir="auto") if collection else None,
+        el("span", "Scores as probabilities, and a threshold that drops what is not relevant", class_="muted"),
+        el("span", class_="grow"),
+        button("Judge", "go", glyph="check", page="judge", hint="Judge results") if collection else None,
+        class_="library-head",
+    )
+
+
+def setup(
+    draft: Draft,
+    sets: Sequence[QuerySetView],
+    pipelines: Sequence[PipelineView],
+    methods: Mapping[str, str],
+    *,
+    opened: bool,
+    write: bool,
+) -> Markup:
+    """What to fit: questions, pipelines, calibrators, and what the threshold is for."""
+    chosen = next((item for item in sets if item.name == draft.query_set), None)
+    short = f"{draft.query_set} · {', '.join(draft.pipelines) or 'no pipeline'} · {', '.join(map(method_name, draft.methods)) or 'no calibrator'}"
+    return el(
+        "details",
+        el(
+            "summary",
+            el("h2", "New calibration"),
+            el("span", short, class_="muted setup-short", dir="auto"),
+            class_="panel-head",
+        ),
+        el("div", id="cal-alert", class_="alerts"),
+        el(
+            "div",
+            _row("Questions", _sets(draft, sets), _about(chosen)),
+            _row("Pipelines", _pipelines(draft, pipelines)),
+            _row("Calibrators", _methods(draft, methods)),
+            _row("Threshold", _target(draft)),
+            _row("More", _more(draft)),
+            class_="setup-rows",
+        ),
+        el("div", _start(draft, chosen, write=write), class_="setup-foot"),
+        class_="panel",
+        open=opened,
+        data_key="cal-setup",
+        aria_label="New calibration",
+    )
+
+
+def _row(name: str, *content: Child) -> Markup:
+    return el("div", el("h3", name), el("div", *content, class_="setup-choice"), class_="setup-row")
+
+
+def _sets(draft: Draft, sets: Sequence[QuerySetView]) -> Markup:
+    options = [(item.name, f"{item.name} ({format.plural(item.judged_queries, 'judged question')})") for item in sets]
+    if draft.query_set not in {item.name for item in sets}:
+        options.insert(0, (draft.query_set, f"{draft.query_set} (missing)"))
+    return select("query-set", options, draft.query_set, label="Question set", action="cal-set", data_name="set")
+
+
+def _about(chosen: QuerySetView | None) -> Markup | None:
+    if chosen is None or chosen.judgments:
+        return None
+    return el("span", "No judgments: a calibration needs some.", class_="warn-text small")
+
+
+def _pipelines(draft: Draft, pipelines: Sequence[PipelineView]) -> Markup:
+    names = dict.fromkeys([*(view.name for view in pipelines), *draft.pipelines])
+    known = {view.name: view.summary for view in pipelines}
+    place = {name: i for i, name in enumerate(draft.pipelines)}
+    boxes = [
+        check(
+            "pipe",
+            name,
+            name in place,
+            slots.mark(place[name]) if name in place else None,
+            "cal-toggle",
+            tip=known.get(name, "This pipeline is not saved in this workspace."),
+        )
+        for name in names
+    ]
+    return el("div", boxes, class_="checks", role="group", aria_label="Pipelines")
+
+
+def _methods(draft: Draft, methods: Mapping[str, str]) -> Markup:
+    boxes = [
+        check("method", name, name in draft.methods, None, "cal-toggle", tip=words, label=method_name(name))
+        for name, words in methods.items()
+    ]
+    return el("div", boxes, class_="checks", role="group", aria_label="Calibrators")
+
+
+def _target(draft: Draft) -> list[Child]:
+    return [
+        select("wish", list(TARGETS.items()), draft.wish, label="Target", action="cal-set", data_name="wish"),
+        _number("value", draft.value, "Value", step="1" if draft.wish == "results" else "0.05"),
+        el(
+            "span",
+            "The threshold is chosen so that this holds; what it does to unseen questions is what is shown.",
+            class_="muted small",
+        ),
+    ]
+
+
+def _number(name: str, value: str, label: str, *, step: str = "1") -> Markup:
+    return el(
+        "input",
+        type="number",
+        class_="input input-small cal-number",
+        value=value,
+        step=step,
+        min="0" if step != "1" else "1",
+        data_change="cal-set",
+        data_name=name,
+        aria_label=label,
+        autocomplete="off",
+    )
+
+
+def _more(draft: Draft) -> Markup:
+    fields = (
+        ("folds", "Folds", draft.folds, "Into how many parts the questions are dealt; each is measured by a fit to the others"),
+        ("depth", "Hits of a question", draft.depth, "How many of its first hits count"),
+        ("rating", "Relevant from", draft.rating, "From which rating on a document is relevant"),
+    )  # fmt: skip
+    return el(
+        "details",
+        el("summary", "Folds, depth, rating", class_="muted small"),
+        el(
+            "div",
+            [
+                el("label", el("span", label), _number(name, value, label), class_="labeled", data_tip=tip)
+                for name, label, value, tip in fields
+            ],
+            class_="row cal-more",
+        ),
+        data_key="cal-more",
+    )
+
+
+def _start(draft: Draft, chosen: QuerySetView | None, *, write: bool) -> list[Child]:
+    if not write:
+        return [el("span", "This workspace is open for reading only; nothing is fitted.", class_="muted small")]
+    missing = _missing(draft, chosen)
+    judged = chosen.judged_queries if chosen else 0
+    fits = len(draft.pipelines) * len(draft.methods)
+    return [
+        el(
+            "button",
+            icon("play"),
+            el("span", "Fit and measure"),
+            type="button",
+            class_="btn btn-primary",
+            data_action="cal-run",
+            data_alert="cal-alert",
+            disabled=bool(missing),
+        ),
+        el(
+            "span",
+            missing or f"{format.plural(judged, 'judged question')}, {format.plural(fits, 'map')} to fit",
+            class_="muted small",
+        ),
+    ]
+
+
+def _missing(draft: Draft, chosen: QuerySetView | None) -> str:
+    """What keeps the calibration from being run."""
+    if chosen is None:
+        return "Choose a question set."
+    if not chosen.judgments:
+        return "Judge some results first, or bring in judgments."
+    if not 1 <= len(draft.pipelines) <= 4:
+        return "Choose one to four pipelines."
+    return "" if draft.methods else "Choose at least one calibrator."
+
+
+def job(view: JobView | None, *, read_only: bool) -> Markup | None:
+    """The calibration that is running, or that stopped before its end."""
+    if view is None:
+        return None
+    over = view.status in ("failed", "cancelled")
+    return el(
+        "section",
+        jobs.table([view], read_only=read_only),
+        button("Put away", "cal-dismiss", look="quiet")
+        if over
+        else el("p", "It goes on when this page is closed; the address shows it again.", class_="muted small"),
+        class_="panel ev-job",
+        aria_label="Running calibration",
+        data_evaluating=view.job_id,
+    )
+
+
+def nothing(collection: str, sets: Sequence[QuerySetView], *, write: bool) -> Markup:
+    """What to do where there is nothing to show yet."""
+    if any(item.judgments for item in sets):
+        return empty(
+            "chart",
+            "Is the best hit any good?",
+            "A score orders documents; it does not say whether any of them is relevant. Choose a pipeline and calibrators above and fit them: "
+            "scores become probabilities, and a threshold drops what is unlikely, down to an honest empty list.",
+        )
+    text = f"Calibration learns from judgments, and “{collection}” has none yet. Judge some results, or bring in a set of questions with judgments."
+    remedies = (
+        button("Judge results", "go", glyph="check", look="primary", page="judge"),
+        button("Bring in judgments", "panel", glyph="upload", panel="questions"),
+    )
+    return empty("check", "No judgments to learn from", text, *(remedies if write else ()))
+
+
+# -------------------------------------------------------------------- history
+def history(found: Sequence[CalibrationSummary], shown: str, *, write: bool) -> Markup | None:
+    """The calibrations, newest first; `shown` is on the page."""
+    if not found:
+        return None
+    titles = ("When", "Question set", "Pipelines", "Calibrators", "Target", "")
+    return el(
+        "section",
+        el(
+            "div",
+            el("h2", "History"),
+            el("span", format.plural(len(found), "calibration"), class_="muted small"),
+            class_="panel-head",
+        ),
+        el(
+            "div",
+            el(
+                "table",
+                el("thead", el("tr", [el("th", title, scope="col") for title in titles])),
+                el("tbody", [_past(one, shown, write) for one in found[:MOST]]),
+                class_="table history",
+            ),
+            class_="table-wrap",
+        ),
+        el("p", f"The newest {MOST} are listed.", class_="muted small") if len(found) > MOST else None,
+        class_="panel",
+        aria_label="History",
+    )
+
+
+def _past(one: CalibrationSummary, shown: str, write: bool) -> Markup:
+    here = one.calibration_id == shown
+    opened = el(
+        "button",
+        when(one.created_at),
+        type="button",
+        class_="cell-title",
+        data_action="cal-open",
+        data_id=one.calibration_id,
+        title=one.calibration_id,
+        aria_current="true" if here else None,
+    )
+    return el(
+        "tr",
+        el("td", opened, class_="history-when"),
+        el("td", one.query_set, dir="auto"),
+        el("td", el("span", ", ".join(one.pipelines), class_="clamp", dir="auto")),
+        el("td", el("span", ", ".join(one.methods), class_="clamp", dir="auto")),
+        el("td", one.target),
+        el(
+            "td",
+            icon_button("Delete", "cal-ask-delete", "trash", id=one.calibration_id) if write else None,
+            class_="cell-tools",
+        ),
+        class_=classes("is-current" if here else ""),
+        data_key=one.calibration_id,
+    )
