@@ -20,7 +20,7 @@ pipeline:
     "Sparse": """
 description: Words that a model weighs and adds; which ones can be read.
 pipeline:
-- sparse: {k: 1000}
+- sparse: {idf: collection, k: 1000}
 """,
     "Dense": """
 description: Meaning rather than words, by the bundled encoder.
@@ -50,6 +50,18 @@ pipeline:
     - bm25: {k: 1000}
     - dense: {k: 1000}
     method: {wsum: {norm: min-max, weights: [0.4, 0.6]}}
+- cutoff: {k: 1000}
+""",
+    "Four families": """
+description: BM25, sparse, dense and late together, merged by normalised scores; the two that look at words count half.
+pipeline:
+- fuse:
+    inputs:
+    - bm25: {k: 1000}
+    - sparse: {idf: collection, k: 1000}
+    - dense: {k: 1000}
+    - late: {k: 1000}
+    method: {wsum: {norm: min-max, weights: [0.5, 0.5, 1.0, 1.0]}}
 - cutoff: {k: 1000}
 """,
 }
