@@ -341,7 +341,12 @@ def test_the_workspace_tells_sizes_and_states(services: Services):
         "ready",
         1,
     )
-    assert {index.label for index in collection.indexes} == {"BM25 · english", "Dense · all-MiniLM-L6-v2"}
+    assert {index.label for index in collection.indexes} == {
+        "BM25 · english",
+        "Sparse · triptych-sparse",
+        "Dense · all-MiniLM-L6-v2",
+        "Late interaction · triptych-late",
+    }
     assert next(i for i in collection.indexes if i.kind == "dense").recall == 1.0
     assert view.bytes > 0
 

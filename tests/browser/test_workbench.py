@@ -112,8 +112,16 @@ def test_filters_and_the_year_histogram(open_page: Any, filled: Any) -> None:
     page.wait_for_function("!location.search.includes('f.')")
 
 
+def test_a_first_comparison_shows_the_four_families(open_page: Any, filled: Any) -> None:
+    page = open_page(filled.address + "/?tab=compare&q=dense+retrieval")
+    page.locator("[data-column='3'] [data-hit]").first.wait_for()
+    chosen = [page.get_by_label(f"Pipeline of column {number}").input_value() for number in range(1, 5)]
+    assert chosen == ["BM25", "Sparse", "Dense", "Late"]
+    assert page.locator(".pair").count() == 6
+
+
 def test_compare_three_pipelines(open_page: Any, filled: Any) -> None:
-    page = open_page(filled.address + "/?tab=compare")
+    page = open_page(filled.address + "/?tab=compare&col=BM25&col=Dense&col=Hybrid")
     page.locator("#tp-query").fill("dense retrieval for scientific search")
     page.keyboard.press("Enter")
     page.locator("[data-column='2'] [data-hit]").first.wait_for()
@@ -178,7 +186,7 @@ def test_a_permalink_brings_everything_back(open_page: Any, filled: Any) -> None
     page.keyboard.press("Enter")
     page.locator("[data-column='1'] [data-hit]").first.wait_for()
     page.get_by_label("Pipeline of column 1").select_option("Hybrid")
-    page.wait_for_function("location.search.includes('col=Hybrid&col=Dense')")
+    page.wait_for_function("location.search.includes('col=Hybrid&col=Sparse')")
     page.get_by_label("Hits per column").select_option("5")
     page.wait_for_function("document.querySelectorAll('[data-column=\"0\"] [data-hit]').length === 5")
     page.locator("[data-column='1'] .hit-title").nth(2).click()

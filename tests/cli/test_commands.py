@@ -130,7 +130,7 @@ def test_a_pipeline_that_is_wrong_is_refused_with_the_place(cli: Cli, tmp_path: 
 
 def test_the_plan_of_an_index_run_names_what_is_missing(cli: Cli, filled: Path) -> None:
     states = {view["kind"]: view["state"] for view in cli("index", "--dry-run", "--json").data["indexes"]}
-    assert states == {"dense": "absent"}
+    assert states == {"sparse": "absent", "dense": "absent", "late": "absent"}
     assert cli("index", "--dry-run", "--pipeline", "BM25").out == "Every index is up to date.\n"
 
 

@@ -70,7 +70,7 @@ def distributions(module: str) -> set[str]:
 
 
 def test_every_import_of_the_program_is_declared() -> None:
-    allowed = declared("export", "ltr")
+    allowed = declared("export", "ltr", "train")
     for module, where in imported("app", "engine").items():
         assert distributions(module) & allowed, f"{where} imports {module}, which pyproject.toml does not declare"
 
@@ -82,8 +82,8 @@ def test_every_dependency_is_used() -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    lists = re.findall(r"^(?:dependencies|install|test|ltr|export|bench) = \[\n(.*?)^\]", text, re.M | re.S)
-    assert len(lists) == 6
+    lists = re.findall(r"^(?:dependencies|install|test|ltr|export|train|bench) = \[\n(.*?)^\]", text, re.M | re.S)
+    assert len(lists) == 7
     for line in "".join(lists).splitlines():
         assert re.fullmatch(r'  "[^"]+",\s+# +\S.*', line), line
 
