@@ -153,7 +153,7 @@ def test_everything_is_reached_by_tab_and_has_a_name(open_page: Any, fake: Any) 
         )
         assert nameless == [], name
         stuck = page.evaluate(
-            "() => [...document.querySelectorAll('#tp-app button:not([disabled]), #tp-app a, #tp-app summary')].filter(n => n.tabIndex < 0 && !n.closest('[data-rove], [role=group]')?.querySelector('[tabindex="0"]')).length"
+            "() => [...document.querySelectorAll('#tp-app button:not([disabled]), #tp-app a, #tp-app summary')].filter(n => n.tabIndex < 0 && !n.closest('[data-rove], [role=group]')?.querySelector('[tabindex=\"0\"]')).length"
         )
         assert stuck == 0, name
 
