@@ -24,6 +24,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enco
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NOT_INSTALLED_HERE = {
     "torch": "torch",
+    "safetensors": "safetensors",
     "sentence_transformers": "sentence-transformers",
     "numba": "numba",
     "ir_measures": "ir-measures",
