@@ -91,4 +91,6 @@ def test_questions_are_brought_in_and_wrong_lines_are_named(open_page: Any, exam
         page.locator(".ev-setup summary").first.click()
     page.get_by_role("button", name="Where do they disagree?").click()
     page.locator("#ev-disagree").get_by_role("button", name="what is a cross-encoder?").click(timeout=SLOW)
-    page.wait_for_function("location.search.includes('tab=compare') && location.search.includes('cross-encoder')")
+    page.locator("[data-column='0'] [data-hit]").first.wait_for(timeout=SLOW)
+    assert "tab=compare" in page.url
+    assert "cross-encoder" in page.url
