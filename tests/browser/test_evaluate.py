@@ -84,13 +84,3 @@ def test_questions_are_brought_in_and_wrong_lines_are_named(open_page: Any, exam
     page.locator("#tp-side [data-upload]").set_input_files(str(good))
     page.locator("#questions-alert", has_text="2 questions and 0 judgments into “mine”").wait_for()
     page.locator(".set", has_text="mine").wait_for()
-    page.get_by_role("button", name="Close (Esc)").click()
-    page.wait_for_function("document.querySelector('#tp-side').hidden")
-    page.get_by_text("No judgments: only disagreement can be measured.").wait_for(state="attached")
-    if not page.locator(".ev-setup[open]").count():
-        page.locator(".ev-setup summary").first.click()
-    page.get_by_role("button", name="Where do they disagree?").click()
-    page.locator("#ev-disagree").get_by_role("button", name="what is a cross-encoder?").click(timeout=SLOW)
-    page.locator("[data-column='0'] [data-hit]").first.wait_for(timeout=SLOW)
-    assert "tab=compare" in page.url
-    assert "cross-encoder" in page.url
