@@ -76,14 +76,16 @@ class Context:
     def execute(self, stage: Stage, ranking: Ranking) -> tuple[Ranking, Span]:
         """Run a whole pipeline and give its trace. Stages that already ran in this context on the same input are not run again."""
         self._stack = []
-        self._inputs.append(ranking)
         result = self.run(stage, ranking)
         assert self.root is not None
         return result, self.root
 
     def run(self, stage: Stage, ranking: Ranking) -> Ranking:
         """Run one stage inside the current span, or take its result from this context."""
-        key = (stage, self._keys.get(id(ranking), id(ranking)))
+        if id(ranking) not in self._keys:
+            self._keys[id(ranking)] = id(ranking)
+            self._inputs.append(ranking)
+        key = (stage, self._keys[id(ranking)])
         path = f"{self._stack[-1].path}/{len(self._stack[-1].children)}" if self._stack else "0"
         span = Span(stage, path, received=len(ranking.hits))
         known = self._done.get(key)
