@@ -11,6 +11,8 @@ LOCKED := install --require-hashes --no-compile --no-deps --prefer-binary
 # Copies a lock file without, or with nothing but, the entry of hnswlib.
 WITHOUT_HNSW := awk '/^[^ \#]/ {hnsw = /^hnswlib==/} !hnsw'
 ONLY_HNSW    := awk '/^[^ \#]/ {hnsw = /^hnswlib==/} hnsw'
+# Some packages bring their own test suites, 40 MB that nobody runs here.
+WITHOUT_SUITES := cd $(VENV)/lib/python3*/site-packages && find numpy pandas scipy -type d -name tests -prune -exec rm -rf {} +
 
 .PHONY: demo install test test-models check lock docs screenshots chromium clean help
 .DEFAULT_GOAL := help
@@ -34,7 +36,7 @@ check:  ## run every check with what is installed
 test-models: $(VENV)/test.stamp  ## compare exports with the libraries they come from, and train on a handful of texts; installs torch beside the rest
 	@test -d $(VENV)-models || $(PYTHON) -m venv $(VENV)-models
 	@$(VENV)-models/bin/python -m pip --disable-pip-version-check --quiet install torch==2.13.0 -e '.[export,test]'
-	$(VENV)-models/bin/python -m pytest tests/models_reference tests/training tests/models/test_convert.py $(ARGS)
+	$(VENV)-models/bin/python -m pytest tests/models_reference tests/engine/training tests/models/test_convert.py $(ARGS)
 
 lock:  ## pin the newest allowed dependencies with their hashes; needs uv
 	$(UV) $(LOCK) --custom-compile-command "make lock" --extra install pyproject.toml -o requirements.lock
@@ -65,6 +67,7 @@ $(VENV)/run.stamp: requirements.lock pyproject.toml | $(BIN)/python
 	@$(PIP) $(LOCKED) -r $(VENV)/wheels.txt
 	@$(MAKE) --no-print-directory hnsw-$(HNSW)
 	@$(PIP) install --no-deps --no-build-isolation --no-compile -e .
+	@$(WITHOUT_SUITES)
 	@touch $@
 
 $(VENV)/test.stamp: requirements-test.lock $(VENV)/run.stamp
@@ -79,7 +82,7 @@ hnsw-no:
 
 hnsw-yes:
 	@$(ONLY_HNSW) requirements.lock > $(VENV)/hnsw.txt
-	@$(BIN)/python -c 'import hnswlib' 2>/dev/null || CFLAGS="-g0 $$CFLAGS" $(PIP) $(LOCKED) -r $(VENV)/hnsw.txt
+	@$(BIN)/python -c 'import hnswlib' 2>/dev/null || CXXFLAGS="-g0 $$CXXFLAGS" $(PIP) $(LOCKED) -r $(VENV)/hnsw.txt
 
 hnsw-auto:
 	@$(MAKE) --no-print-directory hnsw-yes 2>$(VENV)/hnsw.log >&2 || { $(MAKE) --no-print-directory hnsw-no; \

@@ -42,19 +42,18 @@ class Beta(Calibrator, name="beta"):
         low, high = float(pool.scores.min()), float(pool.scores.max())
         features = _features(pool.scores, low, high)
         used = [0, 1]
-        while (
-            True
-        ):  # as the paper does: a coefficient that would reverse the order is left out, and the rest fitted again
-            model = logistic(features[:, used], relevant)
-            falling = [place for place, value in zip(used, model.coef_[0], strict=True) if value < 0]
+        # As the paper does: a coefficient that would reverse the order is left out, and the rest fitted again.
+        while True:
+            found, intercept = logistic(features[:, used], relevant)
+            falling = [place for place, value in zip(used, found, strict=True) if value < 0]
             if not falling:
                 break
             used = [place for place in used if place not in falling[:1]]
             if not used:
                 return self._with(low, high, (0.0, 0.0), log_odds(relevant))
         slopes = np.zeros(2)
-        slopes[used] = model.coef_[0]
-        return self._with(low, high, (float(slopes[0]), float(slopes[1])), float(model.intercept_[0]))
+        slopes[used] = found
+        return self._with(low, high, (float(slopes[0]), float(slopes[1])), intercept)
 
     def _with(self, low: float, high: float, slopes: tuple[float, float], c: float) -> Self:
         return self.model_copy(update={"low": low, "high": high, "a": slopes[0], "b": slopes[1], "c": c})

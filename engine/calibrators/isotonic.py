@@ -37,10 +37,13 @@ class Isotonic(Calibrator, name="isotonic"):
         return np.asarray(np.interp(pool.scores, self.scores, self.values), np.float64)
 
     def fit(self, pool: Pool, relevant: Mask, vectors: Vectors) -> Self:
-        from sklearn.isotonic import IsotonicRegression
+        from scipy.optimize import isotonic_regression
 
         check_teachable(relevant)
-        model = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(pool.scores, relevant.astype(float))
-        x, first = np.unique(np.round(model.X_thresholds_, 9), return_index=True)
-        y = np.maximum.accumulate(np.round(model.y_thresholds_[first], 9))
-        return self.model_copy(update={"scores": tuple(x.tolist()), "values": tuple(y.tolist())})
+        x, place = np.unique(np.round(pool.scores, 9), return_inverse=True)
+        hits = np.bincount(place).astype(np.float64)
+        share = np.bincount(place, weights=relevant) / hits
+        y = np.round(isotonic_regression(share, weights=hits).x, 9)
+        # Of each step, its ends: what lies between is on the line.
+        ends = np.r_[True, y[1:] != y[:-1]] | np.r_[y[1:] != y[:-1], True]
+        return self.model_copy(update={"scores": tuple(x[ends].tolist()), "values": tuple(y[ends].tolist())})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from pydantic import Field
@@ -30,11 +30,11 @@ class Platt(Calibrator, name="platt"):
     def fit(self, pool: Pool, relevant: Mask, vectors: Vectors) -> Self:
         check_teachable(relevant)
         mean, spread = pool.scores.mean(), pool.scores.std() or 1.0
-        model = logistic(((pool.scores - mean) / spread)[:, None], relevant)
-        slope = float(model.coef_[0, 0]) / spread
+        slopes, intercept = logistic(((pool.scores - mean) / spread)[:, None], relevant)
+        slope = float(slopes[0]) / spread
         if slope < 0:  # higher scores are less often relevant: the best map that keeps the order is flat
             return self.model_copy(update={"slope": 0.0, "intercept": log_odds(relevant)})
-        return self.model_copy(update={"slope": slope, "intercept": float(model.intercept_[0] - slope * mean)})
+        return self.model_copy(update={"slope": slope, "intercept": intercept - slope * float(mean)})
 
 
 def log_odds(relevant: Mask) -> float:
@@ -42,16 +42,26 @@ def log_odds(relevant: Mask) -> float:
     return float(np.log((relevant.sum() + 1) / ((~relevant).sum() + 1)))
 
 
-def logistic(features: Floats, relevant: Mask) -> Any:
+def logistic(features: Floats, relevant: Mask) -> tuple[Floats, float]:
     """Unpenalized logistic regression with Platt's targets (N₊ + 1) / (N₊ + 2) and 1 / (N₋ + 2), which keep separable data finite.
 
-    features: float64 [hits, features]. Each hit stands twice, once with each label, weighted by its target.
+    features: float64 [hits, features]. Returns the coefficients, float64 [features], and the intercept.
     """
-    from sklearn.linear_model import LogisticRegression
+    from scipy.optimize import minimize
 
     good, bad = int(relevant.sum()), int((~relevant).sum())
     target = np.where(relevant, (good + 1) / (good + 2), 1 / (bad + 2))
-    labels = np.repeat([True, False], len(relevant))
-    weights = np.concatenate([target, 1 - target])
-    model = LogisticRegression(C=np.inf, max_iter=1_000)
-    return model.fit(np.concatenate([features, features]), labels, sample_weight=weights)
+    inputs = np.column_stack([features, np.ones(len(features))])
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        odds = inputs @ theta
+        return float(np.mean(np.logaddexp(0, odds) - target * odds)), inputs.T @ (sigmoid(odds) - target) / len(odds)
+
+    def curvature(theta: Floats) -> Floats:
+        p = sigmoid(inputs @ theta)
+        return np.asarray((inputs * (p * (1 - p))[:, None]).T @ inputs / len(p), np.float64)
+
+    best = minimize(
+        loss, np.zeros(inputs.shape[1]), jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-9}
+    ).x
+    return best[:-1], float(best[-1])

@@ -17,7 +17,7 @@ from engine.calibrators.cosine_adapter import CosineAdapter
 from engine.calibrators.isotonic import Isotonic
 from engine.calibrators.min_max import MinMax
 from engine.calibrators.mixture import Mixture
-from engine.calibrators.platt import Platt
+from engine.calibrators.platt import Platt, logistic
 from engine.calibrators.temperature import Temperature
 from engine.calibrators.z_score import ZScore
 from engine.component import discover
@@ -112,6 +112,36 @@ def test_isotonic_pools_adjacent_violators():
     assert fitted.probabilities(pool, vectors).tolist() == [1, 0.5, 0.5, 0]
     between = Pool(("a",), np.zeros(3, np.int64), np.array([9.0, 3.5, 0.0]))
     assert fitted.probabilities(between, vectors).tolist() == pytest.approx([1, 0.75, 0])
+
+
+def test_isotonic_is_scikit_learns():
+    from sklearn.isotonic import IsotonicRegression
+
+    pool, relevant = noisy()
+    tied = Pool(pool.texts, pool.query, np.round(pool.scores, 1))
+    peer = IsotonicRegression(out_of_bounds="clip").fit(tied.scores, relevant.astype(float))
+    asked = Pool(("a",), np.zeros(200, np.int64), np.linspace(5, -5, 200))
+    fitted = Isotonic().fit(tied, relevant, vectors)
+    assert fitted.probabilities(asked, vectors) == pytest.approx(peer.predict(asked.scores), abs=1e-8)
+
+
+@pytest.mark.parametrize("sep", [0.5, 50.0])
+def test_logistic_regression_is_scikit_learns(sep):
+    """Overlapping and separable data, with Platt's soft targets as weights of either label."""
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(3)
+    relevant = rng.random(300) < 0.3
+    features = rng.normal(size=(300, 2)) + sep * relevant[:, None]
+    target = platt_targets(relevant)
+    peer = LogisticRegression(C=np.inf, max_iter=10_000, tol=1e-10).fit(
+        np.concatenate([features, features]),
+        np.repeat([True, False], 300),
+        sample_weight=np.concatenate([target, 1 - target]),
+    )
+    slopes, intercept = logistic(features, relevant)
+    assert slopes == pytest.approx(peer.coef_[0], rel=1e-3)
+    assert intercept == pytest.approx(peer.intercept_[0], rel=1e-3)
 
 
 @pytest.mark.parametrize(
