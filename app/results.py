@@ -41,6 +41,37 @@ class Card:
     shortlisted: bool = False
     rating: int | None = None
     """The judgment for this query, where the query is one of the collection's judged questions."""
+    probability: float | None = None
+    """The estimated probability of relevance, where the pipeline holds a calibrate stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What the calibrate stage of a pipeline said of the hits that it received, those included that it dropped."""
+
+    label: str
+    """The calibrator, e.g. "platt"."""
+    threshold: float
+    """Hits with a lower probability are dropped."""
+    probabilities: tuple[float, ...]
+    """Of all hits received, best first."""
+    relevant: tuple[float, ...]
+    """Of those among them that are judged relevant, best first; empty where the query is not judged."""
+    dropped: tuple[Card, ...] = ()
+    """The first hits below the threshold, where the list that is shown reaches down to them."""
+
+    def kept(self, threshold: float) -> int:
+        """How many hits a threshold keeps."""
+        return sum(p >= threshold for p in self.probabilities)
+
+    def lost(self, threshold: float) -> int:
+        """How many relevant hits a threshold drops."""
+        return sum(p < threshold for p in self.relevant)
+
+    @property
+    def best(self) -> float:
+        """The highest probability; 0 without hits."""
+        return max(self.probabilities, default=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +131,8 @@ class SearchResult:
     notices: tuple[str, ...] = ()
     suggestions: tuple[str, ...] = ()
     """Questions that came with the collection; offered when there is no query."""
+    calibrated: Calibrated | None = None
+    """Where the pipeline holds a calibrate stage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +154,8 @@ class Column:
     total: int
     error: str = ""
     """A failed pipeline says why here and is never shown as zero results."""
+    calibrated: Calibrated | None = None
+    """Where the pipeline holds a calibrate stage."""
 
 
 @dataclass(frozen=True, slots=True)

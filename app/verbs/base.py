@@ -63,6 +63,7 @@ class Deck:
         hits: Iterable[tuple[str, int, float]],
         analyzer: str = "english",
         found_by: Mapping[str, tuple[FoundBy, ...]] | None = None,
+        probabilities: Mapping[str, float] | None = None,
     ) -> tuple[Card, ...]:
         """Cards for (doc_id, rank, score) hits in their order; documents that went away meanwhile are left out."""
         return tuple(
@@ -80,6 +81,7 @@ class Deck:
                 found_by=(found_by or {}).get(doc_id, ()),
                 shortlisted=doc_id in self._short,
                 rating=self._ratings.get(doc_id),
+                probability=(probabilities or {}).get(doc_id),
             )
             for doc_id, rank, score in hits
             if (row := self._rows.get(doc_id)) is not None

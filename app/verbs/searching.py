@@ -11,6 +11,7 @@ import polars as pl
 
 from app.results import (
     Agreement,
+    Calibrated,
     Card,
     Column,
     ColumnHit,
@@ -26,6 +27,7 @@ from app.results import (
     WhyNot,
 )
 from app.verbs.base import Deck, checked_filters, checked_k, checked_offset, checked_query
+from app.verbs.estimates import estimates
 from app.verbs.facets import FacetVerbs
 from app.verbs.pipelines import PipelineVerbs, _view
 from engine import explain as why
@@ -39,6 +41,8 @@ from engine.types import Ranking
 
 QID = why.QID
 COMPARE_MOST = 4
+DROPPED_SHOWN = 20
+"""Hits below the threshold of a calibrated pipeline that come along with the last page of its list."""
 WARMED = 3
 """Collections that are opened ahead of their first search."""
 
@@ -71,10 +75,11 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         ranking, root = context.execute(spec.pipeline, Ranking.of([(QID, text)]))
         ranking = ranking.top(k)
         page = ranking.hits.slice(offset, limit)
-        deck = Deck(self.engine, stored.collection_id, text, self._ratings(stored.collection_id, text))
-        deck.fetch(page["doc_id"])
-        found = _found_by(root, page["doc_id"].to_list())
-        cards = deck.cards(page.select("doc_id", "rank", "score").iter_rows(), _analyzer(spec.pipeline), found)
+        ratings = self._ratings(stored.collection_id, text)
+        hand = _Hand(Deck(self.engine, stored.collection_id, text, ratings), spec, root)
+        cards = hand.cards(page.select("doc_id", "rank", "score").rows())
+        reaches_end = offset + limit >= len(ranking.hits)
+        calibrated = hand.calibrated(ratings, DROPPED_SHOWN if reaches_end else 0)
 
         def hits_of(filters: Mapping[str, Any]) -> pl.Series:
             wider = self._context(stored.collection_id, filters)
@@ -95,6 +100,7 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
             stages=stage_times(root),
             took_ms=took,
             notices=notices + self._behind(stored.collection_id, [spec]),
+            calibrated=calibrated,
         )
 
     def warm(self, should_stop: Callable[[], bool] = lambda: False) -> None:
@@ -136,7 +142,7 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         columns: list[Column] = []
         for slot, ((name, spec), run) in enumerate(zip(specs, ran, strict=True)):
             left = [hit.card.doc_id for hit in columns[-1].hits] if columns else None
-            columns.append(_column(_view(name, spec, slot), spec, run, deck, k, left))
+            columns.append(_column(_view(name, spec, slot), spec, run, deck, k, left, ratings))
         took = (time.perf_counter() - started) * 1000
         self._log(stored.collection_id, text, " | ".join(pipelines), k, sum(c.total for c in columns), took)
         return CompareResult(
@@ -267,22 +273,47 @@ def _timed(context: Context, spec: PipelineSpec, asked: Ranking) -> _Run:
     return _Run(ranking, root, (time.perf_counter() - started) * 1000)
 
 
-def _column(view: PipelineView, spec: PipelineSpec, run: _Run, deck: Deck, k: int, left: list[str] | None) -> Column:
+class _Hand:
+    """The cards of one pipeline's run: with the lists in which each hit stood, and with its probability where there is one."""
+
+    def __init__(self, deck: Deck, spec: PipelineSpec, root: Span) -> None:
+        self._deck, self._root, self._analyzer = deck, root, _analyzer(spec.pipeline)
+        self._estimates = estimates(root)
+        self._probabilities = self._estimates.probabilities() if self._estimates else {}
+
+    def cards(self, hits: list[tuple[str, int, float]]) -> tuple[Card, ...]:
+        """Cards for (doc_id, rank, score) hits in their order."""
+        doc_ids = [hit[0] for hit in hits]
+        self._deck.fetch(doc_ids)
+        return self._deck.cards(hits, self._analyzer, _found_by(self._root, doc_ids), self._probabilities)
+
+    def calibrated(self, ratings: Mapping[str, int], most: int) -> Calibrated | None:
+        """What the calibrate stage said, with cards of up to `most` hits that it dropped; None without such a stage."""
+        return self._estimates.shown(ratings, self.cards, most) if self._estimates else None
+
+
+def _column(
+    view: PipelineView,
+    spec: PipelineSpec,
+    run: _Run,
+    deck: Deck,
+    k: int,
+    left: list[str] | None,
+    ratings: Mapping[str, int],
+) -> Column:
     if run.root is None:
         return Column(view, (), (), run.ms, 0, run.error)
-    top = run.ranking.top(k).hits
-    cards = deck.cards(
-        top.select("doc_id", "rank", "score").iter_rows(),
-        _analyzer(spec.pipeline),
-        _found_by(run.root, top["doc_id"].to_list()),
-    )
+    hand = _Hand(deck, spec, run.root)
+    cards = hand.cards(run.ranking.top(k).hits.select("doc_id", "rank", "score").rows())
     stages = stage_times(run.root)
+    total = len(run.ranking.hits)
     return Column(
         view,
         tuple(_moved(card, left) for card in cards),
         stages,
         sum(stage.ms for stage in stages),
-        len(run.ranking.hits),
+        total,
+        calibrated=hand.calibrated(ratings, k - total),
     )
 
 
