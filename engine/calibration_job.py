@@ -18,7 +18,7 @@ from engine.evaluation_job import Asked as AskedQueries
 from engine.evaluation_job import digest, fingerprints, questions
 from engine.judged import DEFAULT_SET
 from engine.kernels.calibration import Floats
-from engine.pipeline import PipelineSpec, dump, parse
+from engine.pipeline import Cutoff, PipelineSpec, Stage, Then, dump, parse
 from engine.types import Mask, Progress, ProgressSink, Ranking, ignore_progress
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def calibrate_collection(
             progress(Progress(f"fit {name}", step.done, step.total, step.unit))
 
         found = calibrate(pool, asked.methods, vectors, asked.target, folds=asked.folds, progress=fits)
-        results.append(told(name, pipeline, pool, found))
+        results.append(told(name, pipeline, pool, found, asked.depth))
     return engine.workspace.calibrations.add(
         collection_id, asked.query_set, asked.spec(), {"pipelines": results}, content_hash=content_hash,
         judgments_hash=digest(judgments.iter_rows()), fingerprints=stamps,
@@ -151,7 +151,7 @@ def stale(engine: Engine, stored: StoredCalibration) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def told(name: str, pipeline: PipelineSpec, judged: Judged, found: Sequence[Calibration]) -> dict[str, Any]:
+def told(name: str, pipeline: PipelineSpec, judged: Judged, found: Sequence[Calibration], depth: int) -> dict[str, Any]:
     """What pages and reports show of one pipeline, as plain JSON values."""
     scores = judged.pool.scores
     low, high = (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 1.0)
@@ -163,12 +163,13 @@ def told(name: str, pipeline: PipelineSpec, judged: Judged, found: Sequence[Cali
         "hits": len(scores),
         "relevant": int(judged.relevant.sum()),
         "scores": {"low": low, "high": high, **_histogram(scores, judged.relevant, SCORE_BINS, low, high)},
-        "methods": [_method(pipeline, judged, one) for one in found],
+        "methods": [_method(pipeline, judged, one, depth) for one in found],
     }
 
 
-def _method(pipeline: PipelineSpec, judged: Judged, found: Calibration) -> dict[str, Any]:
-    calibrated = pipeline.model_copy(update={"pipeline": pipeline.pipeline >> found.calibrator})
+def _method(pipeline: PipelineSpec, judged: Judged, found: Calibration, depth: int) -> dict[str, Any]:
+    # Maps that look at the whole list (its lowest score, its spread) must see as much of it as they were fitted to.
+    calibrated = pipeline.model_copy(update={"pipeline": _first(pipeline.pipeline, depth) >> found.calibrator})
     bins = found.reliability
     return {
         "name": found.calibrator.name,
@@ -216,6 +217,12 @@ def effects(p: Floats, judged: Judged) -> list[list[float | None]]:
             ]
         )
     return rows
+
+
+def _first(stage: Stage, depth: int) -> Stage:
+    """The pipeline, ending at so many hits."""
+    last = stage.children()[-1] if isinstance(stage, Then) else stage
+    return stage if isinstance(last, Cutoff) and last.k <= depth else stage % depth
 
 
 def _histogram(values: Floats, relevant: Mask, bins: int, low: float, high: float) -> dict[str, list[int]]:

@@ -85,9 +85,20 @@ def test_a_fitted_pipeline_is_saved_and_drops_what_is_unlikely(calibrated):
     assert all(0 < card.score <= 1 for card in found.cards)
     assert services.search("papers", "common things", "BM25, calibrated").cards == ()
     services.save_calibrated("papers", key, "BM25", "platt", name="kept", threshold=0.0)
-    assert services.search("papers", "vision common things", "kept").total == 60
+    assert services.search("papers", "vision common things", "kept").total == 30, "as deep as it was fitted"
     with pytest.raises(BadInput, match="calibrated already"):
         services.start_calibration("papers", ["BM25, calibrated"])
+
+
+def test_what_is_saved_says_what_was_shown_also_of_longer_lists(calibrated):
+    services, key = calibrated
+    assert services.search("papers", "vision common things", "BM25").total == 60
+    services.save_calibrated("papers", key, "BM25", "min_max", name="scaled", threshold=0.0)
+    shown = services.query_curves("papers", key, "BM25", "vision common things", k=30)
+    found = services.search("papers", "vision common things", "scaled", limit=100)
+    assert [card.doc_id for card in found.cards] == [hit[0] for hit in shown.hits]
+    assert [card.probability for card in found.cards] == pytest.approx(shown.curves[0].probabilities)
+    assert found.cards[-1].probability == 0, "the last of thirty, not of sixty"
 
 
 def test_curves_of_one_query(calibrated):
