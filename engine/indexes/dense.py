@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from engine.encoders.base import Encoder
-from engine.errors import BadInput, IndexNotReady
+from engine.errors import BadInput
 from engine.indexes import hnsw
-from engine.indexes.base import (
-    BuildInfo,
-    IndexSpec,
-    OpenIndex,
-    UnitSource,
-    checked_mask,
-    checked_numbers,
-    checked_width,
-)
-from engine.indexes.files import (
-    NUMBERS,
-    damaged,
-    load_array,
-    load_info,
-    load_numbers,
-    positions,
-    save_array,
-    save_blocks,
-    save_info,
-)
-from engine.indexes.shards import PARTIAL, Shards
+from engine.indexes.base import BuildInfo, OpenIndex, UnitSource, checked_mask, checked_width
+from engine.indexes.encoded import EncodedIndex, EncodedInfo, EncodedOpenIndex
+from engine.indexes.files import NUMBERS, damaged, load_array, positions, save_array, save_blocks
+from engine.indexes.shards import Shards
 from engine.kernels.dense import exact_top_k, put_verified
 from engine.kernels.topk import empty_hits
 from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TopK, ignore_progress
@@ -50,28 +31,20 @@ SAMPLE = 100  # queries of each kind in the recall measurement
 QUERY_WORDS = 12
 
 
-class DenseInfo(BaseModel):
+class DenseInfo(EncodedInfo):
     """The description stored with the index. `longest` is the largest norm of a row."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     format: Literal["dense/1"] = "dense/1"
-    spec: dict[str, str | int]
-    fingerprint: str
-    rows: int = Field(ge=0)
     dim: int = Field(ge=1)
     longest: float = Field(ge=0, allow_inf_nan=False)
     recall: float = Field(1.0, ge=0, le=1)
     graph: hnsw.GraphInfo | None = None
 
 
-class DenseIndex(IndexSpec, name="dense"):
+class DenseIndex(EncodedIndex, name="dense"):
     """An index of one vector per unit, searched exactly or through an HNSW graph."""
 
     kind: ClassVar[str] = "dense"
-    unit: Literal["document", "passage"] = Field(
-        "passage", description="what a row stands for: whole documents, or the passages of long ones"
-    )
     model: str = Field("all-MiniLM-L6-v2", min_length=1, description="the encoder of units and queries")
     structure: Literal["auto", "exact", "hnsw"] = Field(
         "auto",
@@ -84,29 +57,18 @@ class DenseIndex(IndexSpec, name="dense"):
         """See IndexSpec."""
         return f"Dense · {self.model}" + ("" if self.structure == "auto" else f" · {self.structure}")
 
-    def expected_fingerprint(self, encoder: Callable[[str], Encoder[Any]]) -> str:
-        """See IndexSpec."""
-        return encoder(self.model).fingerprint
-
     def build(
         self, source: UnitSource, previous: OpenIndex | None, folder: Path, progress: ProgressSink = ignore_progress
     ) -> BuildInfo:
         """See IndexSpec. details: structure, encoded, reused, skipped, and for hnsw recall_documents and recall_queries at 10.
 
-        Encoded shards are kept in `folder`/partial until the end: a folder that still holds them resumes an interrupted build.
         Units whose vector is zero (texts that the encoder knows nothing of) are skipped; they get no row.
         """
         if self.structure == "hnsw":
             hnsw.require()
         encoder = source.encoder(self.model)
-        wanted = checked_numbers(source)
-        old = self._reusable(previous, encoder)
-        shards = Shards(folder / PARTIAL, encoder)
-        new = wanted if old is None else wanted[positions(old.numbers, wanted) < 0]
-        shards.encode(source, new, progress)
-        if old is not None:
-            shards.reuse(old.numbers, old.vectors)
-        numbers, longest = _write_vectors(folder, wanted, shards, progress)
+        rows = self._prepare(source, encoder, previous, DenseOpenIndex, folder, progress)
+        numbers, longest = _write_vectors(folder, rows.wanted, rows.shards, progress)
         base = DenseInfo(
             spec=self.model_dump(),
             fingerprint=encoder.fingerprint,
@@ -114,24 +76,14 @@ class DenseIndex(IndexSpec, name="dense"):
             dim=encoder.card.dimensions,
             longest=longest,
         )
-        info, details = self._structured(base, source, old, folder, progress)
-        save_info(folder, info)
-        shutil.rmtree(folder / PARTIAL)
-        counts = {"encoded": len(new), "reused": len(wanted) - len(new), "skipped": len(wanted) - len(numbers)}
-        return BuildInfo(len(numbers), info.dim, info.fingerprint, details | counts)
+        info, details = self._structured(base, source, rows.old, folder, progress)
+        self._finish(folder, info)
+        details |= rows.counts() | {"skipped": len(rows.wanted) - len(numbers)}
+        return BuildInfo(len(numbers), info.dim, info.fingerprint, details)
 
     def open(self, folder: Path) -> DenseOpenIndex:
         """See IndexSpec."""
-        info = load_info(folder, DenseInfo)
-        if info.spec != self.model_dump():
-            raise IndexNotReady(f"The dense index was built with {info.spec}, not {self.model_dump()}. Build it again.")
-        return DenseOpenIndex(folder, info)
-
-    def _reusable(self, previous: OpenIndex | None, encoder: Encoder[Any]) -> DenseOpenIndex | None:
-        """The previous index, when its vectors are those that the encoder would give."""
-        if not isinstance(previous, DenseOpenIndex) or previous.fingerprint != encoder.fingerprint:
-            return None
-        return previous if previous.info.dim == encoder.card.dimensions else None
+        return DenseOpenIndex(folder, self._stored(folder, DenseInfo))
 
     def _structured(
         self, info: DenseInfo, source: UnitSource, old: DenseOpenIndex | None, folder: Path, progress: ProgressSink
@@ -173,18 +125,16 @@ class DenseIndex(IndexSpec, name="dense"):
         return hnsw.extend(flat.vectors, flat.numbers, folder, old.folder, old.info.graph, old.numbers, progress)
 
 
-class DenseOpenIndex:
-    """Vectors, memory-mapped, and perhaps a graph over them. Read-only, so any thread may search it."""
+class DenseOpenIndex(EncodedOpenIndex[DenseInfo]):
+    """Vectors, memory-mapped, and perhaps a graph over them."""
 
     def __init__(self, folder: Path, info: DenseInfo) -> None:
-        self.folder = folder
-        self.info = info
-        self.fingerprint = info.fingerprint
+        super().__init__(folder, info, info.dim)
         self.recall = info.recall  # at 10, measured when it was built; 1.0 when exact
-        self.numbers = load_numbers(folder, info.rows)
         self.vectors: FloatRows = load_array(folder, VECTORS, np.float32, (info.rows, info.dim), mapped=True).view(
             np.ndarray
         )
+        self.rows = self.vectors
         self._graph = None if info.graph is None else hnsw.Graph.open(folder, info.graph, info.dim)
 
     @property

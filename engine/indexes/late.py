@@ -6,39 +6,21 @@ candidates through inverted lists of centroids (PLAID; Santhanam et al., CIKM 20
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from engine.encoders.base import Encoder
-from engine.errors import BadInput, IndexNotReady
-from engine.indexes.base import (
-    BuildInfo,
-    IndexSpec,
-    OpenIndex,
-    UnitSource,
-    checked_mask,
-    checked_numbers,
-    checked_width,
-)
+from engine.errors import BadInput
+from engine.indexes.base import BuildInfo, OpenIndex, UnitSource, checked_mask, checked_width
 from engine.indexes.centroids import CentroidInfo, Centroids
-from engine.indexes.files import (
-    NUMBERS,
-    damaged,
-    load_array,
-    load_info,
-    load_numbers,
-    save_array,
-    save_blocks,
-    save_info,
-)
+from engine.indexes.encoded import EncodedIndex, EncodedInfo, EncodedOpenIndex
+from engine.indexes.files import NUMBERS, damaged, load_array, save_array, save_blocks
 from engine.indexes.rows import CodedTokens, TokenKind
-from engine.indexes.shards import PARTIAL, Shards
+from engine.indexes.shards import Shards
 from engine.kernels.maxsim import best_texts, maxsim
 from engine.kernels.topk import best_rows, empty_hits
 from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TokenRows, TopK, ignore_progress
@@ -51,15 +33,10 @@ SAMPLE = 50  # queries in the recall measurement
 QUERY_WORDS = 12
 
 
-class LateInfo(BaseModel):
+class LateInfo(EncodedInfo):
     """The description stored with the index."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     format: Literal["late/1"] = "late/1"
-    spec: dict[str, str | int]
-    fingerprint: str
-    rows: int = Field(ge=0)
     tokens: int = Field(ge=0)
     vocabulary: int = Field(ge=0)
     dim: int = Field(ge=1)
@@ -67,13 +44,10 @@ class LateInfo(BaseModel):
     centroids: CentroidInfo | None = None
 
 
-class LateIndex(IndexSpec, name="late"):
+class LateIndex(EncodedIndex, name="late"):
     """An index of one vector per token, compared with every unit or through centroid lists."""
 
     kind: ClassVar[str] = "late"
-    unit: Literal["document", "passage"] = Field(
-        "passage", description="what a row stands for: whole documents, or the passages of long ones"
-    )
     model: str = Field("triptych-late", min_length=1, description="the encoder of units and queries")
     structure: Literal["auto", "exact", "centroids"] = Field(
         "auto",
@@ -85,16 +59,11 @@ class LateIndex(IndexSpec, name="late"):
         """See IndexSpec."""
         return f"Late interaction · {self.model}" + ("" if self.structure == "auto" else f" · {self.structure}")
 
-    def expected_fingerprint(self, encoder: Callable[[str], Encoder[Any]]) -> str:
-        """See IndexSpec."""
-        return encoder(self.model).fingerprint
-
     def build(
         self, source: UnitSource, previous: OpenIndex | None, folder: Path, progress: ProgressSink = ignore_progress
     ) -> BuildInfo:
         """See IndexSpec. details: structure, tokens, encoded, reused, skipped, and for centroids their number and recall_queries at 10.
 
-        Encoded shards are kept in `folder`/partial until the end: a folder that still holds them resumes an interrupted build.
         Units without tokens are skipped; they get no row. Raises BadInput for a model of another family.
         """
         encoder = source.encoder(self.model)
@@ -102,14 +71,8 @@ class LateIndex(IndexSpec, name="late"):
             raise BadInput(
                 f"Model {self.model!r} gives one row a text; late interaction needs a vector for each token."
             )
-        wanted = checked_numbers(source)
-        old = self._reusable(previous, encoder)
-        shards = Shards(folder / PARTIAL, encoder)
-        if old is not None:
-            shards.reuse(old.numbers, old.rows)
-        new = wanted if old is None else wanted[~np.isin(wanted, old.numbers, assume_unique=True)]
-        shards.encode(source, wanted, progress)
-        numbers, tokens, vocabulary = _write_tokens(folder, wanted, shards, progress)
+        rows = self._prepare(source, encoder, previous, LateOpenIndex, folder, progress)
+        numbers, tokens, vocabulary = _write_tokens(folder, rows.wanted, rows.shards, progress)
         base = LateInfo(
             spec=self.model_dump(),
             fingerprint=encoder.fingerprint,
@@ -118,24 +81,14 @@ class LateIndex(IndexSpec, name="late"):
             vocabulary=vocabulary,
             dim=encoder.card.dimensions,
         )
-        info, details = self._structured(base, source, old, folder, progress)
-        save_info(folder, info)
-        shutil.rmtree(folder / PARTIAL)
-        counts = {"encoded": len(new), "reused": len(wanted) - len(new), "skipped": len(wanted) - len(numbers)}
-        return BuildInfo(len(numbers), info.dim, info.fingerprint, details | {"tokens": tokens} | counts)
+        info, details = self._structured(base, source, rows.old, folder, progress)
+        self._finish(folder, info)
+        details |= {"tokens": tokens} | rows.counts() | {"skipped": len(rows.wanted) - len(numbers)}
+        return BuildInfo(len(numbers), info.dim, info.fingerprint, details)
 
     def open(self, folder: Path) -> LateOpenIndex:
         """See IndexSpec."""
-        info = load_info(folder, LateInfo)
-        if info.spec != self.model_dump():
-            raise IndexNotReady(f"The late index was built with {info.spec}, not {self.model_dump()}. Build it again.")
-        return LateOpenIndex(folder, info)
-
-    def _reusable(self, previous: OpenIndex | None, encoder: Encoder[Any]) -> LateOpenIndex | None:
-        """The previous index, when its vectors are those that the encoder would give."""
-        if not isinstance(previous, LateOpenIndex) or previous.fingerprint != encoder.fingerprint:
-            return None
-        return previous if previous.info.dim == encoder.card.dimensions else None
+        return LateOpenIndex(folder, self._stored(folder, LateInfo))
 
     def _structured(
         self, info: LateInfo, source: UnitSource, old: LateOpenIndex | None, folder: Path, progress: ProgressSink
@@ -159,15 +112,12 @@ class LateIndex(IndexSpec, name="late"):
         return index.info.model_copy(update={"recall": recall}), details
 
 
-class LateOpenIndex:
-    """Token vectors, memory-mapped, and perhaps centroid lists. Read-only, so any thread may search it."""
+class LateOpenIndex(EncodedOpenIndex[LateInfo]):
+    """Token vectors, memory-mapped, and perhaps centroid lists."""
 
     def __init__(self, folder: Path, info: LateInfo) -> None:
-        self.folder = folder
-        self.info = info
-        self.fingerprint = info.fingerprint
+        super().__init__(folder, info, info.dim)
         self.recall = info.recall  # at 10, measured when it was built; 1.0 when exact
-        self.numbers = load_numbers(folder, info.rows)
         kind = TokenKind(info.dim)
         self.rows: CodedTokens = kind.load(folder, "", info.rows)
         wrong = kind.complaint(self.rows, info.rows)

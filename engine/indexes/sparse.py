@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from engine.encoders.base import Encoder
-from engine.errors import BadInput, IndexNotReady
-from engine.indexes.base import (
-    BuildInfo,
-    IndexSpec,
-    OpenIndex,
-    UnitSource,
-    checked_mask,
-    checked_numbers,
-    checked_width,
-)
-from engine.indexes.files import (
-    NUMBERS,
-    damaged,
-    load_array,
-    load_info,
-    load_numbers,
-    positions,
-    save_array,
-    save_info,
-)
+from engine.errors import BadInput
+from engine.indexes.base import BuildInfo, OpenIndex, UnitSource, checked_mask, checked_width
+from engine.indexes.encoded import EncodedIndex, EncodedInfo, EncodedOpenIndex, Prepared
+from engine.indexes.files import NUMBERS, damaged, load_array, positions, save_array
 from engine.indexes.rows import Segments, SparseKind, is_partition, is_within, rises_within
-from engine.indexes.shards import PARTIAL, Shards
 from engine.kernels.bm25 import inverse_document_frequency
 from engine.kernels.impacts import Impacts, WeightedTerms, best_rows_of, given_by, invert_rows, row_scores
 from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, SparseRows, TopK, ignore_progress
@@ -64,61 +45,38 @@ class TermEncoder(Encoder[SparseRows], Protocol):
         ...
 
 
-class SparseInfo(BaseModel):
+class SparseInfo(EncodedInfo):
     """The description stored with the index."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     format: Literal["sparse/1"] = "sparse/1"
-    spec: dict[str, str]
-    fingerprint: str
-    rows: int = Field(ge=0)
     width: int = Field(ge=1)
 
 
-class SparseIndex(IndexSpec, name="sparse"):
+class SparseIndex(EncodedIndex, name="sparse"):
     """An index of terms that a model weighs, among them terms that the text does not hold."""
 
     kind: ClassVar[str] = "sparse"
-    unit: Literal["document", "passage"] = Field(
-        "passage", description="what a row stands for: whole documents, or the passages of long ones"
-    )
     model: str = Field("triptych-sparse", min_length=1, description="the encoder of units and queries")
 
     def label(self) -> str:
         """See IndexSpec."""
         return f"Sparse · {self.model}"
 
-    def expected_fingerprint(self, encoder: Callable[[str], Encoder[Any]]) -> str:
-        """See IndexSpec."""
-        return encoder(self.model).fingerprint
-
     def build(
         self, source: UnitSource, previous: OpenIndex | None, folder: Path, progress: ProgressSink = ignore_progress
     ) -> BuildInfo:
-        """See IndexSpec. The files depend on the units alone, not on the builds before. details: encoded, reused, postings, median_terms.
-
-        Encoded shards are kept in `folder`/partial until the end: a folder that still holds them resumes an interrupted build.
-        """
+        """See IndexSpec. The files depend on the units alone, not on the builds before. details: encoded, reused, postings, median_terms."""
         encoder = term_encoder(source.encoder(self.model))
-        wanted = checked_numbers(source)
-        old = previous if isinstance(previous, SparseOpenIndex) and _fits(previous, encoder) else None
-        shards = Shards(folder / PARTIAL, encoder)
-        new = wanted if old is None else wanted[positions(old.numbers, wanted) < 0]
-        shards.encode(source, new, progress)
-        if old is not None:
-            shards.reuse(old.numbers, old.rows)
-        rows: SparseRows = shards.rows(wanted)
-        literal = _literal(wanted, new, old, source, encoder)
+        prepared = self._prepare(source, encoder, previous, SparseOpenIndex, folder, progress)
+        wanted = prepared.wanted
+        rows: SparseRows = prepared.shards.rows(wanted)
+        literal = _literal(prepared, source, encoder)
         progress(Progress("write", 0, len(wanted), "texts"))
         _write(folder, wanted, rows, literal)
         info = SparseInfo(spec=self.model_dump(), fingerprint=encoder.fingerprint, rows=len(wanted), width=rows.width)
-        save_info(folder, info)
-        shutil.rmtree(folder / PARTIAL)
+        self._finish(folder, info)
         progress(Progress("write", len(wanted), len(wanted), "texts"))
-        details: dict[str, str | int | float] = {
-            "encoded": len(new),
-            "reused": len(wanted) - len(new),
+        details = prepared.counts() | {
             "postings": len(rows.terms),
             "median_terms": float(np.median(np.diff(rows.indptr))) if len(wanted) else 0.0,
         }
@@ -126,12 +84,7 @@ class SparseIndex(IndexSpec, name="sparse"):
 
     def open(self, folder: Path) -> SparseOpenIndex:
         """See IndexSpec."""
-        info = load_info(folder, SparseInfo)
-        if info.spec != self.model_dump():
-            raise IndexNotReady(
-                f"The sparse index was built with {info.spec}, not {self.model_dump()}. Build it again."
-            )
-        return SparseOpenIndex(folder, info)
+        return SparseOpenIndex(folder, self._stored(folder, SparseInfo))
 
 
 class TextTerms(NamedTuple):
@@ -141,14 +94,11 @@ class TextTerms(NamedTuple):
     ids: NDArray[np.int32]
 
 
-class SparseOpenIndex:
-    """Postings in memory, rows memory-mapped; read-only after opening, so any thread may search it."""
+class SparseOpenIndex(EncodedOpenIndex[SparseInfo]):
+    """Postings in memory, rows memory-mapped."""
 
     def __init__(self, folder: Path, info: SparseInfo) -> None:
-        """Raises WorkspaceDamaged when a file is not what was written."""
-        self.info = info
-        self.fingerprint = info.fingerprint
-        self.numbers = load_numbers(folder, info.rows)
+        super().__init__(folder, info, info.width)
         self._impacts = _load_postings(folder, info)
         self.rows: SparseRows = SparseKind(info.width).load(folder, "", info.rows)
         """The weighted terms of each row, for explanations and for the next build."""
@@ -216,14 +166,9 @@ def term_encoder(encoder: Encoder[Any]) -> TermEncoder:
     return encoder
 
 
-def _fits(previous: SparseOpenIndex, encoder: TermEncoder) -> bool:
-    return previous.fingerprint == encoder.fingerprint and previous.info.width == encoder.card.dimensions
-
-
-def _literal(
-    wanted: Ints, new: Ints, old: SparseOpenIndex | None, source: UnitSource, encoder: TermEncoder
-) -> TextTerms:
+def _literal(rows: Prepared[SparseOpenIndex], source: UnitSource, encoder: TermEncoder) -> TextTerms:
     """The terms in the texts themselves: those of new units by the tokenizer, the others from the previous index."""
+    wanted, new, old = rows.wanted, rows.new, rows.old
     distinct = [np.empty(0, np.int32)]
     indptr = np.zeros(len(new) + 1, np.int64)
     for start in range(0, len(new), BATCH):
