@@ -10,7 +10,7 @@
 
   function cardsOf(column) {
     const found = new Map();
-    for (const hit of column.querySelectorAll('[data-hit]')) found.set(hit.dataset.doc, hit);
+    for (const hit of column.querySelectorAll('[data-hit]')) if (hit.checkVisibility()) found.set(hit.dataset.doc, hit);
     return found;
   }
 

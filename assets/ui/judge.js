@@ -33,8 +33,8 @@
 
   const listed = () => {
     const columns = [...document.querySelectorAll('[data-column]')];
-    return (columns.length ? columns : [...document.querySelectorAll('#tp-results [data-hits]')])
-      .map((list) => [...list.querySelectorAll('[data-hit]')].map((hit) => hit.dataset.doc));
+    return (columns.length ? columns : [...document.querySelectorAll('#tp-results [data-hits]:not([data-hits="below"])')])
+      .map((list) => [...list.querySelectorAll('[data-hit]')].filter((hit) => !hit.closest('[data-below]')).map((hit) => hit.dataset.doc));
   };
 
   // The pressed grade again takes the judgment back.

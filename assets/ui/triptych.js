@@ -6,7 +6,6 @@
   let root = null;
   let running = 0;
   let slow = 0;
-  let latest = {};
   let pollTimer = 0;
   let returning = false; // a step back or forward: what is in a focused field is of another time
 
@@ -14,20 +13,22 @@
   const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
   // ------------------------------------------------------------------ calls
-  // Answers that a later request of the same kind has overtaken are dropped: what was asked last is what is shown.
-  const KIND = {search: 'main', compare: 'main', open: 'main', go: 'main', collection: 'main', ask: 'main', filter: 'main', years: 'main', page: 'main',
-    'clear-filters': 'main', column: 'main', read: 'side', panel: 'side', close: 'side', why: 'side', ledger: 'side', find: 'find', 'editor-yaml': 'editor',
-    'editor-edit': 'editor', jobs: 'jobs', 'ev-open': 'main', 'ev-query': 'main', 'ev-sort': 'results', 'ev-measure': 'results', 'ev-against': 'results',
-    'ev-page': 'results', 'cal-open': 'main', 'cal-slide': 'tried', 'cal-compare': 'main', 'ev-disagree': 'disagree', 'jd-open': 'main', 'bl-open': 'main'};
-
-  // Calls that change the address run one after another, each from the address that the one before left behind.
-  const QUIET = new Set(['jobs', 'find', 'editor-yaml']);
+  // Calls run one after another, each from the address that the one before left behind, and every answer is put in place: a facet
+  // chosen while a slow search runs is added to that search. Of calls that wholly replace each other (ten steps through a list) only
+  // the last is asked and shown; a step back or forward leaves behind whatever was asked before it.
+  const REPLACE = new Set(['search', 'compare', 'open', 'go', 'collection', 'ask', 'years', 'page', 'read', 'why', 'ledger', 'find', 'editor-yaml', 'editor-edit', 'jobs',
+    'ev-open', 'ev-query', 'ev-sort', 'ev-measure', 'ev-against', 'ev-page', 'ev-disagree', 'cal-open', 'cal-slide', 'cal-compare', 'jd-open', 'bl-open']);
+  const QUIET = new Set(['jobs', 'find', 'editor-yaml']); // these change no address, and wait for nothing
   let chain = Promise.resolve();
+  let latest = {};
+  let returns = 0; // steps back and forward
+  let turns = 0; // answers put in place
 
-  function call(action, args = {}, alert = '') {
-    const kind = KIND[action];
-    const ticket = kind ? (latest[kind] = (latest[kind] ?? 0) + 1) : 0;
-    const current = () => !kind || latest[kind] === ticket;
+  // `own`: the page asks by itself. What the person asked goes before it, and is not replaced by it.
+  function call(action, args = {}, alert = '', own = false) {
+    if (!own) latest[action] = (latest[action] ?? 0) + 1;
+    const [ticket, step, turn] = [latest[action], returns, turns];
+    const current = () => step === returns && (!REPLACE.has(action) || latest[action] === ticket) && (action !== 'jobs' || turn === turns);
     if (QUIET.has(action)) return ask(action, args, alert, current);
     busy(1);
     chain = chain.then(() => (current() ? ask(action, args, alert, current) : null)).catch((error) => { console.error(error); return null; }).finally(() => busy(-1));
@@ -46,6 +47,7 @@
       return null;
     }
     offline(false);
+    if (!QUIET.has(action)) turns += 1;
     apply(reply, action);
     return reply;
   }
@@ -128,6 +130,7 @@
     document.title = [query && ['search', 'compare'].includes(page) ? query : '', page[0].toUpperCase() + page.slice(1), 'Triptych'].filter(Boolean).join(' · ');
     if (['search', 'compare', 'page', 'go', 'collection', 'ask', 'clear-filters', 'filter', 'years', 'ev-query', 'ev-open', 'cal-open', 'cal-compare', 'jd-open', 'jd-judge', 'jd-skip', 'jd-undo', 'jd-step', 'jd-at', 'jd-again', 'bl-next', 'bl-vote', 'bl-open', 'bl-start'].includes(action)) $('tp-main').scrollTop = 0;
     if (['search', 'compare', 'ask', 'page'].includes(action)) document.querySelector('[data-hit]')?.setAttribute('tabindex', '0');
+    window.TriptychThreshold.settle();
     window.TriptychFlow.watch();
   }
 
@@ -153,6 +156,7 @@
   local.keys = () => $('tp-keys').showModal();
   local['close-dialog'] = (element) => element.closest('dialog').close();
   local.theme = () => window.TriptychTheme.toggle();
+  local.uncut = () => window.TriptychThreshold.reset();
   local.facets = () => root.classList.toggle('show-facets');
 
   // ------------------------------------------------------------------ events
@@ -295,8 +299,8 @@
     if (at < 0) return false;
     const target = columns[at + by];
     if (!target) return true;
-    const same = [...target.querySelectorAll('[data-hit]')].find((hit) => hit.dataset.doc === here.dataset.doc);
-    const next = same ?? target.querySelectorAll('[data-hit]')[hitsOf(here).indexOf(here)] ?? target.querySelector('[data-hit]');
+    const seen = [...target.querySelectorAll('[data-hit]')].filter((hit) => hit.checkVisibility());
+    const next = seen.find((hit) => hit.dataset.doc === here.dataset.doc) ?? seen[hitsOf(here).indexOf(here)] ?? seen[0];
     if (next) select(next, true);
     return true;
   }
@@ -358,12 +362,14 @@
     pollTimer = setTimeout(async () => {
       if (document.hidden) { poll(2000); return; }
       known = [...new Set([...known, ...runningJobs()])];
+      const turn = turns;
       const reply = await call('jobs', {running: known.join(',')});
+      if (!reply && turn !== turns) { poll(200); return; } // the answer was of a page that has changed since
       const ended = known.some((job) => !runningJobs().includes(job));
       known = runningJobs();
       // A search that waited for an index can be answered now.
       // So has an evaluation that is over something to show.
-      if (reply && ended && document.querySelector('#tp-results .box-error, #tp-board .box-error, #ev-job [data-evaluating], #cal-job [data-evaluating]')) call('open');
+      if (reply && ended && document.querySelector('#tp-results .box-error, #tp-board .box-error, #ev-job [data-evaluating], #cal-job [data-evaluating]')) call('open', {}, '', true);
       if (reply && !reply.poll && !known.length) return;
       poll(reply ? 1000 : 5000);
     }, after);
@@ -384,7 +390,7 @@
     root.addEventListener('mouseover', (event) => window.TriptychFlow.follow(event.target.closest('[data-columns] [data-hit], .ledger [data-doc]')?.dataset.doc ?? null));
     root.addEventListener('focusin', (event) => { const hit = event.target.closest('[data-hit]'); if (hit) select(hit); });
     brush();
-    window.addEventListener('popstate', () => { returning = true; call('open').finally(() => { returning = false; }); });
+    window.addEventListener('popstate', () => { returning = true; returns += 1; call('open').finally(() => { returning = false; }); });
     call('open').then(() => document.documentElement.classList.add('is-ready'));
   }
 

@@ -11,7 +11,7 @@ from app.ui.html import el
 from app.ui.pages import common, grading
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_COLUMNS, MAX_QUERY, UiState, column_names
-from app.ui.views import compare, ledger, search
+from app.ui.views import compare, cutting, ledger, search
 from app.ui.views.messages import error_box
 from engine.errors import BadInput, NotFound, TriptychError
 
@@ -46,7 +46,10 @@ def board(ui: Ui, state: UiState) -> Markup:
         result = _compared(ui, state)
         lists = [[hit.card.doc_id for hit in column.hits] for column in result.columns]
         scores = grading.measured(ui, state, lists) if result.judged else ()
-        return compare.board(result, names, state.document, state.filters, judge=ui.access.write, scores=scores)
+        cut = cutting.asked(state.option(cutting.OPTION))
+        return compare.board(
+            result, names, state.document, state.filters, judge=ui.access.write, scores=scores, cut=cut
+        )
     except TriptychError as error:
         return error_box(type(error).__name__, str(error))
 

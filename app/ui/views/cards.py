@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from app.results import Card, FoundBy
+from app.results import Calibrated, Card, FoundBy
 from app.ui import format
 from app.ui.html import classes, el, join, pieces
-from app.ui.views import grades
+from app.ui.views import grades, relevance
 from app.ui.views.controls import chip, icon_button
 
 SHORT_LABEL = 8
@@ -63,8 +63,18 @@ def title_text(title: str, doc_id: str) -> str:
     return title.strip() or f"Untitled ({doc_id})"
 
 
-def result(card: Card, *, opened: bool, position: int, query: bool, first: bool = False, judge: bool = False) -> Markup:
-    """One hit on the Search page. `judge` puts the grades on it."""
+def result(
+    card: Card,
+    *,
+    opened: bool,
+    position: int,
+    query: bool,
+    first: bool = False,
+    judge: bool = False,
+    calibrated: Calibrated | None = None,
+    dropped: bool = False,
+) -> Markup:
+    """One hit on the Search page. `judge` puts the grades on it; `dropped` shows it as one that the threshold leaves out."""
     title = title_text(card.title, card.doc_id)
     return el(
         "li",
@@ -89,16 +99,14 @@ def result(card: Card, *, opened: bool, position: int, query: bool, first: bool 
                 "div",
                 found_chips(card.found_by),
                 None if judge else rating_chip(card.rating),
-                chip(f"score {format.score(card.score)}", "score", "The score of the whole pipeline")
-                if query
-                else None,
+                relevance.score(card, calibrated) if query else None,
                 grades.control(card.doc_id, card.rating, card.rank) if judge else None,
                 class_="hit-foot",
             ),
             class_="hit-body",
         ),
         el("div", star(card.doc_id, card.shortlisted), class_="hit-tools"),
-        class_=classes("hit", "is-open" if opened else ""),
+        class_=classes("hit", "is-open" if opened else "", "is-dropped" if dropped else ""),
         data_hit=True,
         data_doc=card.doc_id,
         data_key=card.doc_id,

@@ -7,12 +7,12 @@ from typing import TypeAlias
 
 from markupsafe import Markup
 
-from app.results import Agreement, Column, ColumnHit, CompareResult, Piece, PipelineView, StageTime
+from app.results import Agreement, Calibrated, Column, ColumnHit, CompareResult, Piece, PipelineView
 from app.ui import format
 from app.ui.html import classes, el, join, pieces
 from app.ui.icons import icon
 from app.ui.session import MAX_COLUMNS
-from app.ui.views import cards, grades
+from app.ui.views import cards, cutting, grades, latency, relevance
 from app.ui.views.controls import GLYPHS, button, chip, icon_button, select, slot_mark
 from app.ui.views.messages import empty, error_box, notices
 
@@ -37,27 +37,33 @@ def board(
     *,
     judge: bool = False,
     scores: Sequence[Mapping[str, float | None]] = (),
+    cut: float | None = None,
 ) -> Markup:
     """Notices, agreement, the filters in force, the columns and the canvas for the lines between them.
 
-    `judge` puts grades on the cards; `scores` is what each column scores where the query was judged.
+    `judge` puts grades on the cards; `scores` is what each column scores where the query was judged; `cut` is a threshold for all
+    calibrated columns, which have their own without it.
     """
     slowest = max((column.took_ms for column in result.columns), default=0.0)
     everywhere = [{hit.card.doc_id for hit in column.hits} for column in result.columns if not column.error]
     columns = [
-        _column(column, i, result, names, slowest, everywhere, document, judge, scores[i] if i < len(scores) else None)
+        _column(
+            column, i, result, names, slowest, everywhere, document, judge, scores[i] if i < len(scores) else None, cut
+        )
         for i, column in enumerate(result.columns)
     ]
     return join(
         notices(result.notices),
         _overview(result, filters),
+        cutting.bar(result.columns, cut),
         el(
             "div",
             Markup('<svg class="flow" data-flow aria-hidden="true" focusable="false"></svg>'),
             columns,
-            class_=f"columns n-{len(columns)}",
+            class_=classes("columns", f"n-{len(columns)}", "is-cut" if cut is not None else ""),
             data_columns=True,
         ),
+        cutting.hint() if any(everywhere) and not any(column.calibrated for column in result.columns) else None,
     )
 
 
@@ -116,32 +122,37 @@ def _column(
     document: str,
     judge: bool,
     scores: Mapping[str, float | None] | None,
+    cut: float | None,
 ) -> Markup:
-    strip = None if column.error else _strip(column.stages, column.took_ms, slowest)
+    strip = None if column.error else latency.strip(column.stages, column.took_ms, slowest)
     measured = el("div", grades.measures(scores), id=f"tp-measures-{index}", class_="measures")
-    below = join(strip, measured)
+    told = column.calibrated
+    some = any(one.calibrated for one in result.columns) and not column.error
+    below = join(strip, measured, cutting.line(told, cut) if some else None)
     head = _head(column.pipeline.name, index, len(result.columns), names, column.pipeline.summary, below)
     if column.error:
         body: Markup = error_box("Pipeline", column.error, *remedies(column.error, result.collection))
-    elif not column.hits:
+    elif not column.hits and not (told and told.probabilities):
         body = el("p", "No hits. The query's words do not occur, or a filter removes everything.", class_="column-none")
     else:
         compared = index > 0 and not result.columns[index - 1].error
-        body = el(
-            "ol",
-            [
-                _hit(
-                    hit,
-                    compared,
-                    any(hit.card.doc_id not in ids for ids in everywhere),
-                    document,
-                    first=index == 0 and i == 0,
-                    judge=judge,
-                )
-                for i, hit in enumerate(column.hits)
-            ],
-            class_="column-hits",
-            data_hits=index,
+        items = [
+            _hit(
+                hit,
+                compared,
+                any(hit.card.doc_id not in ids for ids in everywhere),
+                document,
+                first=index == 0 and i == 0,
+                judge=judge,
+                told=told,
+                dropped=cut is not None and hit.card.probability is not None and hit.card.probability < cut,
+            )
+            for i, hit in enumerate(column.hits)
+        ]
+        body = join(
+            cutting.none_kept(told, cut) if told else None,
+            el("ol", items, class_="column-hits", data_hits=index),
+            _below(told, cut, document) if told else None,
         )
     return el(
         "section",
@@ -150,7 +161,27 @@ def _column(
         class_=f"column slot-{index % 4}",
         data_column=index,
         aria_label=f"{column.pipeline.name}, column {index + 1}",
+        **cutting.data(told, cut),
     )
+
+
+def _below(told: Calibrated, cut: float | None, document: str) -> Markup | None:
+    """The line that opens what the pipeline dropped, as far down as the column reaches."""
+    tried = cutting.at(told, cut)
+    items = [
+        _hit(
+            ColumnHit(card, None, False),
+            False,
+            False,
+            document,
+            first=False,
+            judge=False,
+            told=told,
+            dropped=cut is None or (card.probability or 0.0) < tried,
+        )
+        for card in told.dropped
+    ]
+    return relevance.below(told, items, count=len(told.probabilities) - told.kept(tried), look="column-hits")
 
 
 def remedies(error: str, collection: str) -> list[Markup]:
@@ -173,7 +204,17 @@ def movement(hit: ColumnHit, compared: bool) -> Markup | None:
     return el("span", f"▼{-hit.movement}", class_="move move-down", title=f"{steps} lower than to the left")
 
 
-def _hit(hit: ColumnHit, compared: bool, missing: bool, document: str, *, first: bool, judge: bool) -> Markup:
+def _hit(
+    hit: ColumnHit,
+    compared: bool,
+    missing: bool,
+    document: str,
+    *,
+    first: bool,
+    judge: bool,
+    told: Calibrated | None = None,
+    dropped: bool = False,
+) -> Markup:
     card = hit.card
     title = cards.title_text(card.title, card.doc_id)
     return el(
@@ -205,7 +246,9 @@ def _hit(hit: ColumnHit, compared: bool, missing: bool, document: str, *, first:
             el(
                 "div",
                 cards.found_chips(card.found_by),
-                el("span", format.score(card.score), class_="score", title="Score of the whole pipeline"),
+                relevance.meter(card.probability, told)
+                if card.probability is not None
+                else el("span", format.score(card.score), class_="score", title="Score of the whole pipeline"),
                 grades.control(card.doc_id, card.rating, card.rank) if judge else None,
                 class_="hit-foot",
             ),
@@ -217,7 +260,10 @@ def _hit(hit: ColumnHit, compared: bool, missing: bool, document: str, *, first:
             icon_button("Why is it not in every column?", "why", "question", doc=card.doc_id) if missing else None,
             class_="hit-tools",
         ),
-        class_=classes("hit", "hit-small", "is-open" if card.doc_id == document else ""),
+        class_=classes(
+            "hit", "hit-small", "is-open" if card.doc_id == document else "", "is-dropped" if dropped else ""
+        ),
+        data_p=None if card.probability is None else f"{card.probability:.5g}",
         data_hit=True,
         data_doc=card.doc_id,
         data_key=card.doc_id,
@@ -235,58 +281,6 @@ def from_match(runs: Sequence[Piece], before: int = 24) -> tuple[Piece, ...]:
         return tuple(runs)
     cut = lead.find(" ", len(lead) - before)
     return (Piece("…" + lead[cut:] if cut >= 0 else "… "), *runs[first:])
-
-
-def _strip(stages: Sequence[StageTime], took: float, slowest: float) -> Markup:
-    """Latency by stage: the bar's length is the column's share of the slowest one, its segments are the stages."""
-    total = sum(stage.ms for stage in stages) or 1.0
-    segments = [
-        el(
-            "i",
-            class_=classes("seg", f"seg-{i % 4}", "seg-cached" if stage.cached else ""),
-            style=f"flex-grow:{max(0.004, stage.ms / total):.4f}",
-            title=stage_title(stage),
-        )
-        for i, stage in enumerate(stages)
-    ]
-    width = 100 * took / slowest if slowest > 0 else 100
-    return el(
-        "details",
-        el(
-            "summary",
-            el(
-                "span",
-                el("span", segments, class_="strip-bar", style=f"width:{max(4.0, width):.1f}%"),
-                class_="strip-track",
-            ),
-            el("span", format.milliseconds(took), class_="strip-total"),
-            title="Latency by stage",
-        ),
-        el("table", el("tbody", [_stage_row(stage, i) for i, stage in enumerate(stages)]), class_="stage-table"),
-        el(
-            "p",
-            "Hatched: run once for several columns, and counted in each at what it cost.",
-            class_="muted strip-note",
-        )
-        if any(stage.cached for stage in stages)
-        else None,
-        class_="strip",
-    )
-
-
-def stage_title(stage: StageTime) -> str:
-    """A stage in words: time, rows in and out."""
-    shared = ", run once for several columns and counted in each" if stage.cached else ""
-    return f"{stage.label}: {format.milliseconds(stage.ms)}, {stage.rows_in:,} → {stage.rows_out:,} rows{shared}"
-
-
-def _stage_row(stage: StageTime, index: int) -> Markup:
-    return el(
-        "tr",
-        el("td", el("i", class_=classes("dot", f"seg-{index % 4}", "seg-cached" if stage.cached else "")), stage.label),
-        el("td", f"{stage.rows_in:,} → {stage.rows_out:,}", class_="num"),
-        el("td", format.milliseconds(stage.ms) + (" shared" if stage.cached else ""), class_="num"),
-    )
 
 
 def _overview(result: CompareResult, filters: Filters) -> Markup:

@@ -11,7 +11,7 @@ from app.ui import format
 from app.ui.html import el, join
 from app.ui.icons import icon
 from app.ui.session import UiState
-from app.ui.views import cards, grades
+from app.ui.views import cards, grades, relevance
 from app.ui.views.controls import button, select
 from app.ui.views.messages import empty, notices
 
@@ -108,6 +108,7 @@ def results(
                     query=query,
                     first=i == 0,
                     judge=judge,
+                    calibrated=result.calibrated,
                 )
                 for i, card in enumerate(result.cards)
             ],
@@ -116,8 +117,23 @@ def results(
         )
         if result.cards
         else _nothing(result, state),
+        _below(result, state) if result.offset + len(result.cards) >= result.total else None,
         _pager(result),
     )
+
+
+def _below(result: SearchResult, state: UiState) -> Markup | None:
+    """The line that opens what the threshold of the pipeline dropped; at the end of the list."""
+    told = result.calibrated
+    if told is None:
+        return None
+    items = [
+        cards.result(
+            card, opened=card.doc_id == state.document, position=card.rank, query=True, calibrated=told, dropped=True
+        )
+        for card in told.dropped
+    ]
+    return relevance.below(told, items)
 
 
 def _summary(result: SearchResult, query: bool, scores: Mapping[str, float | None] | None) -> Markup:
@@ -187,6 +203,10 @@ def _nothing(result: SearchResult, state: UiState) -> Markup:
     actions = []
     if state.filters:
         actions.append(button("Clear the filters", "clear-filters", look="primary"))
+    if result.calibrated is not None and result.calibrated.probabilities:
+        title, text = relevance.nothing(result.calibrated)
+        compare = button("Compare pipelines on this query", "to-compare", glyph="compare")
+        return empty("scale", title, text, compare, *actions)
     if result.query.strip():
         actions.append(button("Compare pipelines on this query", "to-compare", glyph="compare"))
         text = "None of the query's words occur, or the filters leave nothing. Try other words, or a pipeline with a dense retriever."
