@@ -547,6 +547,12 @@ def check_reranker(reranker: Reranker, folder: Path, encoder: Any = None) -> Non
         np.testing.assert_array_equal(scored["score"].to_numpy(), after["score"].to_numpy()[:10])
         alone = Ranking.of([(qid, dict(ranking.queries.iter_rows())[qid])]).with_hits(hits.filter(qid=qid))
         assert Context(resources).execute(asked, alone)[0].hits["doc_id"].to_list() == after["doc_id"].to_list()
+        listed, query = before.sort("rank"), dict(ranking.queries.iter_rows())[qid]
+        pairs = asked.pair_scores(query, listed, Context(resources))
+        if pairs is not None:
+            few = asked.score(query, listed.head(4), Context(resources))
+            made = asked.among(pairs[:4], listed.head(4))
+            np.testing.assert_allclose(made, few, rtol=1e-5, err_msg="scores of pairs do not depend on the others")
     assert found.hits.filter(qid="3").equals(ranking.hits.filter(qid="3")), "a blank query orders nothing anew"
     hurried, _ = Context(resources).execute(asked.model_copy(update={"budget_ms": 0}), ranking)
     assert hurried.hits.equals(ranking.hits), "without time, the list stays as it was"

@@ -10,12 +10,12 @@ import numpy as np
 from app.results import Card, DocumentView
 from app.verbs.base import checked_k, checked_query, shown_title
 from app.verbs.exporting import bibliography
-from app.verbs.searching import SearchVerbs
+from app.verbs.reranking import RerankVerbs
 from engine.errors import BadInput, IndexNotReady, NotFound
 from engine.retrievers.dense import Dense
 
 
-class ReadingVerbs(SearchVerbs):
+class ReadingVerbs(RerankVerbs):
     """The reader pane and the shortlist."""
 
     def document(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
@@ -30,6 +32,8 @@ RERANKED = pl.Schema(
         "score": pl.Float64,  # the reranker's own score; null where it gave none
     }
 )
+Reached: TypeAlias = Callable[[int], None]
+"""Hears how many of the candidates, counted from the first, have been dealt with so far."""
 COST = pl.Schema({"qid": pl.String, "candidates": pl.Int32, "scored": pl.Int32, "ms": pl.Float64})
 
 
@@ -54,6 +58,20 @@ class Reranker(Stage, family="rerankers"):
 
         There is at least one hit, and the query is not blank. Stops soon after `budget_ms`.
         """
+
+    def pair_scores(
+        self, query: str, candidates: pl.DataFrame, ctx: Context, reached: Reached = lambda _: None
+    ) -> NDArray[np.float64] | None:
+        """float64 [candidates]: what `score` starts from where each of these depends on the query and its candidate alone, NaN where there is
+        none; None where a score depends on the other candidates too. Arguments and budget as in `score`; `reached` is told as it goes.
+
+        One such scoring of many candidates tells what fewer would have got, or less time: see engine.candidates.
+        """
+        return None
+
+    def among(self, scores: NDArray[np.float64], candidates: pl.DataFrame) -> NDArray[np.float64]:
+        """What `score` makes of the pair scores of these candidates: float64 [candidates]; NaN stays."""
+        return scores
 
     def explain_document(self, query: str, doc_id: str, ctx: Context) -> ScoreExplanation | None:
         """Why this document gets its new score; None where the reranker cannot tell, or has no score for it."""

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from engine.context import Context
 from engine.models.catalogue import DEFAULT_CROSS
-from engine.rerankers.base import Deadline, Reranker
+from engine.rerankers.base import Deadline, Reached, Reranker
 from engine.retrievers.base import ScoreExplanation, TermWeight
 
 MAX_LEFT_OUT = 12
@@ -49,6 +49,11 @@ class Cross(Reranker, name="cross"):
         return f"rerank {self.candidates}" + ("" if self.model == DEFAULT_CROSS else f" ({self.model})")
 
     def score(self, query: str, candidates: pl.DataFrame, ctx: Context) -> NDArray[np.float64]:
+        return self.among(self.pair_scores(query, candidates, ctx), candidates)
+
+    def pair_scores(
+        self, query: str, candidates: pl.DataFrame, ctx: Context, reached: Reached = lambda _: None
+    ) -> NDArray[np.float64]:
         deadline = Deadline(self.budget_ms)
         scores = np.full(len(candidates), np.nan)
         if deadline.passed:
@@ -57,8 +62,12 @@ class Cross(Reranker, name="cross"):
         with closing(scorer.batches(query, self.read(query, candidates["doc_id"].to_list(), ctx))) as batches:
             for positions, found in batches:
                 scores[positions] = found
+                reached(int(positions[-1]) + 1)
                 if deadline.passed:
                     break
+        return scores
+
+    def among(self, scores: NDArray[np.float64], candidates: pl.DataFrame) -> NDArray[np.float64]:
         return with_standing(scores, candidates["score"].to_numpy(), self.standing)
 
     def explain_document(self, query: str, doc_id: str, ctx: Context) -> ScoreExplanation | None:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from engine.context import Context
 from engine.kernels.maxsim import maxsim
-from engine.rerankers.base import Deadline, Reranker
+from engine.rerankers.base import Deadline, Reached, Reranker
 from engine.retrievers.base import ScoreExplanation
 from engine.retrievers.late import LateParameters
 
@@ -36,6 +36,11 @@ class MaxSim(LateParameters, Reranker, name="maxsim"):
         return self.explain_row(query, int(best), ctx)
 
     def score(self, query: str, candidates: pl.DataFrame, ctx: Context) -> NDArray[np.float64]:
+        return self.pair_scores(query, candidates, ctx)
+
+    def pair_scores(
+        self, query: str, candidates: pl.DataFrame, ctx: Context, reached: Reached = lambda _: None
+    ) -> NDArray[np.float64]:
         deadline = Deadline(self.budget_ms)
         scores = np.full(len(candidates), np.nan)
         vectors = self.query_vectors(query, ctx)
@@ -50,4 +55,5 @@ class MaxSim(LateParameters, Reranker, name="maxsim"):
             firsts = np.cumsum([0, *(len(rows) for _, rows in part[:-1])])
             of_rows = maxsim(vectors, store, rows, wide=True)
             scores[[place for place, _ in part]] = np.maximum.reduceat(of_rows, firsts)
+            reached(part[-1][0] + 1)
         return scores
