@@ -18,6 +18,7 @@
   // the last is asked and shown; a step back or forward leaves behind whatever was asked before it.
   const REPLACE = new Set(['search', 'compare', 'open', 'go', 'collection', 'ask', 'years', 'page', 'read', 'why', 'ledger', 'find', 'editor-yaml', 'editor-edit', 'jobs',
     'ev-open', 'ev-query', 'ev-sort', 'ev-measure', 'ev-against', 'ev-page', 'ev-disagree', 'cal-open', 'cal-slide', 'cal-compare', 'jd-open', 'bl-open']);
+  const MOVES = new Set([...REPLACE, 'filter', 'clear-filters', 'column', 'column-add', 'column-remove', 'column-left', 'panel', 'close']);
   const QUIET = new Set(['jobs', 'find', 'editor-yaml']); // these change no address, and wait for nothing
   let chain = Promise.resolve();
   let latest = {};
@@ -28,7 +29,7 @@
   function call(action, args = {}, alert = '', own = false) {
     if (!own) latest[action] = (latest[action] ?? 0) + 1;
     const [ticket, step, turn] = [latest[action], returns, turns];
-    const current = () => step === returns && (!REPLACE.has(action) || latest[action] === ticket) && (action !== 'jobs' || turn === turns);
+    const current = () => (step === returns || !MOVES.has(action)) && (latest[action] === ticket || !REPLACE.has(action)) && (turn === turns || action !== 'jobs');
     if (QUIET.has(action)) return ask(action, args, alert, current);
     busy(1);
     chain = chain.then(() => (current() ? ask(action, args, alert, current) : null)).catch((error) => { console.error(error); return null; }).finally(() => busy(-1));
