@@ -46,8 +46,9 @@
     const range = slider();
     bar.classList.toggle('is-tried', t !== null);
     bar.querySelector('[data-local="uncut"]').disabled = t === null;
-    bar.querySelector('[data-cut="value"]').textContent = percent(Number(range.value));
-    range.setAttribute('aria-valuetext', percent(Number(range.value)));
+    const said = t === null ? range.dataset.said : percent(t);
+    bar.querySelector('[data-cut="value"]').textContent = said;
+    range.setAttribute('aria-valuetext', said);
     const board = document.querySelector('[data-columns]');
     board?.classList.toggle('is-cut', t !== null);
     for (const column of document.querySelectorAll('[data-probabilities]')) cut(column, t);

@@ -224,6 +224,7 @@ def _hit(
             el("span", card.rank, class_="hit-rank"),
             movement(hit, compared),
             grades.mark(card.rating, card.doc_id),
+            relevance.meter(card.probability, told) if card.probability is not None else None,
             class_="rank-box",
         ),
         el(
@@ -246,9 +247,9 @@ def _hit(
             el(
                 "div",
                 cards.found_chips(card.found_by),
-                relevance.meter(card.probability, told)
-                if card.probability is not None
-                else el("span", format.score(card.score), class_="score", title="Score of the whole pipeline"),
+                el("span", format.score(card.score), class_="score", title="Score of the whole pipeline")
+                if not relevance.is_probability(card)
+                else None,
                 grades.control(card.doc_id, card.rating, card.rank) if judge else None,
                 class_="hit-foot",
             ),

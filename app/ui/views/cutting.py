@@ -39,6 +39,7 @@ def bar(columns: Sequence[Column], tried: float | None) -> Markup | None:
     if not own:
         return None
     first = own[0][1].threshold
+    told_own = percent(first) if len({told.threshold for _, told in own}) == 1 else "own"
     marks = [
         el(
             "span",
@@ -66,11 +67,15 @@ def bar(columns: Sequence[Column], tried: float | None) -> Markup | None:
                 autocomplete="off",
                 data_cut="slider",
                 data_own=f"{first:.3f}",
+                data_said=told_own,
             ),
             el("span", marks, class_="cut-marks", aria_hidden="true"),
             class_="cut-track",
         ),
-        el("output", percent(first if tried is None else tried), for_="tp-cut", class_="cut-value", data_cut="value"),
+        el(
+            "output", told_own if tried is None else percent(tried), for_="tp-cut", class_="cut-value", data_cut="value"
+        ),
+        el("span", "Hits with a lower estimate are greyed.", class_="muted small cut-hint"),
         el(
             "button",
             "Each its own",
@@ -80,7 +85,6 @@ def bar(columns: Sequence[Column], tried: float | None) -> Markup | None:
             title="Every pipeline with the threshold that it was saved with",
             disabled=tried is None,
         ),
-        el("span", "Hits with a lower estimate are greyed.", class_="muted small cut-hint"),
         class_=classes("cut-bar", "" if tried is None else "is-tried"),
         role="group",
         aria_label="Threshold",
@@ -99,14 +103,14 @@ def line(told: Calibrated | None, tried: float | None) -> Markup:
         el("b", f"{kept:,}", data_cut="kept"),
         " kept · ",
         el("b", f"{len(told.probabilities) - kept:,}", data_cut="dropped"),
-        " dropped",
+        " dropped ",
         el(
             "span",
-            " · ",
+            "(",
             el("b", f"{lost:,}", data_cut="lost"),
-            f" of {relevant:,} relevant dropped",
+            f" of {relevant:,} relevant)",
             class_=classes("cut-lost", "is-some" if lost else ""),
-            title="Of the hits of this pipeline that are judged relevant",
+            title="How many of the hits that are judged relevant are dropped",
         )
         if relevant
         else None,

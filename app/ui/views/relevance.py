@@ -46,9 +46,13 @@ def meaning(p: float, told: Calibrated | None) -> str:
 def score(card: Card, told: Calibrated | None) -> Markup:
     """The estimate of a calibrated hit, the score of any other; both where a later stage scored it anew."""
     estimate = meter(card.probability, told, words=True) if card.probability is not None else None
-    same = card.probability is not None and abs(card.score - card.probability) < SAME
     raw = chip(f"score {format.score(card.score)}", "score", "The score of the whole pipeline")
-    return el("span", estimate, None if same else raw, class_="hit-scores")
+    return el("span", estimate, None if is_probability(card) else raw, class_="hit-scores")
+
+
+def is_probability(card: Card) -> bool:
+    """Whether the score is the estimate itself, so that one of them is enough."""
+    return card.probability is not None and abs(card.score - card.probability) < SAME
 
 
 def below(told: Calibrated, items: Sequence[Markup], *, count: int | None = None, look: str = "hits") -> Markup | None:
