@@ -12,7 +12,8 @@ from app.results import Preview, WorkspaceView
 from app.ui import format
 from app.ui.html import el, join
 from app.ui.icons import icon
-from app.ui.views.controls import button, chip, select
+from app.ui.views.controls import button, chip, panel_head, select
+from app.ui.views.tables import table
 
 FIELDS = ("doc_id", "title", "text", "authors", "year", "venue", "url")
 FIELD_NAMES = {
@@ -36,7 +37,7 @@ def section(view: WorkspaceView, *, paths: bool) -> Markup:
     """Drop zone and path field; the preview appears beneath."""
     names = [(item.name, item.name) for item in view.collections]
     return join(
-        el("div", el("h2", "Add documents"), class_="panel-head"),
+        panel_head("Add documents"),
         el("div", id="lib-add-alert", class_="alerts"),
         el(
             "div",
@@ -144,22 +145,10 @@ def preview(previews: Sequence[Preview], paths: Sequence[str], overrides: Mappin
 
 def _preview(item: Preview) -> Markup:
     fields = [name for name in FIELDS if any(record.get(name) not in (None, "", (), []) for record in item.records)]
-    table = el(
-        "div",
-        el(
-            "table",
-            el("thead", el("tr", [el("th", FIELD_NAMES[name], scope="col") for name in fields])),
-            el(
-                "tbody",
-                [
-                    el("tr", [el("td", _cell(record.get(name)), dir="auto", class_=f"f-{name}") for name in fields])
-                    for record in item.records[:5]
-                ],
-            ),
-            class_="table preview-table",
-        ),
-        class_="table-wrap",
-    )
+    rows = [
+        el("tr", [el("td", _cell(record.get(name)), dir="auto", class_=f"f-{name}") for name in fields])
+        for record in item.records[:5]
+    ]
     skipped = [el("li", el("b", row.place), " ", row.reason) for row in item.rejected[:5]]
     return el(
         "div",
@@ -170,7 +159,9 @@ def _preview(item: Preview) -> Markup:
             chip(item.format),
             class_="preview-head",
         ),
-        table if fields and item.records else el("p", "No documents were found in it.", class_="muted"),
+        table([FIELD_NAMES[name] for name in fields], rows, look="preview-table")
+        if fields and rows
+        else el("p", "No documents were found in it.", class_="muted"),
         el("ul", skipped, class_="skipped-list") if skipped else None,
         class_="preview-file",
     )

@@ -11,6 +11,7 @@ from app.ui import format
 from app.ui.html import el, join
 from app.ui.views.controls import button, select
 from app.ui.views.ledger import bar
+from app.ui.views.tables import head, table
 
 RULES = (
     ("latest", "the latest judgment counts"),
@@ -82,7 +83,7 @@ def _assessors(found: AssessorAgreement) -> Markup:
         el("tr", el("td", one.name, dir="auto"), el("td", format.count(one.judgments), class_="num"))
         for one in found.assessors
     ]
-    return _section("Who judged", _table(("Assessor", "Judgments"), rows, numbers=1))
+    return _section("Who judged", table(("Assessor", "Judgments"), rows, numbers=("Judgments",)))
 
 
 def _rule(found: AssessorAgreement, *, write: bool) -> Markup | None:
@@ -111,8 +112,9 @@ def _pairs(found: AssessorAgreement) -> Markup:
         else el("p", "No document was judged by all of them, or chance alone would agree.", class_="muted")
     )
     rows = [_pair(one) for one in found.pairs]
-    table = _table(("Assessors", "Both judged", "Same", "Cohen’s κ", ""), rows, numbers=3)
-    return _section("Agreement beyond chance", table, fleiss if len(found.assessors) > 2 else None)
+    numbers = ("Both judged", "Same", "Cohen’s κ")
+    pairs = table(("Assessors", *numbers, ""), rows, numbers=numbers)
+    return _section("Agreement beyond chance", pairs, fleiss if len(found.assessors) > 2 else None)
 
 
 def _pair(one: PairKappa) -> Markup:
@@ -136,7 +138,11 @@ def _different(found: AssessorAgreement) -> Markup | None:
     left = len(found.different) - len(rows)
     return _section(
         f"Disagreements ({len(found.different):,})",
-        _table(("Question and document", *names, "Counts"), rows, numbers=len(names) + 1),
+        table(
+            ("Question and document", *(head(name, num=True, dir="auto") for name in names), "Counts"),
+            rows,
+            numbers=("Counts",),
+        ),
         el("p", f"and {left:,} more; the log has them all", class_="muted small") if left else None,
     )
 
@@ -155,20 +161,4 @@ def _row(one: DifferentJudgments, names: Sequence[str]) -> Markup:
         ),
         [el("td", one.ratings.get(name, "–"), class_="num") for name in names],
         el("td", el("b", one.counts), class_="num"),
-    )  # fmt: skip
-
-
-def _table(heads: Sequence[str], rows: Sequence[Markup], *, numbers: int) -> Markup:
-    return el(
-        "div",
-        el(
-            "table",
-            el(
-                "thead",
-                el("tr", [el("th", head, scope="col", class_="num" if 1 <= i <= numbers else None, dir="auto") for i, head in enumerate(heads)]),
-            ),
-            el("tbody", rows),
-            class_="table",
-        ),
-        class_="table-wrap",
     )  # fmt: skip

@@ -15,8 +15,9 @@ from app.ui.html import classes, el, pieces
 from app.ui.icons import icon
 from app.ui.views import cards, history, slots
 from app.ui.views.compare import from_match
-from app.ui.views.controls import button, icon_button, kbd, select
+from app.ui.views.controls import button, cell_title, icon_button, kbd, panel_head, select
 from app.ui.views.messages import empty
+from app.ui.views.tables import table
 
 VOTES = (
     ("left", "Left is better", "ArrowLeft", "←"),
@@ -106,7 +107,7 @@ def sessions(found: Sequence[BlindSession], *, write: bool) -> Markup | None:
     rows = [
         el(
             "tr",
-            el("td", el("button", history.when(one.created_at), type="button", class_="cell-title", data_action="bl-open", data_id=one.session_id), class_="history-when"),
+            el("td", cell_title(history.when(one.created_at), "bl-open", id=one.session_id), class_="history-when"),
             el("td", el("span", f"{one.pipelines[0]} or {one.pipelines[1]}", class_="clamp", dir="auto")),
             el("td", one.query_set or "typed", dir="auto"),
             el("td", f"{one.votes:,}", class_="num"),
@@ -118,17 +119,8 @@ def sessions(found: Sequence[BlindSession], *, write: bool) -> Markup | None:
     heads = ("Started", "Between", "Questions", "Votes", "")
     return el(
         "section",
-        el("div", el("h2", "Earlier comparisons"), class_="panel-head"),
-        el(
-            "div",
-            el(
-                "table",
-                el("thead", el("tr", [el("th", head, scope="col", class_="num" if head == "Votes" else None) for head in heads])),
-                el("tbody", rows),
-                class_="table history",
-            ),
-            class_="table-wrap",
-        ),
+        panel_head("Earlier comparisons"),
+        table(heads, rows, numbers=("Votes",), look="history"),
         class_="panel",
         aria_label="Earlier comparisons",
     )  # fmt: skip
@@ -266,7 +258,7 @@ def results(found: BlindResults) -> Markup | None:
     won, lost = found.wins
     return el(
         "section",
-        el("div", el("h2", "What the votes say"), el("span", format.plural(len(found.rounds), "vote"), class_="muted small"), class_="panel-head"),
+        panel_head("What the votes say", said=format.plural(len(found.rounds), "vote")),
         el(
             "div",
             el("span", slots.mark(0), el("b", first, dir="auto"), f" {won:,}", class_="bl-name slot-0"),
@@ -332,11 +324,7 @@ def _list(rounds: Sequence[BlindReveal]) -> Markup:
     return el(
         "details",
         el("summary", "Every vote"),
-        el(
-            "div",
-            el("table", el("thead", el("tr", [el("th", head, scope="col") for head in heads])), el("tbody", rows), class_="table history"),
-            class_="table-wrap",
-        ),
+        table(heads, rows, numbers=("#",), look="history"),
         class_="bl-list",
         data_key="bl-list",
     )  # fmt: skip

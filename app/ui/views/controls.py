@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from app.ui.html import classes, el
+from app.ui.html import Child, classes, el
 from app.ui.icons import icon
 
 GLYPHS = ("●", "■", "▲", "◆")
@@ -40,6 +40,33 @@ def icon_button(
         aria_label=label,
         aria_pressed=None if pressed is None else str(pressed).lower(),
         **_data(action, data),
+    )
+
+
+def cell_title(
+    text: str, action: str, /, *, title: str = "", clamp: bool = False, current: bool = False, **data: Any
+) -> Markup:
+    """The button in a table that opens what its row is about. `clamp` keeps long texts to two lines."""
+    return el(
+        "button",
+        el("span", text, class_="clamp") if clamp else text,
+        type="button",
+        class_="cell-title",
+        title=title or None,
+        aria_current="true" if current else None,
+        dir="auto",
+        **_data(action, data),
+    )
+
+
+def panel_head(title: Child, /, *tools: Markup | None, said: str = "") -> Markup:
+    """The heading of a panel, what is said of it in short, and at its end what can be done with it."""
+    return el(
+        "div",
+        el("h2", title),
+        el("span", said, class_="muted small", dir="auto") if said else None,
+        [el("span", class_="grow"), *tools] if tools else None,
+        class_="panel-head",
     )
 
 

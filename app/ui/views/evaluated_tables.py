@@ -10,8 +10,9 @@ from app.evaluation_results import Disagreement, EvaluationView, QueryValues
 from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.views import charts, slots
-from app.ui.views.controls import icon_button
+from app.ui.views.controls import cell_title, icon_button, panel_head
 from app.ui.views.messages import error_box
+from app.ui.views.tables import head, table
 
 PAGE = 15
 
@@ -47,28 +48,15 @@ def stages(view: EvaluationView) -> Markup:
         for i, one in timed
     ]
     return join(
-        el("div", el("h2", "Latency by stage"), class_="panel-head"),
-        el(
-            "div",
-            el(
-                "table",
-                el(
-                    "thead",
-                    el(
-                        "tr",
-                        el("th", "Stage", scope="col"),
-                        el("th", el("span", "Share", class_="sr-only"), scope="col"),
-                        el("th", "p50", scope="col", class_="num"),
-                        el("th", "p95", scope="col", class_="num"),
-                    ),
-                ),
-                blocks,
-                class_="table stages",
-            ),
-            class_="stages-wrap",
-            tabindex="0",
-            role="region",
-            aria_label="Latency by stage",
+        panel_head("Latency by stage"),
+        table(
+            ("Stage", head(el("span", "Share", class_="sr-only")), "p50", "p95"),
+            blocks,
+            numbers=("p50", "p95"),
+            look="stages",
+            region="Latency by stage",
+            wrap="stages-wrap",
+            grouped=True,
         )
         if timed
         else el("p", "Runs of other systems have no times.", class_="muted"),
@@ -82,40 +70,26 @@ def questions(rows_of: Sequence[QueryValues], names: Sequence[str], base: str, a
     offset = start if start < len(rows) else 0
     part = rows[offset : offset + PAGE]
     last = offset + len(part)
+    columns = [
+        head(slots.mark(i), el("span", name, dir="auto", class_="th-name", title=name), num=True)
+        for i, name in enumerate(names)
+    ]
     return join(
-        el(
-            "div",
-            el("h2", "Questions"),
-            el("span", "largest difference first" if several else "by id", class_="muted small"),
-            el("span", class_="grow"),
+        panel_head(
+            "Questions",
             icon_button("Previous questions", "ev-page", "left", offset=max(0, offset - PAGE)) if offset else None,
             el("span", f"{offset + 1:,}–{last:,} of {len(rows):,}", class_="muted small"),
             icon_button("Next questions", "ev-page", "chevron", offset=last) if last < len(rows) else None,
-            class_="panel-head",
+            said="largest difference first" if several else "by id",
         ),
-        el(
-            "div",
-            el(
-                "table",
-                el(
-                    "thead",
-                    el(
-                        "tr",
-                        el("th", el("span", "Id", class_="sr-only"), scope="col"),
-                        el("th", "Question", scope="col"),
-                        [el("th", slots.mark(i), el("span", name, dir="auto", class_="th-name", title=name), scope="col", class_="num") for i, name in enumerate(names)],
-                        el("th", "Difference", scope="col", class_="num") if several else None,
-                    ),
-                ),
-                el("tbody", [_question(row, names, against, base, several) for row in part]),
-                class_="table questions",
-            ),
-            class_="table-wrap",
-            tabindex="0",
-            role="region",
-            aria_label="Values of the questions",
+        table(
+            (head(el("span", "Id", class_="sr-only")), "Question", *columns, "Difference" if several else None),
+            [_question(row, names, against, base, several) for row in part],
+            numbers=("Difference",),
+            look="questions",
+            region="Values of the questions",
         ),
-    )  # fmt: skip
+    )
 
 
 def _gap(row: QueryValues, against: str, base: str, several: bool) -> float:
@@ -132,19 +106,7 @@ def _question(row: QueryValues, names: Sequence[str], against: str, base: str, s
     return el(
         "tr",
         el("td", el("code", row.qid), class_="q-id"),
-        el(
-            "td",
-            el(
-                "button",
-                el("span", row.text or row.qid, class_="clamp"),
-                type="button",
-                class_="cell-title",
-                data_action="ev-query",
-                data_qid=row.qid,
-                title=f"{row.qid}: {row.text}",
-                dir="auto",
-            ),
-        ),
+        el("td", opened(row.qid, row.text)),
         [
             el("td", "failed" if (cell := row.values.get(name)) is None else f"{cell:.3f}", class_="num")
             for name in names
@@ -152,6 +114,11 @@ def _question(row: QueryValues, names: Sequence[str], against: str, base: str, s
         el("td", "–" if change is None else f"{change:+.3f}", class_=classes("num", look)) if several else None,
         data_key=row.qid,
     )
+
+
+def opened(qid: str, text: str) -> Markup:
+    """A question that opens in Compare."""
+    return cell_title(text or qid, "ev-query", title=f"{qid}: {text}", clamp=True, qid=qid)
 
 
 def what_ran(view: EvaluationView) -> Markup:
@@ -202,19 +169,7 @@ def disagreement(found: Disagreement, names: Sequence[str]) -> Markup:
     queries = [
         el(
             "tr",
-            el(
-                "td",
-                el(
-                    "button",
-                    el("span", one.text or one.qid, class_="clamp"),
-                    type="button",
-                    class_="cell-title",
-                    data_action="ev-query",
-                    data_qid=one.qid,
-                    title=f"{one.qid}: {one.text}",
-                    dir="auto",
-                ),
-            ),
+            el("td", opened(one.qid, one.text)),
             el("td", f"{one.jaccard:.3f}", class_="num"),
             el("td", f"{one.rbo:.3f}", class_="num"),
             el("td", "–" if one.tau is None else f"{one.tau:.3f}", class_="num"),
@@ -223,17 +178,14 @@ def disagreement(found: Disagreement, names: Sequence[str]) -> Markup:
     ]
     return el(
         "section",
-        el(
-            "div",
-            el("h2", "Where they disagree"),
-            el("span", f"first {found.k} of each, {format.plural(len(found.queries), 'question')} of {found.query_set}", class_="muted small", dir="auto"),
-            el("span", class_="grow"),
+        panel_head(
+            "Where they disagree",
             icon_button("Close", "ev-disagree-close", "close"),
-            class_="panel-head",
+            said=f"first {found.k} of each, {format.plural(len(found.queries), 'question')} of {found.query_set}",
         ),
-        el("div", _agreements(("Pipeline", "and"), pairs), class_="table-wrap"),
+        _agreements(("Pipeline", "and"), pairs),
         el("h3", "The questions worth reading, and judging, first", class_="sub"),
-        el("div", _agreements(("Question",), queries), class_="table-wrap"),
+        _agreements(("Question",), queries),
         error_box("Pipeline", f"{found.failures[0].pipeline}: {found.failures[0].error} ({format.plural(len(found.failures), 'failure')})") if found.failures else None,
         class_="panel",
         aria_label="Disagreement",
@@ -248,19 +200,5 @@ AGREEMENT_WORDS = (
 
 
 def _agreements(first: Sequence[str], rows: Sequence[Markup]) -> Markup:
-    return el(
-        "table",
-        el(
-            "thead",
-            el(
-                "tr",
-                [el("th", name, scope="col") for name in first],
-                [
-                    el("th", el("span", name, data_tip=words, tabindex="0"), scope="col", class_="num")
-                    for name, words in AGREEMENT_WORDS
-                ],
-            ),
-        ),
-        el("tbody", rows),
-        class_="table questions",
-    )
+    told = [head(el("span", name, data_tip=words, tabindex="0"), num=True) for name, words in AGREEMENT_WORDS]
+    return table((*first, *told), rows, look="questions")

@@ -9,7 +9,8 @@ from markupsafe import Markup
 from app.evaluation_results import EvaluationChanges, EvaluationSummary
 from app.ui import format
 from app.ui.html import Child, classes, el, join
-from app.ui.views.controls import chip, icon_button
+from app.ui.views import tables
+from app.ui.views.controls import cell_title, chip, icon_button, panel_head
 
 MOST = 12
 MOST_MEANS = 60
@@ -33,30 +34,12 @@ def table(found: Sequence[EvaluationSummary], shown: str, compared: str, *, ever
     part = found if every else found[:MOST]
     return el(
         "section",
-        el(
-            "div",
-            el("h2", "History"),
-            el("span", format.plural(len(found), "evaluation"), class_="muted small"),
-            class_="panel-head",
-        ),
-        el(
-            "div",
-            el(
-                "table",
-                el(
-                    "thead",
-                    el(
-                        "tr",
-                        [
-                            el("th", title, scope="col", class_="num" if title == "Questions" else None)
-                            for title in ("When", "Question set", "Questions", "Pipelines", "Best", "State", "")
-                        ],
-                    ),
-                ),
-                el("tbody", [_row(one, shown, compared, write) for one in part]),
-                class_="table history",
-            ),
-            class_="table-wrap",
+        panel_head("History", said=format.plural(len(found), "evaluation")),
+        tables.table(
+            ("When", "Question set", "Questions", "Pipelines", "Best", "State", ""),
+            [_row(one, shown, compared, write) for one in part],
+            numbers=("Questions",),
+            look="history",
         ),
         el(
             "button",
@@ -83,16 +66,7 @@ def _row(one: EvaluationSummary, shown: str, compared: str, write: bool) -> Mark
         "tr",
         el(
             "td",
-            el(
-                "button",
-                when(one.created_at),
-                type="button",
-                class_="cell-title",
-                data_action="ev-open",
-                data_id=one.evaluation_id,
-                title=one.evaluation_id,
-                aria_current="true" if here else None,
-            ),
+            cell_title(when(one.created_at), "ev-open", title=one.evaluation_id, current=here, id=one.evaluation_id),
             class_="history-when",
         ),
         el("td", one.query_set, dir="auto"),
@@ -126,13 +100,10 @@ def changes(found: EvaluationChanges) -> Markup:
     """What is different between two evaluations: what was asked, what it was asked of, and the values."""
     return el(
         "section",
-        el(
-            "div",
-            el("h2", "What changed"),
-            el("span", f"from {when(found.before.created_at)} to {when(found.after.created_at)}", class_="muted small"),
-            el("span", class_="grow"),
+        panel_head(
+            "What changed",
             icon_button("Close", "ev-changes", "close", id=""),
-            class_="panel-head",
+            said=f"from {when(found.before.created_at)} to {when(found.after.created_at)}",
         ),
         _settings(found) if found.settings else el("p", "The same question set, pipelines, documents and judgments."),
         _values(found),
@@ -186,23 +157,8 @@ def _values(found: EvaluationChanges) -> Markup | None:
         )
         for one in moved[:MOST_MEANS]
     ]
-    titles = ("Pipeline", "Metric", "Before", "After", "Change")
-    return el(
-        "div",
-        el(
-            "table",
-            el(
-                "thead",
-                el(
-                    "tr",
-                    [el("th", title, scope="col", class_="num" if i > 1 else None) for i, title in enumerate(titles)],
-                ),
-            ),
-            el("tbody", rows),
-            class_="table",
-        ),
-        class_="table-wrap",
-    )
+    numbers = ("Before", "After", "Change")
+    return tables.table(("Pipeline", "Metric", *numbers), rows, numbers=numbers)
 
 
 def _number(value: float | None) -> str:

@@ -14,8 +14,9 @@ from app.ui import format
 from app.ui.html import Child, classes, el
 from app.ui.icons import icon
 from app.ui.views import history, jobs, slots
-from app.ui.views.controls import button, icon_button, select
+from app.ui.views.controls import button, cell_title, icon_button, panel_head, select
 from app.ui.views.messages import empty
+from app.ui.views.tables import table
 
 ORDERS = (
     ("disagreement", "Where they disagree most", "Questions first on which the pipelines differ most; needs no judgments to begin with"),
@@ -238,17 +239,8 @@ def queues(found: Sequence[QueueView], shown: str, *, every: bool, write: bool) 
     heads = ("Prepared", "Question set", "Order", "Pipelines", "Left", "")
     return el(
         "section",
-        el("div", el("h2", "Queues"), el("span", format.plural(len(found), "queue"), class_="muted small"), class_="panel-head"),
-        el(
-            "div",
-            el(
-                "table",
-                el("thead", el("tr", [el("th", title, scope="col", class_="num" if title == "Left" else None) for title in heads])),
-                el("tbody", [_queue(one, one.queue_id == shown, write) for one in part]),
-                class_="table history",
-            ),
-            class_="table-wrap",
-        ),
+        panel_head("Queues", said=format.plural(len(found), "queue")),
+        table(heads, [_queue(one, one.queue_id == shown, write) for one in part], numbers=("Left",), look="history"),
         button(f"All {len(found)}", "jd-set", look="quiet", name="all", value="yes") if len(part) < len(found) else None,
         class_="panel",
         aria_label="Queues",
@@ -262,8 +254,7 @@ def _queue(one: QueueView, shown: bool, write: bool) -> Markup:
         "tr",
         el(
             "td",
-            el("button", history.when(one.created_at), type="button", class_="cell-title", data_action="jd-open", data_id=one.queue_id,
-               aria_current="true" if shown else None),
+            cell_title(history.when(one.created_at), "jd-open", current=shown, id=one.queue_id),
             class_="history-when",
         ),
         el("td", one.query_set, dir="auto"),

@@ -15,6 +15,7 @@ from app.ui.views import cards, slots
 from app.ui.views.controls import button, icon_button, kbd
 from app.ui.views.grades import GRADES
 from app.ui.views.messages import empty, error_box
+from app.ui.views.tables import table
 
 
 def work(
@@ -242,20 +243,10 @@ def means(view: EvaluationView | None, *, opened: bool) -> Markup:
         )
         for i, one in enumerate(view.pipelines)
     ]
-    heads = [el("th", head, scope="col", class_="num") for head in (*measures, "judged")]
     return el(
         "section",
         toggle,
-        el(
-            "div",
-            el(
-                "table",
-                el("thead", el("tr", el("th", "Pipeline", scope="col"), heads)),
-                el("tbody", rows),
-                class_="table jd-scores",
-            ),
-            class_="table-wrap",
-        ),
+        table(("Pipeline", *measures, "judged"), rows, numbers=(*measures, "judged"), look="jd-scores"),
         el("p", f"Means over {format.plural(view.queries, 'judged question')}.", class_="muted small"),
         class_="panel jd-means",
         aria_label="Scores so far",

@@ -10,7 +10,7 @@ from app.evaluation_results import EvaluatedPipeline, EvaluationView, MeasureCel
 from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.icons import icon
-from app.ui.views import slots
+from app.ui.views import slots, tables
 from app.ui.views.controls import chip
 
 JUDGED, P50, P95, NAME = "judged", "p50", "p95", "name"
@@ -56,33 +56,15 @@ def table(
         )
         for one in ordered(view, sort)
     ]  # fmt: skip
-    return el(
-        "div",
-        el(
-            "table",
-            el("caption", _caption(view), class_="sr-only"),
-            el(
-                "thead",
-                el(
-                    "tr",
-                    _head(NAME, "Pipeline", WORDS[NAME], sort, still=still),
-                    [
-                        _head(name, name, words.get(name, ""), sort, shown=name == measure, still=still)
-                        for name in view.metrics
-                    ],
-                    _head(JUDGED, "judged@10", WORDS[JUDGED], sort, still=still),
-                    _head(P50, "p50", WORDS[P50], sort, still=still),
-                    _head(P95, "p95", WORDS[P95], sort, still=still),
-                ),
-            ),
-            el("tbody", rows),
-            class_="table leaderboard",
-        ),
-        class_="table-wrap",
-        tabindex="0",
-        role="region",
-        aria_label="Leaderboard",
-        data_scroll="leaderboard",
+    heads = [
+        _head(NAME, "Pipeline", WORDS[NAME], sort, still=still),
+        *(_head(name, name, words.get(name, ""), sort, shown=name == measure, still=still) for name in view.metrics),
+        _head(JUDGED, "judged@10", WORDS[JUDGED], sort, still=still),
+        _head(P50, "p50", WORDS[P50], sort, still=still),
+        _head(P95, "p95", WORDS[P95], sort, still=still),
+    ]
+    return tables.table(
+        heads, rows, look="leaderboard", caption=_caption(view), region="Leaderboard", scroll="leaderboard"
     )
 
 
@@ -101,15 +83,14 @@ def ordered(view: EvaluationView, sort: str) -> list[EvaluatedPipeline]:
 
 
 def _head(key: str, label: str, words: str, sort: str, *, shown: bool = False, still: bool = False) -> Markup:
-    look = classes("num" if key != NAME else "", "is-shown" if shown else "")
+    num, look = key != NAME, "is-shown" if shown else ""
     if still:
-        return el("th", label, scope="col", class_=look, title=words if key != NAME else None)
+        return tables.head(label, num=num, class_=look, title=words if num else None)
     name, worst = sort.removeprefix("-"), sort.startswith("-")
     here = name == key
     smaller = key in (P50, P95, NAME)
     direction = ("ascending" if smaller != worst else "descending") if here else None
-    return el(
-        "th",
+    return tables.head(
         el(
             "button",
             el("span", label),
@@ -120,7 +101,7 @@ def _head(key: str, label: str, words: str, sort: str, *, shown: bool = False, s
             data_value=f"-{key}" if here and not worst else key,
             data_tip=words or None,
         ),
-        scope="col",
+        num=num,
         class_=look,
         aria_sort=direction,
     )

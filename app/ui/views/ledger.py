@@ -10,8 +10,9 @@ from app.results import Ledger, LedgerEntry, WhyNot
 from app.ui import format
 from app.ui.html import el, join
 from app.ui.icons import icon
-from app.ui.views.controls import button, icon_button, select, slot_mark
+from app.ui.views.controls import button, cell_title, icon_button, select, slot_mark
 from app.ui.views.messages import empty
+from app.ui.views.tables import head, table
 
 VERDICTS = {
     "shown": ("check", "Shown"),
@@ -64,56 +65,22 @@ def ledger_pane(names: Sequence[str], chosen: str, ledger: Ledger | None, query:
 
 def _table(ledger: Ledger) -> Markup:
     top = max((abs(entry.contribution) for row in ledger.rows for entry in row.entries), default=0.0) or 1.0
+    rows = [
+        el(
+            "tr",
+            el("td", row.rank, class_="num"),
+            el("td", cell_title(row.title or row.doc_id, "read", title=row.title, clamp=True, doc=row.doc_id)),
+            [_entry(entry, i, top) for i, entry in enumerate(row.entries)],
+            el("td", el("b", format.score(row.score)), class_="num"),
+            data_doc=row.doc_id,
+            data_key=row.doc_id,
+        )
+        for row in ledger.rows
+    ]
+    inputs = [head(el("i", class_=f"dot in-{i % 4}"), name, colspan=2) for i, name in enumerate(ledger.inputs)]
     return join(
         el("p", el("b", ledger.method), " ", el("code", ledger.formula), class_="formula"),
-        el(
-            "div",
-            el(
-                "table",
-                el(
-                    "thead",
-                    el(
-                        "tr",
-                        el("th", "#", class_="num", scope="col"),
-                        el("th", "Document", scope="col"),
-                        [
-                            el("th", el("i", class_=f"dot in-{i % 4}"), name, scope="col", colspan=2)
-                            for i, name in enumerate(ledger.inputs)
-                        ],
-                        el("th", "Fused", class_="num", scope="col"),
-                    ),
-                ),
-                el(
-                    "tbody",
-                    [
-                        el(
-                            "tr",
-                            el("td", row.rank, class_="num"),
-                            el(
-                                "td",
-                                el(
-                                    "button",
-                                    el("span", row.title or row.doc_id, class_="clamp"),
-                                    type="button",
-                                    class_="cell-title",
-                                    data_action="read",
-                                    data_doc=row.doc_id,
-                                    dir="auto",
-                                    title=row.title,
-                                ),
-                            ),
-                            [_entry(entry, i, top) for i, entry in enumerate(row.entries)],
-                            el("td", el("b", format.score(row.score)), class_="num"),
-                            data_doc=row.doc_id,
-                            data_key=row.doc_id,
-                        )
-                        for row in ledger.rows
-                    ],
-                ),
-                class_="table ledger",
-            ),
-            class_="table-wrap",
-        ),
+        table(("#", "Document", *inputs, "Fused"), rows, numbers=("#", "Fused"), look="ledger"),
         el(
             "p",
             "Each list's rank and raw score, and what it adds to the fused score. A dash means that the list did not hold the document.",

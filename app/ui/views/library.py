@@ -11,9 +11,10 @@ from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.icons import icon
 from app.ui.views import adding, jobs
-from app.ui.views.controls import button, icon_button
+from app.ui.views.controls import button, cell_title, icon_button, panel_head
 from app.ui.views.messages import empty, notices
 from app.ui.views.shell import STATES
+from app.ui.views.tables import table
 
 INDEX_STATES = {"ready": "Ready", "behind": "Behind", "absent": "Not built", "building": "Building"}
 
@@ -34,7 +35,7 @@ def page(view: WorkspaceView, chosen: CollectionView | None, listed: Sequence[Jo
         ),
         el(
             "section",
-            el("div", el("h2", "Jobs"), class_="panel-head"),
+            panel_head("Jobs"),
             el("div", jobs.table(listed, read_only=view.read_only), id="tp-jobs"),
             class_="panel",
             aria_label="Jobs",
@@ -99,35 +100,14 @@ def collections(view: WorkspaceView, chosen: CollectionView | None) -> Markup:
     """All collections with their sizes; the chosen one is marked."""
     if not view.collections:
         return join(
-            el("div", el("h2", "Collections"), class_="panel-head"),
+            panel_head("Collections"),
             empty("library", "No collection yet", "Drop a file above: it makes its collection as it goes in."),
         )
     rows = [
         _collection(item, view.read_only, chosen is not None and item.name == chosen.name) for item in view.collections
     ]
-    titles = ("Name", "Documents", "Passages", "Judged questions", "On disk", "State", "")
-    return join(
-        el("div", el("h2", "Collections"), class_="panel-head"),
-        el(
-            "div",
-            el(
-                "table",
-                el(
-                    "thead",
-                    el(
-                        "tr",
-                        [
-                            el("th", title, scope="col", class_="num" if 0 < i < 5 else None)
-                            for i, title in enumerate(titles)
-                        ],
-                    ),
-                ),
-                el("tbody", rows),
-                class_="table",
-            ),
-            class_="table-wrap",
-        ),
-    )
+    numbers = ("Documents", "Passages", "Judged questions", "On disk")
+    return join(panel_head("Collections"), table(("Name", *numbers, "State", ""), rows, numbers=numbers))
 
 
 def _collection(item: CollectionView, read_only: bool, chosen: bool) -> Markup:
@@ -143,15 +123,7 @@ def _collection(item: CollectionView, read_only: bool, chosen: bool) -> Markup:
         "tr",
         el(
             "td",
-            el(
-                "button",
-                item.name,
-                type="button",
-                class_="cell-title",
-                data_action="collection",
-                data_name=item.name,
-                dir="auto",
-            ),
+            cell_title(item.name, "collection", name=item.name),
             el("small", item.description, dir="auto") if item.description else None,
         ),
         el("td", format.count(item.documents), class_="num"),
@@ -172,44 +144,12 @@ def indexes(chosen: CollectionView, *, read_only: bool) -> Markup:
         if not read_only and chosen.documents
         else None
     )
-    header = el(
-        "div",
-        el("h2", "Indexes of ", el("span", chosen.name, dir="auto")),
-        el("span", class_="grow"),
-        build,
-        class_="panel-head",
-    )
+    header = panel_head(["Indexes of ", el("span", chosen.name, dir="auto")], build)
     if not chosen.indexes:
         return join(header, el("p", "No index yet. Building them makes the collection searchable.", class_="muted"))
-    titles = ("Index", "State", "Rows", "On disk", "Recall@10", "Built", "")
+    numbers = ("Rows", "On disk", "Recall@10")
     rows = [_index(item, chosen.name, read_only) for item in chosen.indexes]
-    return join(
-        header,
-        el(
-            "div",
-            el(
-                "table",
-                el(
-                    "thead",
-                    el(
-                        "tr",
-                        [
-                            el(
-                                "th",
-                                title,
-                                scope="col",
-                                class_="num" if title in ("Rows", "On disk", "Recall@10") else None,
-                            )
-                            for title in titles
-                        ],
-                    ),
-                ),
-                el("tbody", rows),
-                class_="table",
-            ),
-            class_="table-wrap",
-        ),
-    )
+    return join(header, table(("Index", "State", *numbers, "Built", ""), rows, numbers=numbers))
 
 
 def _index(item: IndexView, name: str, read_only: bool) -> Markup:

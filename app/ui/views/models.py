@@ -12,9 +12,10 @@ from app.ui import format
 from app.ui.html import Child, classes, el, join, link
 from app.ui.icons import icon
 from app.ui.views import jobs
-from app.ui.views.controls import button, chip, icon_button, select
+from app.ui.views.controls import button, cell_title, chip, icon_button, panel_head, select
 from app.ui.views.ledger import bar
 from app.ui.views.messages import empty, error_box
+from app.ui.views.tables import head, table
 
 KINDS = {"dense": "Dense", "sparse": "Sparse", "late": "Late interaction", "cross": "Reranker"}
 ABOUT = {
@@ -72,7 +73,7 @@ def job_panel(listed: Sequence[JobView], *, read_only: bool) -> Markup | None:
     if not listed:
         return None
     return join(
-        el("div", el("h2", "Jobs"), class_="panel-head"),
+        panel_head("Jobs"),
         el("div", jobs.table(listed, read_only=read_only), id="tp-jobs"),
     )
 
@@ -81,7 +82,7 @@ def adding(*, paths: bool) -> Markup:
     """From the hub or from a folder; what would happen appears beneath."""
     what = "A repository of the model hub" + (", or a folder on this computer" if paths else "")
     return join(
-        el("div", el("h2", "Add a model"), class_="panel-head"),
+        panel_head("Add a model"),
         el("div", id="md-alert", class_="alerts"),
         el(
             "form",
@@ -131,6 +132,7 @@ def planned(plan: ModelPlan, source: str, precision: str, *, replace: bool) -> M
         "form",
         el("dl", [[el("dt", term), el("dd", said, dir="auto")] for term, said in facts], class_="details"),
         [error_box("MissingDependency", note) for note in plan.notes],
+        _unfaithful() if plan.how == "convert" and plan.ready else None,
         el("input", type="hidden", data_field="source", value=source),
         el("input", type="hidden", data_field="replace", value="true" if replace else ""),
         el(
@@ -154,6 +156,12 @@ def planned(plan: ModelPlan, source: str, precision: str, *, replace: bool) -> M
         data_action="model-add",
         data_alert="md-alert",
     )  # fmt: skip
+
+
+def _unfaithful() -> Markup:
+    """What happens where a conversion changes too much."""
+    words = "Keep it even if its results differ from the original's"
+    return el("div", el("label", el("input", type="checkbox", data_field="force"), words, class_="check"), class_="row")
 
 
 def catalogue(
@@ -209,17 +217,10 @@ def _switch(what: str, label: str, options: dict[str, str], value: str) -> Marku
 
 
 def _table(shown: Sequence[ModelView], *, read_only: bool) -> Markup:
-    titles = (("Model", ""), ("State", ""), ("Kind", ""), ("Dimensions", "num md-wide"), ("Tokens", "num md-wide"), ("Size", "num"), ("License", "md-mid"), ("Speed here", "num md-mid"), ("", ""))  # fmt: skip
-    return el(
-        "div",
-        el(
-            "table",
-            el("thead", el("tr", [el("th", title, scope="col", class_=look or None) for title, look in titles])),
-            el("tbody", [_row(view, read_only) for view in shown]),
-            class_="table md-table",
-        ),
-        class_="table-wrap",
-    )
+    wide = [head(title, num=True, class_="md-wide") for title in ("Dimensions", "Tokens")]
+    middle = (head("License", class_="md-mid"), head("Speed here", num=True, class_="md-mid"))
+    heads = ("Model", "State", "Kind", *wide, "Size", *middle, "")
+    return table(heads, [_row(view, read_only) for view in shown], numbers=("Size",), look="md-table")
 
 
 def _row(view: ModelView, read_only: bool) -> Markup:
@@ -228,7 +229,7 @@ def _row(view: ModelView, read_only: bool) -> Markup:
         "tr",
         el(
             "td",
-            el("button", view.name, type="button", class_="cell-title", data_action="model", data_name=view.name, dir="auto"),
+            cell_title(view.name, "model", name=view.name),
             el("small", below or view.source, dir="auto"),
             class_="md-name",
         ),

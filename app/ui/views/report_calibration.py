@@ -18,6 +18,7 @@ from app.calibration_results import (
 from app.ui import format
 from app.ui.html import el, join
 from app.ui.views import slots
+from app.ui.views.tables import table
 
 MEASURES = ("ECE", "Brier", "log loss", "AUC", "precision", "recall")
 WIDTH, HEIGHT, LEFT, TOP, SIDE = 560.0, 190.0, 34.0, 12.0, 190.0
@@ -94,7 +95,7 @@ def _pipeline(part: CalibratedPipeline, index: int) -> Markup:
 
 
 def _table(methods: Sequence[CalibratedMethod]) -> Markup:
-    heads = ("Calibrator", "Threshold", *MEASURES, "Best kept", "Emptied", "Results")
+    heads = ("Threshold", *MEASURES, "Best kept", "Emptied", "Results")
     rows = [
         el(
             "tr",
@@ -107,16 +108,7 @@ def _table(methods: Sequence[CalibratedMethod]) -> Markup:
         )
         for one in methods
     ]
-    return el(
-        "div",
-        el(
-            "table",
-            el("thead", el("tr", [el("th", head, scope="col", class_="num" if i else None) for i, head in enumerate(heads)])),
-            el("tbody", rows),
-            class_="table",
-        ),
-        class_="table-wrap",
-    )  # fmt: skip
+    return table(("Calibrator", *heads), rows, numbers=heads)
 
 
 def _value(interval: Interval | None) -> str:

@@ -18,6 +18,7 @@ from app.ui.html import clean, el, join
 from app.ui.icons import ui_assets
 from app.ui.views import slots
 from app.ui.views.leaderboard import CORRECTIONS, TESTS
+from app.ui.views.tables import table
 
 MOST_ROWS = 1_000
 LIGHT, DARK = (
@@ -79,12 +80,6 @@ def page(title: str, head: Markup, sections: Sequence[Section], origin: Origin) 
 def chips(facts: Sequence[str]) -> Markup:
     """Facts in a row."""
     return el("p", [el("span", fact, class_="chip", dir="auto") for fact in facts if fact], class_="facts")
-
-
-def table(heads: Sequence[str], rows: Sequence[Markup], *, numbers: Sequence[str] = ()) -> Markup:
-    """A table that scrolls where it is too wide."""
-    cells = [el("th", head, scope="col", class_="num" if head in numbers else None, dir="auto") for head in heads]
-    return el("div", el("table", el("thead", el("tr", cells)), el("tbody", rows), class_="table"), class_="table-wrap")
 
 
 def comparisons(view: EvaluationView) -> Markup | None:

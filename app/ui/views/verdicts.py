@@ -11,6 +11,8 @@ from app.ui import format
 from app.ui.html import el, join
 from app.ui.views import slots
 from app.ui.views.controls import chip, icon_button
+from app.ui.views.evaluated_tables import opened
+from app.ui.views.tables import table
 
 SHOWN = 12
 
@@ -27,15 +29,11 @@ def panel(found: VerdictBounds, names: Sequence[str]) -> Markup:
             icon_button("Close", "ev-set", "close", name="bounds", value=""),
             class_="panel-head",
         ),
-        el(
-            "div",
-            el(
-                "table",
-                _head(("Pipeline", "Difference", "Could be", "Verdict", "Unjudged")),
-                el("tbody", [_pair(pair, place) for pair in found.pairs]),
-                class_="table questions",
-            ),
-            class_="table-wrap",
+        table(
+            ("Pipeline", "Difference", "Could be", "Verdict", "Unjudged"),
+            [_pair(pair, place) for pair in found.pairs],
+            numbers=("Difference", "Could be", "Unjudged"),
+            look="questions",
         ),
         el(
             "p",
@@ -45,12 +43,6 @@ def panel(found: VerdictBounds, names: Sequence[str]) -> Markup:
         ),
         _documents(found.documents, place),
     )
-
-
-def _head(titles: Sequence[str]) -> Markup:
-    numbers = ("Difference", "Could be", "Unjudged", "Effect")
-    cells = [el("th", title, scope="col", class_="num" if title in numbers else None) for title in titles]
-    return el("thead", el("tr", cells))
 
 
 def _pair(pair: PairBounds, place: dict[str, int]) -> Markup:
@@ -79,19 +71,7 @@ def _documents(found: Sequence[FlipDocument], place: dict[str, int]) -> Markup |
             "tr",
             el("td", slots.mark(place.get(one.pipeline, 0)), el("span", f"{one.effect:+.4f}"), class_="num"),
             el("td", el("span", one.title or one.doc_id, class_="clamp", title=one.doc_id), dir="auto"),
-            el(
-                "td",
-                el(
-                    "button",
-                    el("span", one.query or one.qid, class_="clamp"),
-                    type="button",
-                    class_="cell-title",
-                    data_action="ev-query",
-                    data_qid=one.qid,
-                    title=f"{one.qid}: {one.query}",
-                    dir="auto",
-                ),
-            ),
+            el("td", opened(one.qid, one.query)),
             data_key=f"{one.qid} {one.doc_id} {one.pipeline}",
         )
         for one in found[:SHOWN]
@@ -99,10 +79,6 @@ def _documents(found: Sequence[FlipDocument], place: dict[str, int]) -> Markup |
     more = len(found) - len(rows)
     return join(
         el("h3", "Worth judging first", class_="sub"),
-        el(
-            "div",
-            el("table", _head(("Effect", "Document", "Question")), el("tbody", rows), class_="table questions"),
-            class_="table-wrap",
-        ),
+        table(("Effect", "Document", "Question"), rows, numbers=("Effect",), look="questions"),
         el("p", f"and {more:,} more", class_="muted small") if more > 0 else None,
     )
