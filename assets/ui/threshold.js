@@ -2,7 +2,7 @@
 (() => {
   let timer = 0;
 
-  const percent = (p) => (p > 0 && p < 0.1 ? `${(100 * p).toFixed(1)}%` : `${Math.round(100 * p)}%`);
+  const percent = (t) => `${Number((100 * t).toFixed(1))}%`;
   const numbers = (text) => (text ? text.split(' ').map(Number) : []);
   const slider = () => document.querySelector('[data-cut="slider"]');
   const grouped = (n) => n.toLocaleString('en-US');

@@ -84,6 +84,9 @@ class FakeCalibrations:
     def delete_calibration(self, collection: str, calibration_id: str) -> None:
         self.calibration(collection, calibration_id)
 
+    def report_calibration(self, collection: str, calibration_id: str) -> bytes:
+        return f"<!doctype html><title>{self.calibration(collection, calibration_id).target}</title>".encode()
+
     def start_calibration(self, collection: str, pipelines: Sequence[str], **options: Any) -> str:
         if options["folds"] > 20:
             raise BadInput("Take 2 to 20 folds.")

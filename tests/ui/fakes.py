@@ -18,6 +18,7 @@ from fake_models import FakeModels
 from app.results import (
     Agreement,
     Attribution,
+    Calibrated,
     Card,
     CollectionView,
     Column,
@@ -221,12 +222,14 @@ YAML = {
     "Dense": "name: Dense\npipeline:\n- dense: {model: all-MiniLM-L6-v2}\n",
     "Hybrid": "name: Hybrid\npipeline:\n- fuse:\n    inputs:\n    - - bm25: {k: 100}\n    - - dense: {model: all-MiniLM-L6-v2}\n    method:\n      rrf: {k: 60, weights: []}\n- cutoff: {k: 100}\n",
     "Not built": "name: Not built\npipeline:\n- dense: {model: other}\n",
+    "Dense, platt": "name: Dense, platt\npipeline:\n- dense: {model: all-MiniLM-L6-v2}\n- platt: {slope: 1.0, intercept: 0.0, threshold: 0.3}\n",
 }
 SUMMARIES = {
     "BM25": "BM25",
     "Dense": "all-MiniLM-L6-v2",
     "Hybrid": "BM25 + all-MiniLM-L6-v2, fused by rrf",
     "Not built": "other",
+    "Dense, platt": "all-MiniLM-L6-v2 → platt",
 }
 
 
@@ -483,7 +486,7 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels):
             )
         if pipeline not in self.saved:
             raise NotFound(f"There is no pipeline called {pipeline!r}.")
-        kinds = {"BM25": ["BM25"], "Dense": ["Dense"]}.get(pipeline, ["BM25", "Dense"])
+        kinds = {"BM25": ["BM25"], "Dense": ["Dense"], "Dense, platt": ["Dense"]}.get(pipeline, ["BM25", "Dense"])
         lists = {kind: self._scores(query, kind) for kind in kinds}
         found: dict[str, tuple[FoundBy, ...]] = {}
         fused: dict[str, float] = {}
@@ -526,6 +529,20 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels):
             {"paper-000": 2, "paper-010": 0}.get(doc_id) if query else None,
         )
 
+    def _calibrated(
+        self, pipeline: str, query: str, hits: list[tuple[str, float]], most: int
+    ) -> tuple[list[tuple[str, float]], Calibrated | None]:
+        """What the calibrated pipeline keeps: 0.8, 0.72, 0.64 … from the first hit on, a tenth of that for cakes; from 0.3 on."""
+        if pipeline != "Dense, platt" or not query:
+            return hits, None
+        level = 0.08 if "cake" in query else 0.8
+        said = [(doc_id, max(0.01, level * (1 - i / 10))) for i, (doc_id, _) in enumerate(hits)]
+        kept = [pair for pair in said if pair[1] >= 0.3]
+        below = enumerate(said[len(kept) :][:most], len(kept) + 1)
+        dropped = tuple(replace(self._card(d, rank, p, query), probability=p) for rank, (d, p) in below)
+        relevant = tuple(p for doc_id, p in said if doc_id == "paper-000")
+        return kept, Calibrated("platt", 0.3, tuple(p for _, p in said), relevant, dropped)
+
     def _filtered(self, hits: list[tuple[str, float]], filters: Mapping[str, Any] | None) -> list[tuple[str, float]]:
         kept = []
         for doc_id, score in hits:
@@ -557,8 +574,9 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels):
         else:
             hits, found = [(doc_id, 0.0) for doc_id in self.papers], {}
         hits = self._filtered(hits, filters)[: k if text else None]
+        hits, calibrated = self._calibrated(pipeline, text, hits, 20)
         cards = tuple(
-            self._card(d, offset + i + 1, s, text, found.get(d, ()))
+            replace(self._card(d, offset + i + 1, s, text, found.get(d, ())), probability=s if calibrated else None)
             for i, (d, s) in enumerate(hits[offset : offset + limit])
         )
         suggestions = () if text else tuple(text for _, text in self.questions(collection))
@@ -575,6 +593,7 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels):
             4.2,
             notices,
             suggestions,
+            calibrated,
         )
 
     def _facets(self, hits: list[tuple[str, float]], filters: Mapping[str, Any] | None) -> tuple[Facet, ...]:
@@ -632,19 +651,31 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels):
                 columns.append(Column(view, (), (), 0.4, 0, str(error)))
                 continue
             hits = self._filtered(hits, filters)
+            room = max(0, k - len(self._calibrated(name, query, hits, 0)[0]))
+            hits, calibrated = self._calibrated(name, query, hits, room)
             left = [hit.card.doc_id for hit in columns[-1].hits] if columns else []
             shown = []
             for i, (doc_id, score) in enumerate(hits[:k]):
                 movement = left.index(doc_id) - i if doc_id in left else None
                 shown.append(
                     ColumnHit(
-                        self._card(doc_id, i + 1, score, query, found.get(doc_id, ())),
+                        replace(
+                            self._card(doc_id, i + 1, score, query, found.get(doc_id, ())),
+                            probability=score if calibrated else None,
+                        ),
                         movement if columns else None,
                         bool(columns) and doc_id not in left,
                     )
                 )
             columns.append(
-                Column(view, tuple(shown), self._stages(name), {"BM25": 1.4, "Dense": 6.6}.get(name, 1.2), len(hits))
+                Column(
+                    view,
+                    tuple(shown),
+                    self._stages(name),
+                    {"BM25": 1.4, "Dense": 6.6}.get(name, 1.2),
+                    len(hits),
+                    calibrated=calibrated,
+                )
             )
         pairs = []
         for i, a in enumerate(columns):
@@ -679,6 +710,13 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels):
             )
             rows.append(LedgerRow(doc_id, self.papers[doc_id].title, rank, score, entries))
         return Ledger(pipeline, "rrf", "Σ 1 / (60 + rank)", ("BM25", "Dense"), tuple(rows))
+
+    def report_comparison(
+        self, collection: str, query: str, pipelines: Sequence[str], *, k: int = 10, filters: Any = None
+    ) -> bytes:
+        if not query.strip():
+            raise BadInput("Ask something first; the report is of one query.")
+        return b"<!doctype html><title>Comparison</title>"
 
     def why_not(
         self,

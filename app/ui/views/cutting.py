@@ -12,7 +12,7 @@ from markupsafe import Markup
 from app.results import Calibrated, Column
 from app.ui.html import classes, el
 from app.ui.views.controls import GLYPHS, button
-from app.ui.views.relevance import percent
+from app.ui.views.relevance import cut, percent
 
 OPTION = "t"
 """Where the address keeps the threshold; without it, every column has its own."""
@@ -39,14 +39,14 @@ def bar(columns: Sequence[Column], tried: float | None) -> Markup | None:
     if not own:
         return None
     first = own[0][1].threshold
-    told_own = percent(first) if len({told.threshold for _, told in own}) == 1 else "own"
+    told_own = cut(first) if len({told.threshold for _, told in own}) == 1 else "own"
     marks = [
         el(
             "span",
             GLYPHS[i % 4],
             class_=f"cut-mark slot-{i % 4}",
             style=f"--at:{told.threshold:.4f}",
-            title=f"{columns[i].pipeline.name} drops what lies below {percent(told.threshold)}",
+            title=f"{columns[i].pipeline.name} drops what lies below {cut(told.threshold)}",
         )
         for i, told in own
     ]
@@ -72,9 +72,7 @@ def bar(columns: Sequence[Column], tried: float | None) -> Markup | None:
             el("span", marks, class_="cut-marks", aria_hidden="true"),
             class_="cut-track",
         ),
-        el(
-            "output", told_own if tried is None else percent(tried), for_="tp-cut", class_="cut-value", data_cut="value"
-        ),
+        el("output", told_own if tried is None else cut(tried), for_="tp-cut", class_="cut-value", data_cut="value"),
         el("span", "Hits with a lower estimate are greyed.", class_="muted small cut-hint"),
         el(
             "button",

@@ -20,6 +20,11 @@ def percent(p: float) -> str:
     return f"{p:.1%}" if 0 < p < 0.1 else f"{p:.0%}"
 
 
+def cut(threshold: float) -> str:
+    """A threshold, to a tenth of a percent where it is not whole: 30%, 12.5%."""
+    return f"{100 * threshold:.1f}".removesuffix(".0") + "%"
+
+
 def meter(p: float, told: Calibrated | None = None, *, words: bool = False) -> Markup:
     """An estimate of relevance as a bar and a number; `words` says beside it what it is, as the tooltip always does."""
     return el(
@@ -61,7 +66,7 @@ def below(told: Calibrated, items: Sequence[Markup], *, count: int | None = None
     if not dropped:
         return None
     number = el("b", f"{dropped if count is None else count:,}", data_cut="dropped")
-    words = (number, " below the threshold", el("span", f" of {percent(told.threshold)}", class_="cal-own"))
+    words = (number, " below the threshold", el("span", f" of {cut(told.threshold)}", class_="cal-own"))
     if not items:
         return el("p", *words, class_="below below-far")
     rest = dropped - len(items)
@@ -81,6 +86,6 @@ def nothing(told: Calibrated) -> tuple[str, str]:
     hits = format.plural(len(told.probabilities), "hit")
     text = (
         f"The likeliest of {hits} has an estimated relevance of {percent(told.best)}, and this pipeline drops what lies below "
-        f"{percent(told.threshold)}. What was dropped can be opened below."
+        f"{cut(told.threshold)}. What was dropped can be opened below."
     )
     return "Nothing relevant here", text
