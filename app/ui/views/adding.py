@@ -12,7 +12,7 @@ from app.results import Preview, WorkspaceView
 from app.ui import format
 from app.ui.html import el, join
 from app.ui.icons import icon
-from app.ui.views.controls import button, chip, panel_head, select
+from app.ui.views.controls import button, chip, drop_zone, panel_head, select
 from app.ui.views.tables import table
 
 FIELDS = ("doc_id", "title", "text", "authors", "year", "venue", "url")
@@ -41,24 +41,7 @@ def section(view: WorkspaceView, *, paths: bool) -> Markup:
         el("div", id="lib-add-alert", class_="alerts"),
         el(
             "div",
-            el(
-                "label",
-                icon("upload"),
-                el("span", el("b", "Drop files here"), " or choose them"),
-                el("small", FORMATS),
-                el(
-                    "input",
-                    type="file",
-                    multiple=True,
-                    class_="sr-only",
-                    data_upload="preview",
-                    data_line="lib-upload",
-                    data_alert="lib-add-alert",
-                    aria_label="Files to add",
-                ),
-                class_="drop",
-                data_drop=True,
-            ),
+            drop_zone("preview", FORMATS, label="Files to add", line="lib-upload", alert="lib-add-alert"),
             el(
                 "form",
                 el(

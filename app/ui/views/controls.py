@@ -90,6 +90,31 @@ def select(
     )
 
 
+def drop_zone(action: str, formats: str, /, *, label: str, line: str, alert: str) -> Markup:
+    """Where files are dropped or chosen; `action` runs with them when they have come up.
+
+    `line` and `alert` are the ids of the elements that show the progress and what went wrong.
+    """
+    return el(
+        "label",
+        icon("upload"),
+        el("span", el("b", "Drop files here"), " or choose them"),
+        el("small", formats),
+        el(
+            "input",
+            type="file",
+            multiple=True,
+            class_="sr-only",
+            data_upload=action,
+            data_line=line,
+            data_alert=alert,
+            aria_label=label,
+        ),
+        class_="drop",
+        data_drop=True,
+    )
+
+
 def slot_mark(slot: int) -> Markup:
     """The shape and color of a pipeline slot."""
     return el("span", GLYPHS[slot % 4], class_=f"slot-mark slot-{slot % 4}", aria_hidden="true")

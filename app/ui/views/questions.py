@@ -10,7 +10,7 @@ from app.evaluation_results import Brought, QuerySetView, RunView
 from app.ui import format
 from app.ui.html import el, join
 from app.ui.icons import icon
-from app.ui.views.controls import button, icon_button, select
+from app.ui.views.controls import button, drop_zone, icon_button, select
 from app.ui.views.ledger import bar
 from app.ui.views.messages import notices
 
@@ -140,23 +140,12 @@ def _bring(collection: str, chosen: str, *, paths: bool) -> Markup:
                 el("label", el("span", "The files hold"), select("what", WHAT, "auto", label="The files hold"), class_="labeled"),
                 class_="bring-row",
             ),
-            el(
-                "label",
-                icon("upload"),
-                el("span", el("b", "Drop files here"), " or choose them"),
-                el("small", FORMATS),
-                el(
-                    "input",
-                    type="file",
-                    multiple=True,
-                    class_="sr-only",
-                    data_upload="questions-bring",
-                    data_line="questions-upload",
-                    data_alert="questions-alert",
-                    aria_label="Files with questions, judgments or runs",
-                ),
-                class_="drop",
-                data_drop=True,
+            drop_zone(
+                "questions-bring",
+                FORMATS,
+                label="Files with questions, judgments or runs",
+                line="questions-upload",
+                alert="questions-alert",
             ),
             el("div", id="questions-upload", data_keep=True),
             el(
