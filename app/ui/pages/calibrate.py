@@ -9,22 +9,19 @@ from markupsafe import Markup
 from app import calibration_table
 from app.calibration_results import CalibrationView, QueryCurves
 from app.evaluation_results import QuerySetView
-from app.results import JobView
 from app.ui import exports
 from app.ui.dispatch import Action, Ui
 from app.ui.html import el
-from app.ui.pages import common
+from app.ui.pages import choosing, common
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_QUERY, UiState, column_names
 from app.ui.views import calibrate, calibrated, search, shell
 from app.ui.views.history import when
 from app.ui.views.messages import error_box
-from engine.errors import BadInput, NotFound, TriptychError
+from engine.errors import BadInput, TriptychError
 
-NONE = "-"
-"""Stands in the address where everything of a list was unchecked, which is not the same as leaving it open."""
+KIND = "calibrate"
 DEFAULT_PIPELINES = ("Hybrid, by score", "Dense")
-OVER = ("done", "cancelled", "failed")
 SETTINGS = ("set", "wish", "value", "folds", "depth", "rating")
 LOOKS = ("part", "by", "t")
 VALUES = {"recall": "0.9", "precision": "0.5", "best": "0.9", "results": "10"}
@@ -33,15 +30,11 @@ SAMPLES = 40
 
 def settle(ui: Ui, state: UiState) -> UiState:
     """The state with the calibration that it is about: that of a finished job, else the newest one."""
-    job = _job(ui, state)
-    if job is not None and job.result and job.status == "done":
-        state = state.with_options(job="", run=job.result)
-    elif state.option("job") and job is None:
-        state = state.with_options(job="")
-    if state.collection and not state.option("run") and not state.option("job"):
-        newest = next(iter(ui.services.calibrations(state.collection)), None)
-        state = state.with_options(run=newest.calibration_id if newest else "")
-    return state
+
+    def newest() -> str:
+        return next((one.calibration_id for one in ui.services.calibrations(state.collection)), "")
+
+    return choosing.settled(ui, state, KIND, newest)
 
 
 def head(ui: Ui, state: UiState) -> Markup:
@@ -62,7 +55,7 @@ def regions(ui: Ui, state: UiState, *names: str) -> dict[str, Markup | None]:
     write = ui.access.write
     parts: dict[str, Callable[[], Markup | None]] = {
         "cal-setup": lambda: _setup(ui, state, opened=not state.option("run")),
-        "cal-job": lambda: calibrate.job(_job(ui, state), read_only=not write),
+        "cal-job": lambda: calibrate.job(choosing.job_of(ui, state, KIND), read_only=not write),
         "cal-results": lambda: _results(ui, state),
         "cal-history": lambda: calibrate.history(
             ui.services.calibrations(state.collection), state.option("run"), write=write
@@ -76,18 +69,6 @@ def progress(ui: Ui, state: UiState) -> dict[str, Markup | None]:
     return regions(ui, state, "cal-job")
 
 
-def _job(ui: Ui, state: UiState) -> JobView | None:
-    """The job of the address; without one, a calibration of this collection that has not ended."""
-    try:
-        if state.option("job"):
-            return ui.services.job(state.option("job"))
-    except NotFound:
-        return None
-    listed = ui.services.jobs(common.JOBS_SHOWN)
-    mine = (job for job in listed if job.kind == "calibrate" and job.collection == state.collection)
-    return next((job for job in mine if job.status not in OVER), None)
-
-
 def _draft(ui: Ui, state: UiState, sets: tuple[QuerySetView, ...]) -> calibrate.Draft:
     """What would be fitted: what the address says, filled in with what is usual."""
     from app.verbs.calibrating import DEFAULT_METHODS
@@ -98,8 +79,8 @@ def _draft(ui: Ui, state: UiState, sets: tuple[QuerySetView, ...]) -> calibrate.
     wish = state.option("wish") if state.option("wish") in VALUES else "recall"
     return calibrate.Draft(
         query_set=state.option("set", judged),
-        pipelines=tuple(name for name in state.option_values("pipe") or usual if name != NONE),
-        methods=tuple(name for name in state.option_values("method") or DEFAULT_METHODS if name != NONE),
+        pipelines=choosing.checked(state.option_values("pipe"), usual),
+        methods=choosing.checked(state.option_values("method"), DEFAULT_METHODS),
         wish=wish,
         value=state.option("value", VALUES[wish]),
         folds=state.option("folds", "5"),
@@ -166,9 +147,8 @@ def toggle(ui: Ui, state: UiState, args: Args) -> Reply:
     if name not in ("pipe", "method") or not value:
         raise BadInput("This takes the name of a pipeline or a calibrator.")
     plan = _draft(ui, state, ui.services.query_sets(state.collection))
-    chosen = list(plan.methods if name == "method" else plan.pipelines)
-    chosen = [one for one in chosen if one != value] if value in chosen else [*chosen, value]
-    return _replanned(ui, state.with_options(**{name: chosen or [NONE]}))
+    chosen = plan.methods if name == "method" else plan.pipelines
+    return _replanned(ui, state.with_options(**{name: choosing.toggled(chosen, value)}))
 
 
 def choose(ui: Ui, state: UiState, args: Args) -> Reply:

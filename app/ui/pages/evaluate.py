@@ -9,11 +9,11 @@ from markupsafe import Markup
 from app.evaluation_results import EvaluationView
 from app.ui.dispatch import Action, Ui
 from app.ui.html import el
-from app.ui.pages import common
+from app.ui.pages import choosing, common
 from app.ui.pages import evaluation_choices as choices
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_COLUMNS, UiState, column_names
-from app.ui.views import evaluate, evaluated, evaluated_tables, history, search, shell, verdicts
+from app.ui.views import evaluate, evaluated, history, search, shell, verdicts
 from app.ui.views.messages import error_box
 from engine.errors import BadInput, TriptychError
 
@@ -49,7 +49,7 @@ def regions(ui: Ui, state: UiState, *names: str) -> dict[str, Markup | None]:
     parts: dict[str, Callable[[], Markup | None]] = {
         "ev-setup": lambda: _setup(ui, state, opened=not state.option("run")),
         "ev-job": lambda: evaluate.job(choices.job_of(ui, state), read_only=not ui.access.write),
-        "ev-disagree": lambda: None,
+        "ev-disagree": lambda: disagreement.region(ui, state),
         "ev-changes": lambda: _changes(ui, state),
         "ev-results": lambda: _results(ui, state),
         "ev-history": lambda: history.table(
@@ -127,8 +127,7 @@ def toggle(ui: Ui, state: UiState, args: Args) -> Reply:
         raise BadInput("This takes the name of a pipeline or a metric.")
     plan = choices.draft(ui, state, ui.services.query_sets(state.collection))
     chosen = list(plan.metrics if name == "metric" else (*plan.pipelines, *plan.runs))
-    chosen = [one for one in chosen if one != value] if value in chosen else [*chosen, value]
-    return _replanned(ui, state.with_options(**{name: chosen or [choices.NONE]}))
+    return _replanned(ui, state.with_options(**{name: choosing.toggled(chosen, value)}))
 
 
 def add_metric(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -272,19 +271,19 @@ def export_run(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 def query(ui: Ui, state: UiState, args: Args) -> Reply:
-    """One question in Compare, with the pipelines of the evaluation in its columns."""
+    """One question in Compare, with the pipelines in its columns: those of the evaluation, or of the disagreement that it was clicked in."""
     from app.ui.pages import frame
 
     saved = {view.name for view in ui.services.pipelines()}
     names: list[str]
-    if state.option("run") and not args.flag("draft"):
+    if state.option("run") and not args.text("of") and not args.text("set"):
         view = ui.services.evaluation(state.collection, state.option("run"))
         query_set, names = view.query_set, [one.name for one in view.pipelines]
         chosen = _chosen_names(state, view)
         names = [name for name in names if name in chosen] + [name for name in names if name not in chosen]
     else:
-        plan = choices.draft(ui, state, ui.services.query_sets(state.collection))
-        query_set, names = plan.query_set, list(plan.pipelines)
+        about = disagreement.compared(ui, state, args)
+        query_set, names = about.query_set, list(about.names)
     columns = column_names(name for name in names if name in saved)
     text = ui.services.query_text(state.collection, query_set, args.text("qid"))
     to = UiState(
@@ -302,25 +301,9 @@ def _chosen_names(state: UiState, view: EvaluationView) -> list[str]:
     return [base if base in names else view.baseline, state.option("against")]
 
 
-def disagree(ui: Ui, state: UiState, args: Args) -> Reply:
-    """The questions on which the chosen pipelines differ most; no judgments are needed."""
-    plan = choices.draft(ui, state, ui.services.query_sets(state.collection))
-    found = ui.services.disagreement(state.collection, plan.pipelines, query_set=plan.query_set)
-    return Reply(
-        {"ev-disagree": evaluated_tables.disagreement(found, plan.pipelines), "ev-alert": None},
-        focus="#ev-disagree button",
-        say="Done",
-    )
-
-
 def dismiss(ui: Ui, state: UiState, args: Args) -> Reply:
     """An evaluation that failed or was cancelled is put away."""
     return _redrawn(ui, state.with_options(job=""), "ev-job")
-
-
-def disagree_close(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Put the disagreement away."""
-    return Reply({"ev-disagree": None})
 
 
 ACTIONS = {
@@ -342,6 +325,5 @@ ACTIONS = {
     "ev-run-file": Action(export_run, slow=True),
     "ev-report": Action(report, slow=True),
     "ev-query": Action(query),
-    "ev-disagree": Action(disagree, slow=True),
-    "ev-disagree-close": Action(disagree_close),
+    **disagreement.ACTIONS,
 }

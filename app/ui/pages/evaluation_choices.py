@@ -5,59 +5,42 @@ from __future__ import annotations
 from app.evaluation_results import EvaluationView, QuerySetView
 from app.results import JobView
 from app.ui.dispatch import Ui
-from app.ui.pages import common
+from app.ui.pages import choosing
 from app.ui.session import UiState
 from app.ui.views import evaluate, evaluated, leaderboard
-from engine.errors import NotFound
 
-NONE = "-"
-"""Stands in the address where everything of a list was unchecked, which is not the same as leaving it open."""
 DEFAULTS = ("BM25", "Dense", "Hybrid")
 DEFAULT_METRICS = ("nDCG@10", "AP", "RR@10", "R@100")
-OVER = ("done", "cancelled", "failed")
 
 
 def settle(ui: Ui, state: UiState) -> UiState:
     """The state with the evaluation that it is about: that of a finished job, else the newest one."""
-    job = job_of(ui, state)
-    if job is not None and job.result and job.status == "done":
-        state = state.with_options(job="", run=job.result)
-    elif state.option("job") and job is None:
-        state = state.with_options(job="")
-    if state.collection and not state.option("run") and not state.option("job"):
-        newest = next((one for one in ui.services.evaluations(state.collection) if one.finished), None)
-        state = state.with_options(run=newest.evaluation_id if newest else "")
-    return state
+
+    def newest() -> str:
+        found = (one for one in ui.services.evaluations(state.collection) if one.finished)
+        return next((one.evaluation_id for one in found), "")
+
+    return choosing.settled(ui, state, "evaluate", newest)
 
 
 def job_of(ui: Ui, state: UiState) -> JobView | None:
-    """The job of the address; without one, an evaluation of this collection that has not ended."""
-    try:
-        if state.option("job"):
-            return ui.services.job(state.option("job"))
-    except NotFound:
-        return None
-    listed = ui.services.jobs(common.JOBS_SHOWN)
-    mine = (job for job in listed if job.kind == "evaluate" and job.collection == state.collection)
-    return next((job for job in mine if job.status not in OVER), None)
+    """The evaluation that is running, or that the address names."""
+    return choosing.job_of(ui, state, "evaluate")
 
 
 def draft(ui: Ui, state: UiState, sets: tuple[QuerySetView, ...]) -> evaluate.Draft:
     """What would be run: what the address says, filled in with what is usual."""
     names = [view.name for view in ui.services.pipelines()]
     runs = [run.name for run in ui.services.runs(state.collection)]
-    asked = state.option_values("pipe")
-    pipelines = tuple(name for name in asked if name != NONE)
-    if not asked:
-        pipelines = tuple(name for name in DEFAULTS if name in names) or tuple(names[:3])
-    metrics = state.option_values("metric") or DEFAULT_METRICS
+    usual = tuple(name for name in DEFAULTS if name in names) or tuple(names[:3])
+    pipelines = choosing.checked(state.option_values("pipe"), usual)
     judged = next((item.name for item in sets if item.judgments), sets[0].name if sets else "default")
     base = state.option("base")
     return evaluate.Draft(
         query_set=state.option("set", judged),
         pipelines=tuple(name for name in pipelines if name not in runs or name in names),
         runs=tuple(name for name in pipelines if name in runs and name not in names),
-        metrics=tuple(name for name in metrics if name != NONE),
+        metrics=choosing.checked(state.option_values("metric"), DEFAULT_METRICS),
         baseline=base if base in pipelines else (pipelines[0] if pipelines else ""),
         test=_known(state.option("test"), evaluate.TESTS),
         correction=_known(state.option("correction"), evaluate.CORRECTIONS),

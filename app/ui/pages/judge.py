@@ -10,8 +10,8 @@ from app.judging_results import QueueView
 from app.results import JobView
 from app.ui.dispatch import Action, Ui
 from app.ui.html import el
-from app.ui.pages import common
-from app.ui.pages.evaluation_choices import DEFAULTS, NONE
+from app.ui.pages import choosing, common
+from app.ui.pages.evaluation_choices import DEFAULTS
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import UiState, plain, whole
 from app.ui.views import agreement, history, judge, judging, search, shell
@@ -137,10 +137,8 @@ def draft(ui: Ui, state: UiState) -> judge.Draft:
     """The queue that would be prepared: what the address says, filled in with what is usual."""
     names = [view.name for view in ui.services.pipelines()]
     runs = [run.name for run in ui.services.runs(state.collection)]
-    asked = state.option_values("pipe")
-    chosen = tuple(name for name in asked if name != NONE)
-    if not asked:
-        chosen = tuple(name for name in DEFAULTS if name in names) or tuple(names[:3])
+    usual = tuple(name for name in DEFAULTS if name in names) or tuple(names[:3])
+    chosen = choosing.checked(state.option_values("pipe"), usual)
     order, base = state.option("order"), state.option("base")
     return judge.Draft(
         query_set=set_of(ui, state),
@@ -183,9 +181,8 @@ def toggle(ui: Ui, state: UiState, args: Args) -> Reply:
     if name != "pipe" or not value:
         raise BadInput("This takes the name of a pipeline.")
     plan = draft(ui, state)
-    chosen = [*plan.pipelines, *plan.runs]
-    chosen = [one for one in chosen if one != value] if value in chosen else [*chosen, value]
-    return _redrawn(ui, state.with_options(pipe=chosen or [NONE]), "jd-setup")
+    chosen = choosing.toggled([*plan.pipelines, *plan.runs], value)
+    return _redrawn(ui, state.with_options(pipe=chosen), "jd-setup")
 
 
 def choose(ui: Ui, state: UiState, args: Args) -> Reply:

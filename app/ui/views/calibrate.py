@@ -12,9 +12,9 @@ from app.evaluation_results import QuerySetView
 from app.results import JobView, PipelineView
 from app.ui import format
 from app.ui.html import Child, classes, el
-from app.ui.icons import icon
-from app.ui.views import jobs, slots
-from app.ui.views.controls import button, check, icon_button, select
+from app.ui.views import jobs
+from app.ui.views import setup as parts
+from app.ui.views.controls import button, icon_button, select
 from app.ui.views.history import when
 from app.ui.views.messages import empty
 
@@ -69,75 +69,29 @@ def setup(
     write: bool,
 ) -> Markup:
     """What to fit: questions, pipelines, calibrators, and what the threshold is for."""
-    chosen = next((item for item in sets if item.name == draft.query_set), None)
+    chosen = parts.chosen_set(sets, draft.query_set)
+    names = dict.fromkeys([*(view.name for view in pipelines), *draft.pipelines])
+    known = {view.name: view.summary for view in pipelines}
+    rows = [
+        parts.row("Questions", parts.query_sets(sets, draft.query_set, "cal-set", _judged), _about(chosen)),
+        parts.row("Pipelines", parts.checks("pipe", names, parts.places(draft.pipelines), "cal-toggle", label="Pipelines", tip=lambda name: known.get(name, parts.UNKNOWN), marked=True)),
+        parts.row("Calibrators", parts.checks("method", methods, parts.places(draft.methods), "cal-toggle", label="Calibrators", tip=lambda name: methods[name], words=method_name)),
+        parts.row("Threshold", _target(draft)),
+        parts.row("More", _more(draft)),
+    ]  # fmt: skip
     short = f"{draft.query_set} · {', '.join(draft.pipelines) or 'no pipeline'} · {', '.join(map(method_name, draft.methods)) or 'no calibrator'}"
-    return el(
-        "details",
-        el(
-            "summary",
-            el("h2", "New calibration"),
-            el("span", short, class_="muted setup-short", dir="auto"),
-            class_="panel-head",
-        ),
-        el("div", id="cal-alert", class_="alerts"),
-        el(
-            "div",
-            _row("Questions", _sets(draft, sets), _about(chosen)),
-            _row("Pipelines", _pipelines(draft, pipelines)),
-            _row("Calibrators", _methods(draft, methods)),
-            _row("Threshold", _target(draft)),
-            _row("More", _more(draft)),
-            class_="setup-rows",
-        ),
-        el("div", _start(draft, chosen, write=write), class_="setup-foot"),
-        class_="panel",
-        open=opened,
-        data_key="cal-setup",
-        aria_label="New calibration",
-    )
+    foot = _start(draft, chosen, write=write)
+    return parts.shell("New calibration", short, rows, foot, key="cal-setup", opened=opened, alert="cal-alert")
 
 
-def _row(name: str, *content: Child) -> Markup:
-    return el("div", el("h3", name), el("div", *content, class_="setup-choice"), class_="setup-row")
-
-
-def _sets(draft: Draft, sets: Sequence[QuerySetView]) -> Markup:
-    options = [(item.name, f"{item.name} ({format.plural(item.judged_queries, 'judged question')})") for item in sets]
-    if draft.query_set not in {item.name for item in sets}:
-        options.insert(0, (draft.query_set, f"{draft.query_set} (missing)"))
-    return select("query-set", options, draft.query_set, label="Question set", action="cal-set", data_name="set")
+def _judged(item: QuerySetView) -> str:
+    return format.plural(item.judged_queries, "judged question")
 
 
 def _about(chosen: QuerySetView | None) -> Markup | None:
     if chosen is None or chosen.judgments:
         return None
     return el("span", "No judgments: a calibration needs some.", class_="warn-text small")
-
-
-def _pipelines(draft: Draft, pipelines: Sequence[PipelineView]) -> Markup:
-    names = dict.fromkeys([*(view.name for view in pipelines), *draft.pipelines])
-    known = {view.name: view.summary for view in pipelines}
-    place = {name: i for i, name in enumerate(draft.pipelines)}
-    boxes = [
-        check(
-            "pipe",
-            name,
-            name in place,
-            slots.mark(place[name]) if name in place else None,
-            "cal-toggle",
-            tip=known.get(name, "This pipeline is not saved in this workspace."),
-        )
-        for name in names
-    ]
-    return el("div", boxes, class_="checks", role="group", aria_label="Pipelines")
-
-
-def _methods(draft: Draft, methods: Mapping[str, str]) -> Markup:
-    boxes = [
-        check("method", name, name in draft.methods, None, "cal-toggle", tip=words, label=method_name(name))
-        for name, words in methods.items()
-    ]
-    return el("div", boxes, class_="checks", role="group", aria_label="Calibrators")
 
 
 def _target(draft: Draft) -> list[Child]:
@@ -195,16 +149,7 @@ def _start(draft: Draft, chosen: QuerySetView | None, *, write: bool) -> list[Ch
     judged = chosen.judged_queries if chosen else 0
     fits = len(draft.pipelines) * len(draft.methods)
     return [
-        el(
-            "button",
-            icon("play"),
-            el("span", "Fit and measure"),
-            type="button",
-            class_="btn btn-primary",
-            data_action="cal-run",
-            data_alert="cal-alert",
-            disabled=bool(missing),
-        ),
+        parts.start("Fit and measure", "cal-run", alert="cal-alert", disabled=bool(missing)),
         el(
             "span",
             missing or f"{format.plural(judged, 'judged question')}, {format.plural(fits, 'map')} to fit",

@@ -11,9 +11,9 @@ from app.evaluation_results import MetricView, QuerySetView
 from app.results import JobView, PipelineView
 from app.ui import format
 from app.ui.html import Child, el
-from app.ui.icons import icon
-from app.ui.views import jobs, slots
-from app.ui.views.controls import button, check, select
+from app.ui.views import jobs
+from app.ui.views import setup as parts
+from app.ui.views.controls import button, select
 from app.ui.views.messages import empty
 
 TESTS = (("randomization", "Randomization"), ("t", "Paired t"), ("wilcoxon", "Wilcoxon"))
@@ -69,47 +69,33 @@ def setup(
     write: bool,
 ) -> Markup:
     """What to run: questions, pipelines, metrics, and what the pipelines are compared with."""
-    chosen = next((item for item in sets if item.name == draft.query_set), None)
-    return el(
-        "details",
-        el(
-            "summary",
-            el("h2", "New evaluation"),
-            el("span", _in_short(draft, chosen), class_="muted setup-short", dir="auto"),
-            class_="panel-head",
-        ),
-        el("div", id="ev-alert", class_="alerts"),
-        el(
-            "div",
-            _row("Questions", _sets(draft, sets), _about(chosen)),
-            _row("Pipelines", _pipelines(draft, pipelines)),
-            _row("Runs", _imported(draft, runs)) if runs else None,
-            _row("Metrics", _metrics(draft, metrics), _other_metric()),
-            _row("Compared with", _comparison(draft)),
-            class_="setup-rows",
-        ),
-        el("div", _run(draft, chosen, write=write), class_="setup-foot"),
-        class_="panel ev-setup",
-        open=opened,
-        data_key="ev-setup",
-        aria_label="New evaluation",
+    chosen = parts.chosen_set(sets, draft.query_set)
+    known = {view.name: view.summary for view in pipelines}
+    names = dict.fromkeys([*known, *draft.pipelines])
+    words = {view.example: f"{view.words} ({view.about})" for view in metrics}
+    listed = dict.fromkeys([*words, *draft.metrics])
+    place = parts.places((*draft.pipelines, *draft.runs))
+    imported = {name: i for name, i in place.items() if name in draft.runs}
+    rows = [
+        parts.row("Questions", parts.query_sets(sets, draft.query_set, "ev-set", _questions), _about(chosen)),
+        parts.row("Pipelines", parts.checks("pipe", names, parts.places(draft.pipelines), "ev-toggle", label="Pipelines", tip=lambda name: known.get(name, parts.UNKNOWN), marked=True)),
+        parts.row("Runs", parts.checks("pipe", runs, imported, "ev-toggle", label="Runs of other systems", tip=lambda _: "A run of another system, judged as it is", marked=True)) if runs else None,
+        parts.row("Metrics", parts.checks("metric", listed, parts.places(draft.metrics), "ev-toggle", label="Metrics", tip=lambda name: words.get(name, "")), _other_metric()),
+        parts.row("Compared with", _comparison(draft)),
+    ]  # fmt: skip
+    foot = _run(draft, chosen, write=write)
+    return parts.shell(
+        "New evaluation", _in_short(draft, chosen), rows, foot, key="ev-setup", opened=opened, alert="ev-alert"
     )
 
 
-def _row(name: str, *content: Child) -> Markup:
-    return el("div", el("h3", name), el("div", *content, class_="setup-choice"), class_="setup-row")
+def _questions(item: QuerySetView) -> str:
+    return format.plural(item.queries, "question")
 
 
 def _in_short(draft: Draft, chosen: QuerySetView | None) -> str:
     names = ", ".join((*draft.pipelines, *draft.runs)) or "no pipeline"
     return f"{draft.query_set} · {names} · {', '.join(draft.metrics)}" if chosen else ""
-
-
-def _sets(draft: Draft, sets: Sequence[QuerySetView]) -> Markup:
-    options = [(item.name, f"{item.name} ({format.plural(item.queries, 'question')})") for item in sets]
-    if draft.query_set not in {item.name for item in sets}:
-        options.insert(0, (draft.query_set, f"{draft.query_set} (missing)"))
-    return select("query-set", options, draft.query_set, label="Question set", action="ev-set", data_name="set")
 
 
 def _about(chosen: QuerySetView | None) -> Markup | None:
@@ -119,64 +105,6 @@ def _about(chosen: QuerySetView | None) -> Markup | None:
         return el("span", "No judgments: only disagreement can be measured.", class_="warn-text small")
     judged = format.plural(chosen.judged_queries, "question")
     return el("span", f"{format.plural(chosen.judgments, 'judgment')} on {judged}", class_="muted small")
-
-
-def _pipelines(draft: Draft, pipelines: Sequence[PipelineView]) -> Markup:
-    names = list(dict.fromkeys([*(view.name for view in pipelines), *draft.pipelines]))
-    known = {view.name: view.summary for view in pipelines}
-    place = {name: i for i, name in enumerate(draft.pipelines)}
-    return el(
-        "div",
-        [
-            _check(
-                "pipe",
-                name,
-                name in place,
-                slots.mark(place[name]) if name in place else None,
-                tip=known.get(name, "This pipeline is not saved in this workspace."),
-            )
-            for name in names
-        ],
-        class_="checks",
-        role="group",
-        aria_label="Pipelines",
-    )
-
-
-def _imported(draft: Draft, runs: Sequence[str]) -> Markup:
-    place = {name: i for i, name in enumerate((*draft.pipelines, *draft.runs))}
-    return el(
-        "div",
-        [
-            _check(
-                "pipe",
-                name,
-                name in draft.runs,
-                slots.mark(place[name]) if name in draft.runs else None,
-                tip="A run of another system, judged as it is",
-            )
-            for name in runs
-        ],
-        class_="checks",
-        role="group",
-        aria_label="Runs of other systems",
-    )
-
-
-def _metrics(draft: Draft, metrics: Sequence[MetricView]) -> Markup:
-    words = {view.example: f"{view.words} ({view.about})" for view in metrics}
-    names = list(dict.fromkeys([*words, *draft.metrics]))
-    return el(
-        "div",
-        [_check("metric", name, name in draft.metrics, None, tip=words.get(name, "")) for name in names],
-        class_="checks",
-        role="group",
-        aria_label="Metrics",
-    )
-
-
-def _check(name: str, value: str, checked: bool, mark: Markup | None, *, tip: str) -> Markup:
-    return check(name, value, checked, mark, "ev-toggle", tip=tip)
 
 
 def _other_metric() -> Markup:
@@ -223,22 +151,13 @@ def _run(draft: Draft, chosen: QuerySetView | None, *, write: bool) -> list[Chil
         class_="btn",
         data_action="ev-disagree",
         data_alert="ev-alert",
-        disabled=len(draft.pipelines) < 2 or chosen is None,
-        title="Needs no judgments: the questions on which the pipelines find the most different documents",
+        disabled=len(draft.pipelines) + len(draft.runs) < 2 or chosen is None,
+        title="Needs no judgments: the questions on which the pipelines and runs find the most different documents",
     )
     if not write:
-        return [disagree, el("span", "This workspace is open for reading only; nothing is kept.", class_="muted small")]
+        return [disagree, el("span", parts.READING, class_="muted small")]
     missing = _missing(draft, chosen)
-    start = el(
-        "button",
-        icon("play"),
-        el("span", "Run the evaluation"),
-        type="button",
-        class_="btn btn-primary",
-        data_action="ev-run",
-        data_alert="ev-alert",
-        disabled=bool(missing),
-    )
+    start = parts.start("Run the evaluation", "ev-run", alert="ev-alert", disabled=bool(missing))
     rows = len(draft.pipelines) + len(draft.runs)
     size = f"{format.plural(chosen.judged_queries if chosen else 0, 'judged question')} × {format.plural(rows, 'pipeline')}"
     return [start, disagree, el("span", missing or size, class_="muted small")]

@@ -11,10 +11,10 @@ from app.evaluation_results import QuerySetView
 from app.judging_results import QueueView
 from app.results import JobView
 from app.ui import format
-from app.ui.html import Child, classes, el
-from app.ui.icons import icon
-from app.ui.views import history, jobs, slots
-from app.ui.views.controls import button, cell_title, icon_button, panel_head, select
+from app.ui.html import Child, el
+from app.ui.views import history, jobs
+from app.ui.views import setup as parts
+from app.ui.views.controls import button, cell_title, check, icon_button, panel_head, select
 from app.ui.views.messages import empty
 from app.ui.views.tables import table
 
@@ -91,47 +91,23 @@ def setup(
 ) -> Markup:
     """What the next queue is made of."""
     missing = _missing(draft, sets)
-    return el(
-        "details",
-        el(
-            "summary",
-            el("h2", "New queue"),
-            el("span", _in_short(draft), class_="muted setup-short", dir="auto"),
-            class_="panel-head",
-        ),
-        el(
-            "div",
-            _row("Questions", _sets(draft, sets), _again(draft)),
-            _row("Pipelines", _checks(draft, pipelines, "Pipelines")),
-            _row("Runs", _checks(draft, runs, "Runs of other systems")) if runs else None,
-            _row("Depth", _depth(draft), el("span", "documents of each pipeline on each question", class_="muted small")),
-            _row("Order", _order(draft)),
-            class_="setup-rows",
-        ),
-        el(
-            "div",
-            el(
-                "button",
-                icon("play"),
-                el("span", "Prepare the queue"),
-                type="button",
-                class_="btn btn-primary",
-                data_action="jd-start",
-                disabled=bool(missing) or not write,
-            ),
-            el("span", missing if write else "This workspace is open for reading only; nothing is kept.", class_="muted small"),
-            class_="setup-foot",
-        ),
-        class_="panel ev-setup",
-        open=opened,
-        data_key="jd-setup",
-        data_alert="jd-alert",
-        aria_label="New queue",
-    )  # fmt: skip
+    place = parts.places((*draft.pipelines, *draft.runs))
+    rows = [
+        parts.row("Questions", parts.query_sets(sets, draft.query_set, "jd-set", _questions), _again(draft)),
+        parts.row("Pipelines", parts.checks("pipe", pipelines, place, "jd-toggle", label="Pipelines", marked=True)),
+        parts.row("Runs", parts.checks("pipe", runs, place, "jd-toggle", label="Runs of other systems", marked=True)) if runs else None,
+        parts.row("Depth", _depth(draft), el("span", "documents of each pipeline on each question", class_="muted small")),
+        parts.row("Order", _order(draft)),
+    ]  # fmt: skip
+    foot = [
+        parts.start("Prepare the queue", "jd-start", disabled=bool(missing) or not write),
+        el("span", missing if write else parts.READING, class_="muted small"),
+    ]
+    return parts.shell("New queue", _in_short(draft), rows, foot, key="jd-setup", opened=opened, data_alert="jd-alert")
 
 
-def _row(name: str, *content: Child) -> Markup:
-    return el("div", el("h3", name), el("div", *content, class_="setup-choice"), class_="setup-row")
+def _questions(item: QuerySetView) -> str:
+    return format.plural(item.queries, "question")
 
 
 def _in_short(draft: Draft) -> str:
@@ -151,47 +127,9 @@ def _missing(draft: Draft, sets: Sequence[QuerySetView]) -> str:
     return ""
 
 
-def _sets(draft: Draft, sets: Sequence[QuerySetView]) -> Markup:
-    options = [(item.name, f"{item.name} ({format.plural(item.queries, 'question')})") for item in sets]
-    if draft.query_set not in {item.name for item in sets}:
-        options.insert(0, (draft.query_set, f"{draft.query_set} (missing)"))
-    return select("query-set", options, draft.query_set, label="Question set", action="jd-set", data_name="set")
-
-
 def _again(draft: Draft) -> Markup:
-    return _check(
-        "again", "yes", "also what others judged", draft.again, None, "For a second opinion: kappa needs documents that two people judged"
-    )  # fmt: skip
-
-
-def _checks(draft: Draft, names: Sequence[str], label: str) -> Markup:
-    chosen = (*draft.pipelines, *draft.runs)
-    place = {name: i for i, name in enumerate(chosen)}
-    return el(
-        "div",
-        [
-            _check("pipe", name, name, name in place, slots.mark(place[name]) if name in place else None, "")
-            for name in names
-        ],
-        class_="checks",
-        role="group",
-        aria_label=label,
-    )
-
-
-def _check(name: str, value: str, words: str, checked: bool, mark: Markup | None, tip: str) -> Markup:
-    return el(
-        "label",
-        el(
-            "input", type="checkbox", checked=checked, data_change="jd-toggle", data_name=name, data_value=value,
-            aria_label=words, aria_description=tip or None,
-        ),
-        mark,
-        el("span", words, class_="check-name", dir="auto"),
-        class_=classes("check", "is-on" if checked else ""),
-        data_tip=tip or None,
-        data_key=f"{name}-{value}",
-    )  # fmt: skip
+    tip = "For a second opinion: kappa needs documents that two people judged"
+    return check("again", "yes", draft.again, None, "jd-toggle", tip=tip, label="also what others judged")
 
 
 def _depth(draft: Draft) -> Markup:

@@ -1,0 +1,50 @@
+"""What the pages share that let one choose, start a job, and look at its result: lists in the address, and the job it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from app.results import JobView
+from app.ui.dispatch import Ui
+from app.ui.pages import common
+from app.ui.session import UiState
+from engine.errors import NotFound
+
+NONE = "-"
+"""Stands in the address where everything of a list was unchecked, which is not the same as leaving it open."""
+OVER = ("done", "cancelled", "failed")
+
+
+def job_of(ui: Ui, state: UiState, kind: str) -> JobView | None:
+    """The job of the address; without one, a job of this kind and collection that has not ended."""
+    try:
+        if state.option("job"):
+            return ui.services.job(state.option("job"))
+    except NotFound:
+        return None
+    listed = ui.services.jobs(common.JOBS_SHOWN)
+    mine = (job for job in listed if job.kind == kind and job.collection == state.collection)
+    return next((job for job in mine if job.status not in OVER), None)
+
+
+def settled(ui: Ui, state: UiState, kind: str, newest: Callable[[], str]) -> UiState:
+    """The state with the result that it is about: that of a finished job, else the newest one."""
+    job = job_of(ui, state, kind)
+    if job is not None and job.result and job.status == "done":
+        state = state.with_options(job="", run=job.result)
+    elif state.option("job") and job is None:
+        state = state.with_options(job="")
+    if state.collection and not state.option("run") and not state.option("job"):
+        state = state.with_options(run=newest())
+    return state
+
+
+def toggled(chosen: Sequence[str], value: str) -> list[str]:
+    """The list with this value checked or unchecked, as the address keeps it."""
+    left = [one for one in chosen if one != value]
+    return (left if value in chosen else [*chosen, value]) or [NONE]
+
+
+def checked(values: Sequence[str], usual: Sequence[str]) -> tuple[str, ...]:
+    """What the address says is checked; where it says nothing, what is usual."""
+    return tuple(name for name in values or usual if name != NONE)
