@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -83,6 +83,11 @@ class Run:
         with _services()(self.folder) as services:
             self.notify(*services.workspace().notices)
             yield services
+
+    def keeping(self) -> AbstractContextManager[Services]:
+        """The services on an existing workspace: writing, so that what is found is kept, where its folder can be written."""
+        there = (self.folder / DATABASE).exists()
+        return self.writing() if there and os.access(self.folder, os.W_OK) else self.reading()
 
     def emit(self, data: Any, show: Callable[[Console], None]) -> None:
         """Print the result: as one JSON document, or as `show` draws it."""

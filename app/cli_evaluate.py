@@ -136,6 +136,10 @@ def disagree(
     collection: CollectionOption = None,
     queries: SetOption = "default",
     pipelines: PipelinesOption = None,
+    run_name: Annotated[
+        list[str] | None,
+        typer.Option("--run", metavar="NAME", help="An imported run to compare as well. May be given again."),
+    ] = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, max=1000, help="How many documents of each pipeline.")] = 10,
     limit: Annotated[
         int, typer.Option(metavar="NUMBER", min=0, help="How many queries to list, the most different first.")
@@ -143,14 +147,16 @@ def disagree(
 ) -> None:
     """Say how far pipelines agree on a query set, and on which queries they differ most; no judgments are needed.
 
+    A comparison that was stopped goes on when the same command is given again, and one that was finished is there at once.
+
     Example: triptych disagree --collection thesis --pipeline BM25 --pipeline Dense
     """
-    with run.reading() as services:
-        asked = chosen_pipelines(services, pipelines, default=True)
+    with run.keeping() as services:
+        asked = chosen_pipelines(services, pipelines, default=not run_name)
         with query_progress(run) as progress:
             found = services.disagreement(
-                the_collection(services, collection), asked, query_set=queries, k=k, progress=progress
-            )
+                the_collection(services, collection), asked, runs=run_name or (), query_set=queries, k=k, progress=progress
+            )  # fmt: skip
         run.emit(found, lambda out: _show_disagreement(out, found, limit))
 
 
@@ -308,7 +314,8 @@ def _condensed(one: EvaluatedPipeline) -> str:
 def _show_disagreement(out: Any, found: Disagreement, limit: int) -> None:
     for pair in found.pairs:
         tau = "" if pair.tau is None else f", Kendall's tau {pair.tau:.2f} where both found a document"
-        line = f"{pair.left} and {pair.right}: Jaccard@{found.k} {pair.jaccard:.2f}, RBO {pair.rbo:.2f}{tau} ({pair.queries:,} queries)"
+        overlap = f"RBO {pair.rbo:.2f} at p = .9 and {pair.rbo_top:.2f} at p = .5"
+        line = f"{pair.left} and {pair.right}: Jaccard@{found.k} {pair.jaccard:.2f}, {overlap}{tau} ({pair.queries:,} queries)"
         out.print(printable(line), soft_wrap=True)
     if found.queries and limit:
         out.print("\nMost different first:", style="bold")

@@ -319,13 +319,15 @@ class FittedPipeline:
 
 @dataclass(frozen=True, slots=True)
 class PairAgreement:
-    """How far two pipelines agree, averaged over `queries`: Jaccard@k, RBO (p=0.9), and Kendall's tau over the documents both found."""
+    """How far two pipelines agree, averaged over `queries`: Jaccard@k, RBO at p = .9 and at p = .5 (`rbo_top`, nearly all of whose weight
+    is on the first three), and Kendall's tau over the documents both found."""
 
     left: str
     right: str
     queries: int
     jaccard: float
     rbo: float
+    rbo_top: float
     tau: float | None
 
 
@@ -337,16 +339,24 @@ class QueryAgreement:
     text: str
     jaccard: float
     rbo: float
+    rbo_top: float
     tau: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """Where pipelines differ, without judgments: pairs, and the queries with the most different ones first."""
+    """Where pipelines and imported runs differ, without judgments: pairs, and the queries with the most different ones first.
+
+    `names` are all that were compared. `disagreement_id` is "" where nothing is kept; `stale` says what has changed since.
+    """
 
     collection: str
     query_set: str
     k: int
+    names: tuple[str, ...]
     pairs: tuple[PairAgreement, ...]
     queries: tuple[QueryAgreement, ...]
     failures: tuple[FailedQuery, ...]
+    disagreement_id: str = ""
+    created_at: str = ""
+    stale: tuple[str, ...] = ()

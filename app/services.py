@@ -7,6 +7,7 @@ from pathlib import Path
 from app.verbs.assessing import AssessingVerbs
 from app.verbs.bringing import BringVerbs
 from app.verbs.calibrating import CalibrationVerbs
+from app.verbs.disagreeing import DisagreementVerbs
 from app.verbs.evaluation_details import EvaluationDetailVerbs
 from app.verbs.fitting import FittingVerbs
 from app.verbs.language import LanguageVerbs
@@ -28,6 +29,7 @@ class Services(
     EvaluationDetailVerbs,
     AssessingVerbs,
     VotingVerbs,
+    DisagreementVerbs,
     FittingVerbs,
     BringVerbs,
     CalibrationVerbs,

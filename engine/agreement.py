@@ -1,4 +1,7 @@
-"""How much two rankings agree, without judgments: Jaccard@k, rank-biased overlap, Kendall's tau."""
+"""How much two rankings agree, without judgments: Jaccard@k, rank-biased overlap, Kendall's tau.
+
+AGREEMENTS has a row for each query and pair of pipelines; `rbo` is at DEEP, `rbo_top` at TOP.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,12 @@ AGREEMENTS = pl.Schema(
         "right": pl.String,
         "jaccard": pl.Float64,
         "rbo": pl.Float64,
+        "rbo_top": pl.Float64,
         "tau": pl.Float64,
     }
 )
+DEEP, TOP = 0.9, 0.5
+"""How likely a reader goes on to the next document: at .9 the first ten carry 86% of the weight, at .5 the first two 89% (Webber et al., equation 21)."""
 
 
 def jaccard(left: Sequence[str], right: Sequence[str], k: int) -> float:
@@ -26,7 +32,7 @@ def jaccard(left: Sequence[str], right: Sequence[str], k: int) -> float:
     return len(a & b) / len(a | b) if a | b else 1.0
 
 
-def rbo(left: Sequence[str], right: Sequence[str], p: float = 0.9) -> float:
+def rbo(left: Sequence[str], right: Sequence[str], p: float = DEEP) -> float:
     """Extrapolated rank-biased overlap of two duplicate-free lists, 0..1 (Webber, Moffat and Zobel, TOIS 2010, equation 32).
 
     Handles lists of different length; two empty lists agree fully, an empty and a non-empty one not at all.
@@ -70,7 +76,7 @@ def kendall(left: Sequence[str], right: Sequence[str]) -> float | None:
     return float(np.triu(signs).sum()) / (n * (n - 1) / 2)
 
 
-def pairwise(hits: pl.DataFrame, answered: Mapping[str, Collection[str]], k: int, p: float = 0.9) -> pl.DataFrame:
+def pairwise(hits: pl.DataFrame, answered: Mapping[str, Collection[str]], k: int) -> pl.DataFrame:
     """AGREEMENTS of every pair of pipelines on every query that both answered, over their first k documents.
 
     hits: pipeline, qid, doc_id, score. answered: the queries that each pipeline answered, with hits or without; a failed query is in no pair.
@@ -85,5 +91,5 @@ def pairwise(hits: pl.DataFrame, answered: Mapping[str, Collection[str]], k: int
         for qid in answered[left]:
             if qid in answered[right]:
                 a, b = lists.get((left, qid), []), lists.get((right, qid), [])
-                rows.append((qid, left, right, jaccard(a, b, k), rbo(a, b, p), kendall(a, b)))
+                rows.append((qid, left, right, jaccard(a, b, k), rbo(a, b), rbo(a, b, TOP), kendall(a, b)))
     return pl.DataFrame(rows, schema=AGREEMENTS, orient="row")

@@ -112,7 +112,8 @@ def evaluate(
     progress(Progress("measure", 0, 1, "evaluations"))
     values = measured(ran, judgments, queries, asked)
     if stored is not None:
-        evaluations.finish(stored.evaluation_id, _spec(asked), digest(judgments.iter_rows()), values)
+        seen = digest(judgments.iter_rows()) if asked.metrics else ""
+        evaluations.finish(stored.evaluation_id, _spec(asked), seen, values)
         stored = evaluations.get(stored.evaluation_id)
     return Evaluated(stored, ran, values, sum(1 for qid, _ in queries if qid not in judged))
 
@@ -350,6 +351,8 @@ def _key(asked: Asked, facts: Mapping[str, Any]) -> str:
     decides["runs"] = {name: run.digest for name, run in asked.runs.items()}
     if asked.every_query:
         decides["every_query"] = True
+    if "purpose" in asked.settings:  # what is kept for one purpose is not deleted with another's
+        decides["purpose"] = asked.settings["purpose"]
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 

@@ -137,6 +137,7 @@ RUNNERS = {
     "index": ("engine.indexing", "run_index"),
     "evaluate": ("engine.evaluation_job", "run_evaluate"),
     "pool": ("engine.pool_job", "run_pool"),
+    "disagree": ("engine.disagreement_job", "run_disagree"),
     "calibrate": ("engine.calibration_job", "run_calibrate"),
     "model-add": ("engine.models.adding", "run_add_model"),
     "model-delete": ("engine.models.removing", "run_delete_model"),

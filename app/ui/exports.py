@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from app.evaluation_results import Disagreement
 from app.results import CompareResult, Ledger, RejectionView
 from app.verbs.exporting import FORMULA_STARTS
 
@@ -64,6 +65,12 @@ def ledger(found: Ledger) -> str:
         for row in found.rows
     )
     return table(header, rows)
+
+
+def disagreement(found: Disagreement) -> str:
+    """One row per question, the most different lists first."""
+    header = ("qid", "query", "jaccard", "rbo_9", "rbo_5", "kendall_tau")
+    return table(header, ((one.qid, one.text, one.jaccard, one.rbo, one.rbo_top, one.tau) for one in found.queries))
 
 
 def rejections(rows: Iterable[RejectionView]) -> str:

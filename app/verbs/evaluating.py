@@ -1,4 +1,4 @@
-"""Evaluate pipelines on a judged query set, and see where they disagree without judgments."""
+"""Evaluate pipelines and runs on a judged query set."""
 
 from __future__ import annotations
 
@@ -9,23 +9,15 @@ from typing import Any
 
 import polars as pl
 
-from app.evaluation_results import (
-    Disagreement,
-    EvaluationSummary,
-    EvaluationView,
-    PairAgreement,
-    QueryAgreement,
-)
-from app.verbs.base import checked_k, checked_query
+from app.evaluation_results import EvaluationSummary, EvaluationView
+from app.verbs.base import checked_k
 from app.verbs.facets import FacetVerbs
-from app.verbs.leaderboard import Shown, checked_settings, chosen_metrics, failed_queries, leaderboard, measured_with
+from app.verbs.leaderboard import Shown, checked_settings, chosen_metrics, leaderboard, measured_with
 from app.verbs.pipelines import PipelineVerbs
 from app.verbs.querysets import QuerySetVerbs
 from app.verbs.runs import RunVerbs
-from engine.agreement import pairwise
-from engine.context import Context
 from engine.errors import BadInput, Cancelled, NotFound, TriptychError
-from engine.evaluate import DEPTH, Ran, common_queries, run_queries
+from engine.evaluate import DEPTH, common_queries
 from engine.evaluation_job import (
     Asked,
     ImportedRun,
@@ -58,7 +50,7 @@ RunNames = Sequence[str] | Mapping[str, str | Path]
 
 
 class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
-    """Leaderboards and disagreement."""
+    """Leaderboards."""
 
     def start_evaluation(
         self,
@@ -183,48 +175,6 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
         """Forget an evaluation with everything that it found. Raises NotFound."""
         self.engine.workspace.evaluations.delete(self._stored(collection, evaluation_id).evaluation_id)
 
-    def disagreement(
-        self,
-        collection: str,
-        pipelines: Pipelines,
-        *,
-        query_set: str = DEFAULT_SET,
-        k: int = 10,
-        progress: ProgressSink = ignore_progress,
-    ) -> Disagreement:
-        """How far pipelines agree on the first k documents of every query of a set; no judgments are needed, nothing is stored.
-
-        Raises BadInput for fewer than two pipelines or an empty set, and the error of the pipelines when every one failed.
-        """
-        stored = self._collection(collection)
-        specs = self._chosen_specs(pipelines)
-        if not 2 <= len(specs) == len(pipelines) <= MOST:
-            raise BadInput(f"Disagreement is between 2 to {MOST} different pipelines; got {len(pipelines)}.")
-        k = checked_k(k)
-        texts = self._texts(stored.collection_id, query_set)
-        if not texts:
-            self._known_set(stored.name, query_set)
-            raise BadInput(f"The query set {query_set!r} holds no queries.")
-        searcher = self.engine.searcher(stored.collection_id)
-        asked = [(qid, checked_query(text)[0]) for qid, text in texts.items()]
-        ran = Ran.together(list(run_queries(lambda: Context(searcher), specs, asked, depth=k, progress=progress)))
-        failed = set(ran.failures.select("pipeline", "qid").iter_rows())
-        answered = {name: [qid for qid in texts if (name, qid) not in failed] for name in specs}
-        if not any(answered.values()):
-            raise TriptychError(f"Every pipeline failed on every query: {ran.failures['error'][0]}")
-        table = pairwise(ran.hits, answered, k)
-        mean = [pl.col(name).mean() for name in ("jaccard", "rbo", "tau")]
-        pairs = table.group_by("left", "right", maintain_order=True).agg(pl.len().alias("queries"), *mean)
-        queries = table.group_by("qid", maintain_order=True).agg(*mean).sort("rbo", "jaccard", maintain_order=True)
-        return Disagreement(
-            stored.name,
-            query_set,
-            k,
-            tuple(PairAgreement(*row) for row in pairs.iter_rows()),
-            tuple(QueryAgreement(qid, texts[qid], *rest) for qid, *rest in queries.iter_rows()),
-            failed_queries(ran),
-        )
-
     def _question(
         self,
         specs: Mapping[str, PipelineSpec],
@@ -275,7 +225,7 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
         if job.status == "failed":
             raise TriptychError(job.error)
         if job.status != "done":
-            raise Cancelled(f"The evaluation was {job.status}; the queries that are finished are kept.")
+            raise Cancelled(f"The job was {job.status}; the queries that are finished are kept.")
         return str(job.counts["evaluation"])
 
     def _chosen_specs(self, pipelines: Pipelines) -> dict[str, PipelineSpec]:
@@ -296,7 +246,7 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
 
     def _stored(self, collection: str, evaluation_id: str) -> StoredEvaluation:
         stored = self.engine.workspace.evaluations.get(evaluation_id)
-        if stored.collection_id != self._collection(collection).collection_id:
+        if stored.collection_id != self._collection(collection).collection_id or stored.spec.get("purpose"):
             raise NotFound(f"There is no evaluation {evaluation_id!r} in {collection!r}.")
         return stored
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 DUPLICATE_POLICIES = get_args(Duplicates)
 SIZE_SECONDS = 10.0
+ASKING = {"evaluate": "Evaluate", "pool": "Pool for judging:", "disagree": "Disagreement of"}
+"""Jobs that run pipelines over a query set, in words."""
 
 
 class LibraryVerbs(PipelineVerbs):
@@ -348,11 +350,10 @@ def _label(job: Job, sources: str) -> str:
     """A job in a few words."""
     if job.kind == "add":
         return f"Add {sources}"
-    if job.kind in ("evaluate", "pool"):
+    if job.kind in ASKING:
         names = [*job.params.get("pipelines", ()), *job.params.get("runs", ())]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        what = "Evaluate" if job.kind == "evaluate" else "Pool for judging:"
-        return f"{what} {', '.join(names[:3])}{more} on {job.params.get('query_set', '')}"
+        return f"{ASKING[job.kind]} {', '.join(names[:3])}{more} on {job.params.get('query_set', '')}"
     if job.kind == "calibrate":
         return f"Calibrate {', '.join(job.params.get('pipelines', ()))} on {job.params.get('query_set', '')}"
     if job.kind == "model-add":

@@ -112,6 +112,7 @@ def test_disagreement_needs_no_judgments(judged: Path, cli: Cli, tmp_path: Path)
     (tmp_path / "cut.yml").write_text("pipeline:\n- bm25: {k: 1000}\n- cutoff: {k: 1}\n")
     ended = cli("disagree", "-p", "BM25", "-p", tmp_path / "cut.yml", "--k", 5, "--limit", 1)
     assert ended.out.startswith("BM25 and cut: Jaccard@5 ")
+    assert " at p = .9 and " in ended.out
     assert len(ended.out.splitlines()) == 4
     data = cli("disagree", "-p", "BM25", "-p", tmp_path / "cut.yml", "--json").data
     assert data["pairs"][0]["queries"] == 3

@@ -80,6 +80,8 @@ def test_pairs_are_of_queries_that_both_answered():
     ]
     hits = pl.DataFrame(rows, schema=["pipeline", "qid", "doc_id", "score"], orient="row")
     found = pairwise(hits, {"x": ["1", "2", "3"], "y": ["1", "3"]}, 10)
-    assert found.rows() == [("1", "x", "y", 1.0, rbo(["a", "b"], ["b", "a"]), -1.0), ("3", "x", "y", 0.0, 0.0, None)]
+    swapped = rbo(["a", "b"], ["b", "a"]), rbo(["a", "b"], ["b", "a"], 0.5)
+    assert swapped == pytest.approx((0.9, 0.5))  # half of the first two is shared after one, all after two
+    assert found.rows() == [("1", "x", "y", 1.0, *swapped, -1.0), ("3", "x", "y", 0.0, 0.0, 0.0, None)]
     assert pairwise(hits, {"x": ["1"], "y": ["1"]}, 1)["jaccard"].to_list() == [0.0]
     assert pairwise(hits, {"x": ["1"]}, 10).is_empty()

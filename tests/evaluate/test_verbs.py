@@ -253,25 +253,11 @@ def test_what_cannot_be_evaluated_is_refused(services: Services, options: dict[s
         services.evaluate("papers", **arguments)  # type: ignore[arg-type]
 
 
-def test_without_judgments_there_is_disagreement(services: Services, tmp_path: Path) -> None:
+def test_without_judgments_nothing_is_evaluated(services: Services, tmp_path: Path) -> None:
     (tmp_path / "q.txt").write_text("sparse terms\ntoken vectors\n")
     services.import_queries("papers", tmp_path / "q.txt", query_set="new")
     with pytest.raises(BadInput, match="triptych disagree"):
         services.evaluate("papers", ["BM25"], query_set="new")
-    found = services.disagreement("papers", ["BM25", SHORT], query_set="new", k=2)
-    (pair,) = found.pairs
-    assert (pair.left, pair.right, pair.queries, pair.jaccard, pair.tau) == ("BM25", "Short", 2, 0.5, None)
-    assert [query.text for query in found.queries] == ["sparse terms", "token vectors"]
-    broken = services.disagreement("papers", ["BM25", UNBUILT], query_set="new")
-    assert broken.pairs == broken.queries == ()
-    assert len(broken.failures) == 2
-    for pipelines, says in ((["BM25"], "2 to 20"), (["BM25", "BM25"], "different")):
-        with pytest.raises(BadInput, match=says):
-            services.disagreement("papers", pipelines)
-    with pytest.raises(TriptychError, match="not built"):
-        services.disagreement("papers", [UNBUILT, ("Other", UNBUILT[1])])
-    with pytest.raises(NotFound, match="default, new"):
-        services.disagreement("papers", ["BM25", SHORT], query_set="x")
 
 
 def test_answers_that_are_documents_become_judgments(services: Services, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ EVALUATED = JobView(
 )  # fmt: skip
 EVALUATING = (
     EVALUATED,
+    replace(EVALUATED, job_id="job-7", kind="disagree", label="Disagreement of BM25, Dense on nur Fragen", result="dis-1"),
     replace(EVALUATED, job_id="job-8", status="running", phase="evaluate", done=13, rate=4.2, eta_seconds=6.4, finished_at="", result="ev-3"),
 )  # fmt: skip
 
@@ -243,14 +244,44 @@ class FakeEvaluations:
     def export_judgments(self, collection: str, *, query_set: str, form: str) -> str:
         return "judgments"
 
+    def start_disagreement(
+        self,
+        collection: str,
+        pipelines: Sequence[str],
+        *,
+        runs: Sequence[str] = (),
+        query_set: str = "default",
+        k: int = 10,
+    ) -> str:
+        self.disagreement(collection, pipelines, runs=runs, query_set=query_set)
+        return "job-7"
+
+    def stored_disagreement(self, collection: str, disagreement_id: str) -> Disagreement:
+        if disagreement_id != "dis-1":
+            raise NotFound(f"There is no comparison {disagreement_id!r} in {collection!r}.")
+        found = self.disagreement(collection, ("BM25", "Dense"), query_set="nur Fragen")
+        return replace(found, disagreement_id="dis-1", stale=("the queries have changed",))
+
     def disagreement(
-        self, collection: str, pipelines: Sequence[str], *, query_set: str = "default", k: int = 10
+        self,
+        collection: str,
+        pipelines: Sequence[str],
+        *,
+        runs: Sequence[str] = (),
+        query_set: str = "default",
+        k: int = 10,
     ) -> Disagreement:
-        if len(pipelines) < 2:
-            raise BadInput("Disagreement is between 2 to 20 different pipelines.")
-        pairs = (PairAgreement(pipelines[0], pipelines[1], 40, 0.41, 0.52, None),)
-        queries = (QueryAgreement("q05", HOSTILE, 0.1, 0.12, None), QueryAgreement("q01", "another", 0.4, 0.5, 0.3))
-        return Disagreement(collection, query_set, k, pairs, queries, ())
+        names = (*pipelines, *runs)
+        if len(names) < 2:
+            raise BadInput("Disagreement is between 2 to 20 different pipelines and runs.")
+        pairs = (PairAgreement(names[0], names[1], 40, 0.41, 0.52, 0.33, None),)
+        queries = (
+            QueryAgreement("q05", HOSTILE, 0.1, 0.12, 0.05, None),
+            QueryAgreement("q01", "another", 0.4, 0.5, 0.4, 0.3),
+        )
+        return Disagreement(
+            collection, query_set, k, names, pairs, queries, (FailedQuery("Dense", "q02", "It is not built."),)
+        )
 
     def bring(self, collection: str, paths: Sequence[str], *, query_set: str, what: str) -> tuple[Brought, ...]:
         if any(str(path).endswith("bad.txt") for path in paths):

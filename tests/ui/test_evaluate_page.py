@@ -187,15 +187,6 @@ def test_what_unjudged_documents_could_change_is_asked_for(page: Page) -> None:
     assert "could flip" not in page.call("ev-set", name="bounds", value="")["regions"]["ev-results"]
 
 
-def test_disagreement_needs_no_judgments_and_two_pipelines(page: Page) -> None:
-    page.state = page.state.with_options(set="nur Fragen")
-    html = page.call("ev-disagree")["regions"]["ev-disagree"]
-    assert "Jaccard" in html
-    assert "nur Fragen" in html
-    page.state = page.state.with_options(pipe=["BM25"])
-    assert page.call("ev-disagree")["failed"]
-
-
 def test_a_reader_may_look_but_not_run(tmp_path: Path) -> None:
     page = Page(FakeServices(tmp_path), Access(write=False))
     page.state = START

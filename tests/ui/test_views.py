@@ -34,9 +34,9 @@ from app.ui.views import (
     blind,
     cards,
     compare,
+    disagreed,
     evaluate,
     evaluated,
-    evaluated_tables,
     facets,
     grades,
     history,
@@ -146,8 +146,8 @@ def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
         "verdicts": lambda: verdicts.panel(
             poison(fake.verdict_bounds("Retrieval papers", "ev-1", measure="AP", baseline="BM25")), (HOSTILE,)
         ),
-        "disagreement": lambda: evaluated_tables.disagreement(
-            poison(fake.disagreement("Retrieval papers", ("BM25", "Dense"))), (HOSTILE,)
+        "disagreement": lambda: disagreed.panel(
+            poison(fake.stored_disagreement("Retrieval papers", "dis-1")), write=True
         ),
         "history": lambda: history.table(
             poison(fake.evaluations("Retrieval papers")), HOSTILE + "ev-2", HOSTILE + "ev-1", every=False, write=True

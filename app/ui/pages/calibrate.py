@@ -34,7 +34,7 @@ def settle(ui: Ui, state: UiState) -> UiState:
     def newest() -> str:
         return next((one.calibration_id for one in ui.services.calibrations(state.collection)), "")
 
-    return choosing.settled(ui, state, KIND, newest)
+    return choosing.settled(ui, state, {KIND: "run"}, newest)
 
 
 def head(ui: Ui, state: UiState) -> Markup:
@@ -55,7 +55,7 @@ def regions(ui: Ui, state: UiState, *names: str) -> dict[str, Markup | None]:
     write = ui.access.write
     parts: dict[str, Callable[[], Markup | None]] = {
         "cal-setup": lambda: _setup(ui, state, opened=not state.option("run")),
-        "cal-job": lambda: calibrate.job(choosing.job_of(ui, state, KIND), read_only=not write),
+        "cal-job": lambda: calibrate.job(choosing.job_of(ui, state, (KIND,)), read_only=not write),
         "cal-results": lambda: _results(ui, state),
         "cal-history": lambda: calibrate.history(
             ui.services.calibrations(state.collection), state.option("run"), write=write

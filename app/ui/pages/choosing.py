@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from app.results import JobView
 from app.ui.dispatch import Ui
@@ -15,23 +15,26 @@ NONE = "-"
 OVER = ("done", "cancelled", "failed")
 
 
-def job_of(ui: Ui, state: UiState, kind: str) -> JobView | None:
-    """The job of the address; without one, a job of this kind and collection that has not ended."""
+def job_of(ui: Ui, state: UiState, kinds: Collection[str]) -> JobView | None:
+    """The job of the address; without one, a job of these kinds and this collection that has not ended."""
     try:
         if state.option("job"):
             return ui.services.job(state.option("job"))
     except NotFound:
         return None
     listed = ui.services.jobs(common.JOBS_SHOWN)
-    mine = (job for job in listed if job.kind == kind and job.collection == state.collection)
+    mine = (job for job in listed if job.kind in kinds and job.collection == state.collection)
     return next((job for job in mine if job.status not in OVER), None)
 
 
-def settled(ui: Ui, state: UiState, kind: str, newest: Callable[[], str]) -> UiState:
-    """The state with the result that it is about: that of a finished job, else the newest one."""
-    job = job_of(ui, state, kind)
-    if job is not None and job.result and job.status == "done":
-        state = state.with_options(job="", run=job.result)
+def settled(ui: Ui, state: UiState, kinds: Mapping[str, str], newest: Callable[[], str]) -> UiState:
+    """The state with the result that it is about: that of a finished job, else the newest one.
+
+    `kinds` says in which option of the address the result of each kind of job stands.
+    """
+    job = job_of(ui, state, kinds)
+    if job is not None and job.result and job.status == "done" and job.kind in kinds:
+        state = state.with_options(**{"job": "", kinds[job.kind]: job.result})
     elif state.option("job") and job is None:
         state = state.with_options(job="")
     if state.collection and not state.option("run") and not state.option("job"):

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from app.evaluation_results import EvaluationView
 from app.ui.dispatch import Action, Ui
 from app.ui.html import el
-from app.ui.pages import choosing, common
+from app.ui.pages import choosing, common, disagreement
 from app.ui.pages import evaluation_choices as choices
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_COLUMNS, UiState, column_names

@@ -11,21 +11,23 @@ from app.ui.views import evaluate, evaluated, leaderboard
 
 DEFAULTS = ("BM25", "Dense", "Hybrid")
 DEFAULT_METRICS = ("nDCG@10", "AP", "RR@10", "R@100")
+JOBS = {"evaluate": "run", "disagree": "disagree"}
+"""Kinds of jobs of this page, and the option of the address that names what each made."""
 
 
 def settle(ui: Ui, state: UiState) -> UiState:
-    """The state with the evaluation that it is about: that of a finished job, else the newest one."""
+    """The state with the evaluation that it is about: that of a finished job, else the newest one; and with the disagreement that a job found."""
 
     def newest() -> str:
         found = (one for one in ui.services.evaluations(state.collection) if one.finished)
         return next((one.evaluation_id for one in found), "")
 
-    return choosing.settled(ui, state, "evaluate", newest)
+    return choosing.settled(ui, state, JOBS, newest)
 
 
 def job_of(ui: Ui, state: UiState) -> JobView | None:
-    """The evaluation that is running, or that the address names."""
-    return choosing.job_of(ui, state, "evaluate")
+    """The evaluation or comparison that is running, or that the address names."""
+    return choosing.job_of(ui, state, JOBS)
 
 
 def draft(ui: Ui, state: UiState, sets: tuple[QuerySetView, ...]) -> evaluate.Draft:

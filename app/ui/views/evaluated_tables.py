@@ -1,4 +1,4 @@
-"""The tables beside the drawings of an evaluation: latency by stage, questions, what was run, and disagreement."""
+"""The tables beside the drawings of an evaluation: latency by stage, questions, and what was run."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from app.evaluation_results import Disagreement, EvaluationView, QueryValues
+from app.evaluation_results import EvaluationView, QueryValues
 from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.views import charts, slots
 from app.ui.views.controls import cell_title, icon_button, panel_head
-from app.ui.views.messages import error_box
 from app.ui.views.tables import head, table
 
 PAGE = 15
@@ -150,55 +149,3 @@ def what_ran(view: EvaluationView) -> Markup:
         class_="panel ev-what",
         data_key="ev-what",
     )  # fmt: skip
-
-
-def disagreement(found: Disagreement, names: Sequence[str]) -> Markup:
-    """Where pipelines differ, without judgments."""
-    place = {name: i for i, name in enumerate(names)}
-    pairs = [
-        el(
-            "tr",
-            el("td", slots.mark(place.get(one.left, 0)), el("span", one.left, dir="auto")),
-            el("td", slots.mark(place.get(one.right, 0)), el("span", one.right, dir="auto")),
-            el("td", f"{one.jaccard:.3f}", class_="num"),
-            el("td", f"{one.rbo:.3f}", class_="num"),
-            el("td", "–" if one.tau is None else f"{one.tau:.3f}", class_="num"),
-        )
-        for one in found.pairs
-    ]
-    queries = [
-        el(
-            "tr",
-            el("td", opened(one.qid, one.text)),
-            el("td", f"{one.jaccard:.3f}", class_="num"),
-            el("td", f"{one.rbo:.3f}", class_="num"),
-            el("td", "–" if one.tau is None else f"{one.tau:.3f}", class_="num"),
-        )
-        for one in found.queries[:PAGE]
-    ]
-    return el(
-        "section",
-        panel_head(
-            "Where they disagree",
-            icon_button("Close", "ev-disagree-close", "close"),
-            said=f"first {found.k} of each, {format.plural(len(found.queries), 'question')} of {found.query_set}",
-        ),
-        _agreements(("Pipeline", "and"), pairs),
-        el("h3", "The questions worth reading, and judging, first", class_="sub"),
-        _agreements(("Question",), queries),
-        error_box("Pipeline", f"{found.failures[0].pipeline}: {found.failures[0].error} ({format.plural(len(found.failures), 'failure')})") if found.failures else None,
-        class_="panel",
-        aria_label="Disagreement",
-    )  # fmt: skip
-
-
-AGREEMENT_WORDS = (
-    ("Jaccard", "Which share of all documents that either shows is shown by both"),
-    ("RBO", "How alike the two orders are, the top weighing most; 1 is the same order"),
-    ("Kendall τ", "Whether the documents that both found stand in the same order; 1 is the same, −1 the reverse"),
-)
-
-
-def _agreements(first: Sequence[str], rows: Sequence[Markup]) -> Markup:
-    told = [head(el("span", name, data_tip=words, tabindex="0"), num=True) for name, words in AGREEMENT_WORDS]
-    return table((*first, *told), rows, look="questions")

@@ -1,0 +1,119 @@
+"""Where pipelines and runs disagree: measures that need no judgments, over a query set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from app.evaluation_results import Disagreement, PairAgreement, QueryAgreement
+from app.verbs.base import checked_k
+from app.verbs.evaluating import MOST, EvaluationVerbs, Pipelines
+from app.verbs.leaderboard import failed_queries
+from engine.disagreement_job import PURPOSE, agreements, asked_for, check_answered
+from engine.errors import BadInput, NotFound
+from engine.evaluate import Ran
+from engine.evaluation_job import Asked, evaluate, job_params, stale
+from engine.evaluations import StoredEvaluation
+from engine.judged import DEFAULT_SET
+from engine.types import ProgressSink, ignore_progress
+
+MEANS = ("jaccard", "rbo", "rbo_top", "tau")
+
+
+class DisagreementVerbs(EvaluationVerbs):
+    """Agreement without judgments: run as a job and kept, or at once."""
+
+    def start_disagreement(
+        self,
+        collection: str,
+        pipelines: Pipelines,
+        *,
+        runs: Sequence[str] = (),
+        query_set: str = DEFAULT_SET,
+        k: int = 10,
+    ) -> str:
+        """Queue a comparison of the first k documents on every query of a set; gives the job's id. Its `result` is what `stored_disagreement` takes.
+
+        No judgments are needed. Stopped, it goes on where it was when asked the same again; asked again when it is done, it is there at once. Raises BadInput, NotFound.
+        """
+        key, asked = self._compared(collection, pipelines, runs, query_set, k)
+        run_ids = {name: self.engine.workspace.runs.get(key, name).run_id for name in runs}
+        return str(self.engine.workspace.jobs.submit("disagree", key, job_params(asked, run_ids)))
+
+    def disagreement(
+        self,
+        collection: str,
+        pipelines: Pipelines,
+        *,
+        runs: Sequence[str] = (),
+        query_set: str = DEFAULT_SET,
+        k: int = 10,
+        progress: ProgressSink = ignore_progress,
+    ) -> Disagreement:
+        """`start_disagreement`, and wait for it; in a read-only workspace it runs here and nothing is kept.
+
+        Raises BadInput for fewer than two lists or an empty set, NotFound, and the error of the pipelines when every one failed.
+        """
+        if not self.read_only:
+            job_id = self.start_disagreement(collection, pipelines, runs=runs, query_set=query_set, k=k)
+            return self.stored_disagreement(collection, self._finished(job_id, progress))
+        key, asked = self._compared(collection, pipelines, runs, query_set, k)
+        ran = evaluate(self.engine, key, asked, keep=False, progress=progress).ran
+        check_answered(ran, [*asked.pipelines, *asked.runs])
+        return self._told(collection, key, ran, (*asked.pipelines, *asked.runs), query_set, asked.depth)
+
+    def stored_disagreement(self, collection: str, disagreement_id: str) -> Disagreement:
+        """What a job of `start_disagreement` found, so far as it got. Raises NotFound."""
+        stored = self._disagreement(collection, disagreement_id)
+        ran = self.engine.workspace.evaluations.ran(stored.evaluation_id)
+        names = (*stored.spec["pipelines"], *stored.spec["runs"])
+        found = self._told(collection, stored.collection_id, ran, names, stored.query_set, stored.spec["depth"])
+        created_at = stored.created_at.isoformat(timespec="seconds")
+        return replace(
+            found, disagreement_id=stored.evaluation_id, created_at=created_at, stale=stale(self.engine, stored)
+        )
+
+    def delete_disagreement(self, collection: str, disagreement_id: str) -> None:
+        """Forget one. Raises NotFound."""
+        self.engine.workspace.evaluations.delete(self._disagreement(collection, disagreement_id).evaluation_id)
+
+    def _disagreement(self, collection: str, disagreement_id: str) -> StoredEvaluation:
+        stored = self.engine.workspace.evaluations.get(disagreement_id)
+        if stored.collection_id != self._collection(collection).collection_id or stored.spec.get("purpose") != PURPOSE:
+            raise NotFound(f"There is no comparison {disagreement_id!r} in {collection!r}.")
+        return stored
+
+    def _compared(
+        self, collection: str, pipelines: Pipelines, runs: Sequence[str], query_set: str, k: int
+    ) -> tuple[str, Asked]:
+        """The collection's id, and what is compared. Raises BadInput, NotFound."""
+        stored = self._collection(collection)
+        specs = self._chosen_specs(pipelines)
+        imported = self._read_runs(stored.collection_id, runs)
+        names = {*specs, *imported}
+        if not 2 <= len(names) == len(pipelines) + len(runs) <= MOST:
+            raise BadInput(
+                f"Disagreement is between 2 to {MOST} different pipelines and runs; got {len(pipelines) + len(runs)}."
+            )
+        if not self._texts(stored.collection_id, query_set):
+            self._known_set(collection, query_set)
+            raise BadInput(f"The query set {query_set!r} holds no queries.")
+        return stored.collection_id, asked_for(specs, imported, query_set, checked_k(k))
+
+    def _told(
+        self, collection: str, collection_id: str, ran: Ran, names: Sequence[str], query_set: str, k: int
+    ) -> Disagreement:
+        texts: Mapping[str, str] = self._texts(collection_id, query_set)
+        finished = set(ran.qids) if ran.qids else set(texts)  # without pipelines no query runs: the lists are there
+        table = agreements(ran, names, [qid for qid in texts if qid in finished], k)
+        means = [pl.col(name).mean() for name in MEANS]
+        pairs = table.group_by("left", "right", maintain_order=True).agg(pl.len().alias("queries"), *means)
+        queries = table.group_by("qid", maintain_order=True).agg(*means).sort("rbo", "jaccard", maintain_order=True)
+        return Disagreement(
+            self._collection(collection).name, query_set, k, tuple(names),
+            tuple(PairAgreement(*row) for row in pairs.iter_rows()),
+            tuple(QueryAgreement(qid, texts[qid], *rest) for qid, *rest in queries.iter_rows()),
+            failed_queries(ran),
+        )  # fmt: skip
