@@ -7,10 +7,10 @@ import io
 from pathlib import Path
 
 import pytest
+from driving import Page
 from fake_calibration import calibration, effects, method
 from fakes import FakeServices
 from lxml import etree
-from test_dispatch import Page
 
 from app import calibration_table
 from app.calibration_results import Histogram
@@ -22,11 +22,10 @@ START = UiState(page="calibrate", collection="Retrieval papers")
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Page:
-    found = Page(FakeServices(tmp_path))
-    found.state = START
-    found.call("open")
-    return found
+def page(page: Page) -> Page:
+    page.state = START
+    page.call("open")
+    return page
 
 
 def test_the_newest_calibration_is_shown_with_the_best_calibrated_map(page: Page) -> None:
@@ -177,7 +176,7 @@ def test_drawings_are_well_formed_and_put_marks_where_they_belong() -> None:
     assert len(bars) == 3, "an empty bin has no bar"
     heights = {bar.get("class"): float(bar.get("height")) for bar in bars[:2]}
     assert heights["bar-relevant"] == heights["bar-other"], "each side to its own height"
-    drawn = etree.fromstring(str(calibration_charts.reliability(method("min_max"))))
+    drawn = etree.fromstring(str(calibration_charts.reliability(method("min_max").bins, "min_max")))
     dots = drawn.findall(".//circle")
     assert len(dots) == 2, "an empty bin has no dot"
     assert float(dots[0].get("r")) > float(dots[1].get("r")), "more hits"

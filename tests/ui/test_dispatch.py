@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from driving import Page
 from fakes import FakeServices
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,27 +25,6 @@ SEARCH = UiState(
 )
 COMPARE = SEARCH.with_(page="compare")
 LIBRARY = SEARCH.with_(page="library")
-
-
-class Page:
-    """A page without a browser: keeps the address, like the script does."""
-
-    def __init__(self, services: FakeServices, access: Access | None = None, **line: Any) -> None:
-        self.services = services
-        self.uploads = Uploads(services.folder)
-        self.dispatcher = Dispatcher(Ui(services, access or Access(), self.uploads), ALL, **line)  # type: ignore[arg-type]
-        self.state = UiState()
-
-    def call(self, action: str, /, **args: Any) -> dict[str, Any]:
-        reply = self.dispatcher.call({"action": action, "url": "?" + self.state.to_query(), "args": args})
-        if reply["url"] is not None:
-            self.state = UiState.from_query(reply["url"])
-        return reply
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Page:
-    return Page(FakeServices(tmp_path))
 
 
 def test_the_first_request_fills_every_region_and_settles_the_address(page: Page) -> None:

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
+from driving import Page
 from fakes import FakeServices
-from test_dispatch import Page
 
 from app.ui.dispatch import Access
 from app.ui.session import UiState
@@ -17,11 +17,10 @@ START = UiState(page="evaluate", collection="Retrieval papers")
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Page:
-    found = Page(FakeServices(tmp_path))
-    found.state = START
-    found.call("open")
-    return found
+def page(page: Page) -> Page:
+    page.state = START
+    page.call("open")
+    return page
 
 
 def test_the_newest_evaluation_is_shown_and_named_in_the_address(page: Page) -> None:

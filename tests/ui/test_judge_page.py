@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from driving import Page
 from fakes import FakeServices
-from test_dispatch import Page
 
 from app.judging_results import BlindResults, BlindReveal, BlindSession
 from app.ui.dispatch import Access
@@ -22,10 +22,9 @@ BLIND = UiState(page="blind", collection="Retrieval papers")
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Page:
-    found = Page(FakeServices(tmp_path))
-    found.state = QUEUE
-    return found
+def page(page: Page) -> Page:
+    page.state = QUEUE
+    return page
 
 
 def work(page: Page) -> str:

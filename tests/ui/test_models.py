@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from driving import Page
 from fake_models import LONG
 from fakes import FakeServices
-from test_dispatch import LIBRARY, Page
+from test_dispatch import LIBRARY
 
 from app.ui.dispatch import Access
 from app.ui.session import UiState
@@ -17,8 +18,7 @@ MODELS = LIBRARY.with_options(view="models")
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Page:
-    page = Page(FakeServices(tmp_path))
+def page(page: Page) -> Page:
     page.state = MODELS
     return page
 
