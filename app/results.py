@@ -113,6 +113,8 @@ class PipelineView:
     yaml: str
     summary: str
     """One line, e.g. "BM25 + all-MiniLM-L6-v2, fused by RRF (k=60)"."""
+    reranks: bool = False
+    """It has a rerank stage with stages before it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ SANS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Liberation Sans"
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Noto Sans Mono", "Liberation Mono", "monospace")
 FILES = "/ui"
 SCRIPTS = ("morph.js", "uploads.js", "flow.js", "charts.js", "judge.js", "threshold.js", "triptych.js")
-STYLES = ("triptych.css", "evaluate.css", "calibrate.css", "judge.css", "models.css")
+STYLES = ("triptych.css", "evaluate.css", "calibrate.css", "judge.css", "models.css", "unrolled.css")
 
 
 def theme() -> Base:

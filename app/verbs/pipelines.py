@@ -8,6 +8,7 @@ from typing import Any
 from app.results import PipelineView
 from app.verbs.base import Verbs
 from app.verbs.offered import offered
+from engine.candidates import rerank_stages
 from engine.errors import BadInput, NotFound
 from engine.pipeline import Cutoff, Fuse, PipelineSpec, Stage, Then, json_schema
 
@@ -129,7 +130,8 @@ class PipelineVerbs(Verbs):
 
 @lru_cache(maxsize=256)
 def _view(name: str, spec: PipelineSpec, slot: int) -> PipelineView:
-    return PipelineView(name=name, slot=slot % 4, yaml=spec.to_yaml(), summary=summary(spec.pipeline))
+    reranks = any(before for before, _ in rerank_stages(spec.pipeline))
+    return PipelineView(name, slot % 4, spec.to_yaml(), summary(spec.pipeline), reranks)
 
 
 @lru_cache(maxsize=256)

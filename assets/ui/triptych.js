@@ -17,8 +17,8 @@
   // chosen while a slow search runs is added to that search. Of calls that wholly replace each other (ten steps through a list) only
   // the last is asked and shown; a step back or forward leaves behind whatever was asked before it.
   const REPLACE = new Set(['search', 'compare', 'open', 'go', 'collection', 'ask', 'years', 'page', 'read', 'why', 'ledger', 'find', 'editor-yaml', 'editor-edit', 'jobs',
-    'ev-open', 'ev-query', 'ev-sort', 'ev-measure', 'ev-against', 'ev-page', 'ev-disagree', 'cal-open', 'cal-slide', 'cal-compare', 'jd-open', 'bl-open']);
-  const MOVES = new Set([...REPLACE, 'filter', 'clear-filters', 'column', 'column-add', 'column-remove', 'column-left', 'panel', 'close']);
+    'ev-open', 'ev-query', 'ev-sort', 'ev-measure', 'ev-against', 'ev-page', 'ev-disagree', 'cal-open', 'cal-slide', 'cal-compare', 'jd-open', 'bl-open', 'unroll', 'rr-slide', 'rr-why']);
+  const MOVES = new Set([...REPLACE, 'filter', 'clear-filters', 'column', 'column-add', 'column-remove', 'column-left', 'panel', 'close', 'roll-up', 'rr-set']);
   const QUIET = new Set(['jobs', 'find', 'editor-yaml']); // these change no address, and wait for nothing
   let chain = Promise.resolve();
   let latest = {};
@@ -129,7 +129,7 @@
     root.dataset.address = location.search || '?';
     const query = address.get('q');
     document.title = [query && ['search', 'compare'].includes(page) ? query : '', page[0].toUpperCase() + page.slice(1), 'Triptych'].filter(Boolean).join(' · ');
-    if (['search', 'compare', 'page', 'go', 'collection', 'ask', 'clear-filters', 'filter', 'years', 'ev-query', 'ev-open', 'cal-open', 'cal-compare', 'jd-open', 'jd-judge', 'jd-skip', 'jd-undo', 'jd-step', 'jd-at', 'jd-again', 'bl-next', 'bl-vote', 'bl-open', 'bl-start'].includes(action)) $('tp-main').scrollTop = 0;
+    if (['search', 'compare', 'page', 'go', 'collection', 'ask', 'clear-filters', 'filter', 'years', 'ev-query', 'ev-open', 'cal-open', 'cal-compare', 'jd-open', 'jd-judge', 'jd-skip', 'jd-undo', 'jd-step', 'jd-at', 'jd-again', 'bl-next', 'bl-vote', 'bl-open', 'bl-start', 'unroll', 'roll-up'].includes(action)) $('tp-main').scrollTop = 0;
     if (['search', 'compare', 'ask', 'page'].includes(action)) document.querySelector('[data-hit]')?.setAttribute('tabindex', '0');
     window.TriptychThreshold.settle();
     window.TriptychFlow.watch();
@@ -388,7 +388,7 @@
     document.addEventListener('toggle', onToggle, true);
     document.addEventListener('keydown', onKey);
     for (const kind of ['dragover', 'dragleave', 'drop']) document.addEventListener(kind, (event) => TriptychUploads.drag(event, call, argsOf));
-    root.addEventListener('mouseover', (event) => window.TriptychFlow.follow(event.target.closest('[data-columns] [data-hit], .ledger [data-doc]')?.dataset.doc ?? null));
+    root.addEventListener('mouseover', (event) => window.TriptychFlow.follow(event.target.closest('[data-columns] [data-hit], .ledger [data-doc], [data-dot]')?.dataset.doc ?? null));
     root.addEventListener('focusin', (event) => { const hit = event.target.closest('[data-hit]'); if (hit) select(hit); });
     brush();
     window.addEventListener('popstate', () => { returning = true; returns += 1; call('open').finally(() => { returning = false; }); });

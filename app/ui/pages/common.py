@@ -48,6 +48,8 @@ def workspace(ui: Ui) -> WorkspaceView:
 
 def explained_by(state: UiState) -> str:
     """The pipeline whose view of the open document is explained."""
+    if state.page == "compare" and state.option("view") and state.option("of"):
+        return state.option("of")
     if state.page == "compare":
         return (
             state.subject if state.subject in state.columns else state.columns[-1] if state.columns else state.pipeline

@@ -8,7 +8,7 @@ from app.results import CompareResult, WhyNot
 from app.ui import exports
 from app.ui.dispatch import Action, Ui
 from app.ui.html import el
-from app.ui.pages import common, grading
+from app.ui.pages import common, grading, unrolled
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_COLUMNS, MAX_QUERY, UiState, column_names
 from app.ui.views import compare, cutting, ledger, search
@@ -37,6 +37,8 @@ def main(ui: Ui, state: UiState) -> Markup:
 
 def board(ui: Ui, state: UiState) -> Markup:
     """The columns for this query; before a query their heads and questions to begin with. A failure stands where the columns would."""
+    if unrolled.asked(state):
+        return unrolled.board(ui, state)
     names = ui.services.pipelines()
     try:
         if not state.query.strip():
@@ -117,6 +119,11 @@ def left(ui: Ui, state: UiState, args: Args) -> Reply:
         raise BadInput("There is no such column.")
     columns[index - 1], columns[index] = columns[index], columns[index - 1]
     return shown(ui, state.with_(columns=tuple(columns)))
+
+
+def roll_up(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Back from the view of one pipeline to the columns."""
+    return shown(ui, unrolled.rolled_up(state))
 
 
 def ledger_pane(ui: Ui, state: UiState) -> Markup:
@@ -203,6 +210,8 @@ def export_ledger(ui: Ui, state: UiState, args: Args) -> Reply:
 
 PANELS: dict[str, common.Panel] = {"ledger": ledger_pane, "why": why_pane}
 ACTIONS = {
+    **unrolled.ACTIONS,
+    "roll-up": Action(roll_up),
     "compare": Action(run),
     "column": Action(choose),
     "column-add": Action(add),

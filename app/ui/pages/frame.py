@@ -20,6 +20,7 @@ from app.ui.pages import (
     models,
     questions,
     search,
+    unrolled,
 )
 from app.ui.protocol import Args, Reply
 from app.ui.session import MAX_QUERY, PAGES, PANELS, UiState
@@ -146,7 +147,8 @@ def ask(ui: Ui, state: UiState, args: Args) -> Reply:
 def read(ui: Ui, state: UiState, args: Args) -> Reply:
     """Open a document in the side pane."""
     column = args.whole("column", 0, 3, -1)
-    subject = state.columns[column] if state.page == "compare" and 0 <= column < len(state.columns) else ""
+    several = state.page == "compare" and not unrolled.asked(state)
+    subject = state.columns[column] if several and 0 <= column < len(state.columns) else ""
     state = state.with_(document=args.text("doc"), panel="", subject=subject)
     return Reply({"tp-side": common.read(ui, state)}, state=state)
 

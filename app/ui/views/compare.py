@@ -106,7 +106,15 @@ def _head(
             icon_button("Add a column", "column-add", "plus") if index == total - 1 and total < MAX_COLUMNS else None,
             class_="column-bar",
         ),
-        el("p", summary, class_="column-summary", title=summary),
+        el(
+            "div",
+            el("p", summary, class_="column-summary", title=summary),
+            button("Stages", "unroll", look="inside", view="stages", of=name, hint="This pipeline stage by stage"),
+            button("Rerank", "unroll", look="inside", view="rerank", of=name, hint="Before and after its reranker")
+            if any(view.reranks for view in names if view.name == name)
+            else None,
+            class_="column-about",
+        ),
         strip,
         class_="column-head",
     )

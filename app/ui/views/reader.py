@@ -152,7 +152,7 @@ def _paragraphs(text: str, marks: list[tuple[int, int, str, float]]) -> Markup:
 def _explanations(explanations: Sequence[Explanation], full: str) -> Markup | None:
     if not explanations:
         return None
-    drawn = [_explanation(item, full) for item in explanations]
+    drawn = [explanation(item, full) for item in explanations]
     return el("section", el("h3", "Why it was found"), drawn, class_="reader-section")
 
 
@@ -181,7 +181,8 @@ def added_terms(item: Explanation) -> list[tuple[str, float]]:
     return sorted(added, key=lambda pair: -pair[1])
 
 
-def _explanation(item: Explanation, full: str) -> Markup:
+def explanation(item: Explanation, full: str) -> Markup:
+    """Why one stage gave its score, as bars. `full` is the document's "title. text"; its places decide what is shown as a word."""
     words, added = words_of(item, full), added_terms(item)
     terms = [
         pair for pair in words if any(c.isalnum() for c in pair[0]) and not MARKER.fullmatch(pair[0].split(ARROW)[0])
