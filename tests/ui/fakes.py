@@ -14,6 +14,7 @@ from fake_calibration import CALIBRATED, CALIBRATING, FakeCalibrations
 from fake_evaluation import EVALUATING, FakeEvaluations
 from fake_judging import FakeJudging
 from fake_models import FakeModels
+from fake_stages import FakeStages
 
 from app.results import (
     Agreement,
@@ -233,7 +234,7 @@ SUMMARIES = {
 }
 
 
-class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels):
+class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels, FakeStages):
     """The verbs of `app.services.Services` over an in-memory collection."""
 
     def __init__(self, folder: Path, *, read_only: bool = False, empty: bool = False) -> None:
@@ -435,7 +436,7 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels):
     # pipelines
     def pipelines(self) -> tuple[PipelineView, ...]:
         return tuple(
-            PipelineView(name, i % 4, yaml, SUMMARIES.get(name, ""))
+            PipelineView(name, i % 4, yaml, SUMMARIES.get(name, ""), reranks=name == "Hybrid")
             for i, (name, yaml) in enumerate(self.saved.items())
         )
 
