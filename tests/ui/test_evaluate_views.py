@@ -14,7 +14,7 @@ from test_html import read
 
 from app.evaluation_results import EvaluationView, QuerySetView, QueryValues
 from app.results import PipelineView
-from app.ui.views import charts, evaluate, evaluated, evaluated_tables, history, leaderboard, slots
+from app.ui.views import charts, evaluate, evaluated, evaluated_tables, history, leaderboard, scatter, slots
 
 
 def names_of(found: EvaluationView, sort: str) -> list[str]:
@@ -133,44 +133,44 @@ def test_bars_without_any_common_question() -> None:
 
 # -------------------------------------------------------------------- scatter
 spots = st.tuples(
-    st.floats(charts.LEFT, charts.WIDTH - charts.RIGHT), st.floats(charts.TOP, charts.HEIGHT - charts.BOTTOM)
+    st.floats(scatter.LEFT, scatter.WIDTH - scatter.RIGHT), st.floats(scatter.TOP, scatter.HEIGHT - scatter.BOTTOM)
 )
 
 
 @given(st.lists(st.tuples(spots, st.floats(20, 190)), min_size=1, max_size=6))
 def test_labels_keep_out_of_each_others_way_and_inside(points: list[tuple[tuple[float, float], float]]) -> None:
     places = [place for place, _ in points]
-    boxes = charts.label_places(places, [width for _, width in points], [(x, y - 5, y + 5) for x, y in places])
+    boxes = scatter.label_places(places, [width for _, width in points], [(x, y - 5, y + 5) for x, y in places])
     for box, (_, width) in zip(boxes, points, strict=True):
         assert box[2] - box[0] == pytest.approx(width)
-        assert box[0] >= charts.LEFT - 4
-        assert box[2] <= charts.WIDTH
-        assert 0 <= box[1] < box[3] <= charts.HEIGHT
+        assert box[0] >= scatter.LEFT - 4
+        assert box[2] <= scatter.WIDTH
+        assert 0 <= box[1] < box[3] <= scatter.HEIGHT
     for a, b in itertools.combinations(boxes, 2):
         apart = a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
         assert apart, (a, b)
 
 
 def test_a_label_stands_right_of_its_point_where_there_is_room() -> None:
-    (box,) = charts.label_places([(100.0, 150.0)], [60.0], [(100.0, 140.0, 160.0)])
+    (box,) = scatter.label_places([(100.0, 150.0)], [60.0], [(100.0, 140.0, 160.0)])
     assert box[0] == pytest.approx(113.0)
     assert (box[1] + box[3]) / 2 == pytest.approx(150.0)
 
 
 def test_the_scatter_plot_leaves_out_what_has_no_latency_and_says_everything_in_words() -> None:
-    found = charts.points(view().pipelines, "AP")
+    found = scatter.points(view().pipelines, "AP")
     assert [point.name for point in found] == list(NAMES[:5])
-    seen = read(str(charts.scatter(found, "AP")))
+    seen = read(str(scatter.drawing(found, "AP")))
     svg = next(attributes for tag, attributes in seen.tags if tag == "svg")
     assert svg["role"] == "img"
     assert "BM25: AP 0.520, 1.4 ms" in (svg["aria-label"] or "")
     assert sum(tag == "circle" for tag, _ in seen.tags) == 5
-    assert "no times" in str(charts.scatter([], "AP"))
+    assert "no times" in str(scatter.drawing([], "AP"))
 
 
 @given(st.floats(0.05, 20_000), st.floats(1, 500))
 def test_the_latency_scale_holds_all_values(low: float, factor: float) -> None:
-    start, end = charts._decade(low, low * factor)
+    start, end = scatter._decade(low, low * factor)
     assert start <= low
     assert end >= low * factor
     assert end / start >= 4
@@ -179,7 +179,7 @@ def test_the_latency_scale_holds_all_values(low: float, factor: float) -> None:
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_the_scale_of_values_has_round_steps_around_them(a: float, b: float) -> None:
     low, high = min(a, b), max(a, b)
-    start, end, step = charts._scale(low, high)
+    start, end, step = scatter._scale(low, high)
     assert start <= low + 1e-9
     assert end >= high - 1e-9
     assert 1 <= round((end - start) / step) <= 7

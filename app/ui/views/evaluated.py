@@ -11,7 +11,7 @@ from app.evaluation_results import EvaluationView, QueryValues
 from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.icons import icon
-from app.ui.views import charts, evaluated_tables, history, leaderboard, slots
+from app.ui.views import charts, evaluated_tables, history, leaderboard, scatter, slots
 from app.ui.views.controls import button, select
 from app.ui.views.evaluate import CORRECTIONS, TESTS
 
@@ -246,7 +246,7 @@ def _drawings(shown: Shown, chosen: Chosen) -> Markup:
             el(
                 "section",
                 el("div", el("h2", f"{chosen.measure} and speed"), class_="panel-head"),
-                charts.scatter(charts.points(view.pipelines, chosen.measure), chosen.measure),
+                scatter.drawing(scatter.points(view.pipelines, chosen.measure), chosen.measure),
                 class_="panel",
                 aria_label="Measure against latency",
             ),

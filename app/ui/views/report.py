@@ -8,7 +8,16 @@ from app.evaluation_results import EvaluationView, MeasureCell
 from app.report_results import CalibrationReport, ComparisonReport, EvaluationReport, ReportedQuery
 from app.ui import format
 from app.ui.html import el, join
-from app.ui.views import charts, evaluated, evaluated_tables, leaderboard, report_calibration, report_flow, slots
+from app.ui.views import (
+    charts,
+    evaluated,
+    evaluated_tables,
+    leaderboard,
+    report_calibration,
+    report_flow,
+    scatter,
+    slots,
+)
 from app.ui.views import report_parts as parts
 
 BARS_OF_ALL, FEWEST_BARS = 2_000, 60
@@ -43,7 +52,7 @@ def evaluation(report: EvaluationReport) -> str:
             f"{report.measure} and speed",
             el(
                 "div",
-                el("figure", charts.scatter(charts.points(view.pipelines, report.measure), report.measure)),
+                el("figure", scatter.drawing(scatter.points(view.pipelines, report.measure), report.measure)),
                 el("div", evaluated_tables.stages(view), class_="stages-part"),
                 class_="pair",
             ),
