@@ -188,19 +188,21 @@ def _method(pipeline: PipelineSpec, judged: Judged, found: Calibration, depth: i
             "observed": [_number(value) for value in bins.observed],
         },
         "probabilities": _histogram(found.probabilities, judged.relevant, PROBABILITY_BINS, 0.0, 1.0),
-        "effects": effects(found.probabilities, judged),
+        "effects": effects(found.probabilities, judged, found.calibrator.threshold),
     }
 
 
-def effects(p: Floats, judged: Judged) -> list[list[float | None]]:
+def effects(p: Floats, judged: Judged, chosen: float) -> list[list[float | None]]:
     """What each threshold would do to queries that no fit has seen: [threshold, precision, recall, best kept, emptied, results] rows, ascending.
 
-    p: float64 [hits], held-out probabilities. Thresholds lie at quantiles of these, so that curves are smooth where hits are.
+    p: float64 [hits], held-out probabilities. Thresholds lie at quantiles of these, so that curves are smooth where hits are; closer among
+    the likeliest hits, of which thresholds keep few; and at the chosen one.
     """
     queries = len(judged.qids)
-    inner = np.quantile(p, np.linspace(0, 1, THRESHOLDS), method="nearest") if len(p) else np.empty(0)
+    shares = np.concatenate([np.linspace(start, 1, THRESHOLDS) for start in (0.0, 0.95)])
+    inner = np.quantile(p, shares, method="nearest") if len(p) else np.empty(0)
     rows: list[list[float | None]] = []
-    for threshold in np.unique(np.concatenate([[0.0], inner])):
+    for threshold in np.unique(np.concatenate([[0.0, chosen], inner])):
         keep = p >= threshold
         found = int((keep & judged.relevant).sum())
         best, some = np.zeros(queries, bool), np.zeros(queries, bool)

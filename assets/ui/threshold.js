@@ -62,8 +62,14 @@
     if (text !== location.search) history.replaceState(null, '', text);
   }
 
+  // On Calibrate the hits grey at once; the rest of what a threshold does comes from the server when it rests.
+  function grey(t) {
+    for (const hit of document.querySelectorAll('.cal-hit[data-p]')) hit.classList.toggle('is-dropped', Number(hit.dataset.p) < t);
+  }
+
   // While it moves nothing but the cards changes; the address follows when it rests.
   function onInput(event) {
+    if (event.target.matches?.('.cal-slider')) grey(Number(event.target.value));
     if (event.target !== slider()) return;
     const t = Number(event.target.value);
     requestAnimationFrame(() => apply(t));

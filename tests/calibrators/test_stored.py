@@ -69,6 +69,7 @@ def test_a_job_fits_and_stores(calibrated):
         assert one.effects[0].threshold == 0
         assert one.effects[0].recall == 1
         assert one.effects[0].results == pytest.approx(part.hits / 14)
+        assert one.threshold in [effect.threshold for effect in one.effects], "what is shown at it is measured at it"
         assert [effect.results for effect in one.effects] == sorted((e.results for e in one.effects), reverse=True)
     platt = part.methods[1]
     # Words that only their topic has separate the hits: what is kept is right, and questions about nothing stay empty.

@@ -17,6 +17,7 @@ from app.calibration_results import (
     Interval,
     ReliabilityBins,
 )
+from app.calibration_table import MEASURES
 from app.evaluation_results import EvaluatedHit, EvaluationView, PipelineHits, QueryValues
 from app.report_results import CalibrationReport, ComparisonReport, EvaluationReport, Origin, ReportedQuery
 from app.results import (
@@ -31,7 +32,7 @@ from app.results import (
     PipelineView,
     StageTime,
 )
-from app.ui.views import report, report_calibration
+from app.ui.views import report
 
 ORIGIN = Origin(
     (("hash of the documents", "c0ffee"), ("question set", HOSTILE)),
@@ -69,7 +70,7 @@ def calibrated() -> CalibrationView:
     effects = tuple(Effect(t / 10, 0.1 + t / 20, 1 - t / 10, 0.9, None, 10 - t) for t in range(11))
     method = CalibratedMethod(
         "platt", f"Platt {HOSTILE}", True, "pipeline: []", 0.314,
-        dict.fromkeys(report_calibration.MEASURES, interval), effects[3],
+        dict.fromkeys(MEASURES, interval), effects[3],
         ReliabilityBins((5, 0, 50), (0.1, None, 0.9), (0.2, None, 0.8)), Histogram(0, 1, (1, 2), (3, 4)), effects,
     )  # fmt: skip
     part = CalibratedPipeline(

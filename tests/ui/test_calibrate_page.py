@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 from pathlib import Path
@@ -16,7 +17,7 @@ from app import calibration_table
 from app.calibration_results import Histogram
 from app.ui.dispatch import Access
 from app.ui.session import UiState
-from app.ui.views import calibrated, calibration_charts
+from app.ui.views import calibration_charts, trying
 
 START = UiState(page="calibrate", collection="Retrieval papers")
 
@@ -92,7 +93,7 @@ def test_a_slide_redraws_only_what_the_threshold_does(page: Page) -> None:
     html = reply["regions"]["cal-tried"]
     assert "3 of the first 5 hits are kept." in html, "0.9, 0.72, 0.54 of 0.9, 0.72, 0.54, 0.36, 0.18"
     assert html.count("is-dropped") == 2
-    assert "measured at 0.50" in html
+    assert "measured at 0.500" in html
     assert "<dt>Precision</dt><dd>50%</dd>" in html
     assert html in page.call("open")["regions"]["tp-main"], "a link shows the same"
     page.call("cal-look", name="t", value="")
@@ -101,7 +102,46 @@ def test_a_slide_redraws_only_what_the_threshold_does(page: Page) -> None:
 
 @pytest.mark.parametrize("value", ["", "x", "nan", "-1", "2", "1e9"])
 def test_a_threshold_that_is_none_falls_back_to_the_chosen_one(page: Page, value: str) -> None:
-    assert "measured at 0.20" in page.call("cal-slide", value=value)["regions"]["cal-tried"]
+    html = page.call("cal-slide", value=value)["regions"]["cal-tried"]
+    assert "<dt>Threshold</dt><dd>0.200</dd>" in html
+    assert "each with the threshold that the others chose for the target" in html
+
+
+@pytest.mark.parametrize(
+    ("wish", "value", "threshold"),
+    # precision .1 + .04 i, recall 1 − i/20, best kept 1 − i/25, results 100 − 5 i at the threshold i/20
+    [("recall", "0.9", 0.1), ("best", "0.9", 0.1), ("precision", "0.5", 0.5), ("results", "10", 0.9), ("recall", "1", 0.0)],
+)  # fmt: skip
+def test_a_threshold_is_chosen_for_a_target(page: Page, wish: str, value: str, threshold: float) -> None:
+    html = page.call("cal-aim", wish=wish, value=value)["regions"]["cal-results"]
+    assert float(page.state.option("t")) == pytest.approx(threshold)
+    assert f"measured at {threshold:.3f}" in html
+    assert f'<option value="{wish}" selected>' in html
+
+
+def test_a_target_that_is_out_of_reach_or_none_is_said(page: Page) -> None:
+    assert "No threshold of platt reaches precision ≥ 0.95" in str(page.call("cal-aim", wish="precision", value="0.95"))
+    assert "is no target" in str(page.call("cal-aim", wish="happiness", value="1"))
+    assert page.call("cal-aim", wish="recall", value="many")["failed"]
+    assert page.state.option("t") == ""
+
+
+def test_a_threshold_is_written_no_higher_than_it_is() -> None:
+    assert float(trying.written(0.123456789)) == 0.123456
+    assert trying.written(1.0) == "1.000000"
+
+
+def test_the_report_is_a_file(page: Page) -> None:
+    download = page.call("cal-report")["download"]
+    assert (download["name"], download["mime"]) == ("calibration.html", "text/html")
+    assert b"recall" in base64.b64decode(download["base64"])
+    page.state = START.with_options(run="cal-9")
+    assert page.call("cal-report")["failed"]
+
+
+def test_it_is_said_which_curves_are_of_this_question_alone(page: Page) -> None:
+    html = page.call("cal-query", query="dense retrieval")["regions"]["cal-tried"]
+    assert "min_max draws a curve for this question alone; platt and isotonic are the same for every question." in html
 
 
 def test_where_nothing_is_relevant_it_says_so(page: Page) -> None:
@@ -130,6 +170,7 @@ def test_the_pipeline_is_saved_as_tried_and_opened_in_compare(page: Page) -> Non
     }
     assert "can be chosen in Search and Compare" in reply["regions"]["cal-saved"]
     page.call("cal-compare", saved="Hybrid, platt")
+    assert page.state.option("t") == "0.5", "Compare goes on with the threshold"
     assert page.state.page == "compare"
     assert page.state.columns[:2] == ("Hybrid", "Hybrid, platt")
     assert page.state.query == "dense retrieval"
@@ -164,10 +205,10 @@ def test_the_best_value_is_the_lowest_error_and_ties_have_none() -> None:
 
 
 def test_the_nearest_measured_threshold_is_taken() -> None:
-    found = calibrated.nearest(effects(), 0.26)
+    found = trying.nearest(effects(), 0.26)
     assert found is not None
     assert found.threshold == 0.25
-    assert calibrated.nearest((), 0.5) is None
+    assert trying.nearest((), 0.5) is None
 
 
 def test_drawings_are_well_formed_and_put_marks_where_they_belong() -> None:

@@ -15,7 +15,7 @@ from lxml import html
 
 from app.evaluation_results import EvaluationView
 from app.report_results import CalibrationReport, ReportedQuery
-from app.ui.views import report, report_calibration, report_flow
+from app.ui.views import calibration_charts, report, report_flow
 
 ADDRESSES = {
     "href",
@@ -180,7 +180,7 @@ def test_the_comparison_holds_agreement_ledger_and_latency() -> None:
 
 def test_calibration_plots_stand_where_the_numbers_say() -> None:
     page = html.fragment_fromstring(
-        str(report_calibration.reliability(calibrated().pipelines[0].methods[0].bins, "Platt"))
+        str(calibration_charts.reliability(calibrated().pipelines[0].methods[0].bins, "Platt", calibration_charts.PAPER))
     )
     dots = [(float(dot.get("cx")), float(dot.get("cy")), float(dot.get("r"))) for dot in page.iter("circle")]
     assert dots == [(53.0, 164.0, 4.1), (205.0, 50.0, 7.5)], "an empty bin has no dot"

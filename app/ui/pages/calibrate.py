@@ -15,9 +15,10 @@ from app.ui.html import el
 from app.ui.pages import choosing, common
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_QUERY, UiState, column_names
-from app.ui.views import calibrate, calibrated, search, shell
+from app.ui.views import calibrate, calibrated, search, shell, trying
 from app.ui.views.history import when
 from app.ui.views.messages import error_box
+from engine.calibrate import Target
 from engine.errors import BadInput, TriptychError
 
 KIND = "calibrate"
@@ -113,12 +114,14 @@ def _results(ui: Ui, state: UiState) -> Markup:
     return calibrated.results(view, look, _tried(ui, state, look), state.query, samples, write=ui.access.write)
 
 
-def _look(state: UiState, view: CalibrationView) -> calibrated.Look:
+def _look(state: UiState, view: CalibrationView) -> trying.Look:
     """What is tried: what the address says where it fits, else the first pipeline and what is best calibrated on it."""
     part = next((one for one in view.pipelines if one.name == state.option("part")), view.pipelines[0])
     usual = min(part.methods, key=lambda one: 1.0 if (ece := one.measures["ECE"].value) is None else ece)
     method = next((one for one in part.methods if one.name == state.option("by")), usual)
-    return calibrated.Look(part, method, _threshold(state.option("t"), method.threshold))
+    wish = state.option("aim") if state.option("aim") in VALUES else "recall"
+    threshold = _threshold(state.option("t"), method.threshold)
+    return trying.Look(part, method, threshold, wish, state.option("least", VALUES[wish]))
 
 
 def _threshold(text: str, otherwise: float) -> float:
@@ -129,7 +132,7 @@ def _threshold(text: str, otherwise: float) -> float:
     return value if 0 <= value <= 1 else otherwise
 
 
-def _tried(ui: Ui, state: UiState, look: calibrated.Look) -> Markup:
+def _tried(ui: Ui, state: UiState, look: trying.Look) -> Markup:
     asked: QueryCurves | None = None
     note = None
     if state.query.strip():
@@ -137,7 +140,7 @@ def _tried(ui: Ui, state: UiState, look: calibrated.Look) -> Markup:
             asked = ui.services.query_curves(state.collection, state.option("run"), look.part.name, state.query)
         except TriptychError as error:
             note = error_box(type(error).__name__, str(error))
-    return calibrated.tried(look, asked, note)
+    return trying.tried(look, asked, note)
 
 
 # -------------------------------------------------------------------- actions
@@ -231,6 +234,19 @@ def slide(ui: Ui, state: UiState, args: Args) -> Reply:
     return Reply({"cal-tried": _tried(ui, state, _look(state, view)), "cal-saved": None}, state=state)
 
 
+def aim(ui: Ui, state: UiState, args: Args) -> Reply:
+    """The threshold that meets a target on the held-out questions."""
+    wish, value = args.text("wish"), args.text("value")
+    state = state.with_options(aim=wish, least=value)
+    look = _look(state, ui.services.calibration(state.collection, state.option("run")))
+    target = Target.parse(f"{wish}{'<=' if wish == 'results' else '>='}{value}")
+    found = trying.reach(look.method.effects, target.wish, target.value)
+    if found is None:
+        raise BadInput(f"No threshold of {look.method.label} reaches {target.label()} on these questions.")
+    state = state.with_options(t=trying.written(found))
+    return Reply({**regions(ui, state, "cal-results"), "cal-alert": None}, state=state, say="A threshold was chosen")
+
+
 def ask(ui: Ui, state: UiState, args: Args) -> Reply:
     """A question, to see what is left of its hits."""
     state = state.with_(query=args.text("query", MAX_QUERY).strip(), document="")
@@ -249,7 +265,7 @@ def save(ui: Ui, state: UiState, args: Args) -> Reply:
         state.collection, view.calibration_id, tried.part.name, tried.method.name, name=name, threshold=tried.threshold
     )
     return Reply(
-        {"cal-saved": calibrated.saved(name, tried.threshold), "cal-setup": _setup(ui, state, opened=False)},
+        {"cal-saved": trying.saved(name, tried.threshold), "cal-setup": _setup(ui, state, opened=False)},
         state=state,
         say="Saved",
     )
@@ -266,7 +282,7 @@ def to_compare(ui: Ui, state: UiState, args: Args) -> Reply:
     columns = column_names(name for name in (base, args.text("saved"), *own, *state.columns) if name in names)[:3]
     to = UiState(
         page="compare", collection=state.collection, query=state.query, pipeline=state.pipeline, columns=columns
-    )
+    ).with_options(t=state.option("t"))
     return frame.show(ui, to, push=True)  # fmt: skip
 
 
@@ -290,6 +306,12 @@ def delete(ui: Ui, state: UiState, args: Args) -> Reply:
     return Reply(regions(ui, state), state=state, close_dialog=True, say="Deleted")
 
 
+def report(ui: Ui, state: UiState, args: Args) -> Reply:
+    """The calibration as one HTML file."""
+    data = ui.services.report_calibration(state.collection, state.option("run"))
+    return Reply(download=Download("calibration.html", "text/html", data=data), say="The report has been made")
+
+
 def export(ui: Ui, state: UiState, args: Args) -> Reply:
     """The table of measures as a file."""
     view = ui.services.calibration(state.collection, state.option("run"))
@@ -308,10 +330,12 @@ ACTIONS = {
     "cal-open": Action(opened),
     "cal-look": Action(look),
     "cal-slide": Action(slide),
+    "cal-aim": Action(aim),
     "cal-query": Action(ask),
     "cal-save": Action(save, writes=True),
     "cal-compare": Action(to_compare),
     "cal-ask-delete": Action(ask_delete, writes=True),
     "cal-delete": Action(delete, writes=True),
     "cal-export": Action(export, slow=True),
+    "cal-report": Action(report, slow=True),
 }
