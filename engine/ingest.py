@@ -49,6 +49,8 @@ class File:
     skip: int = 0
     """Items at the start that an earlier attempt has stored."""
     size: int = 0
+    read: int = 0
+    """Bytes of it that the reader has taken; 0 where that is not known."""
 
 
 def parse_chunker(raw: Mapping[str, Any]) -> Chunker:
@@ -120,7 +122,8 @@ class Ingest:
         sources = expand(self._running.job.params["paths"])
         if not sources:
             raise BadInput("There is nothing to add: no file was given, or the folders are empty.")
-        self._bytes = sum(source.bytes for source in sources)
+        packed = any(source.format == "zip" for source in sources)  # whose inner files are longer
+        self._bytes = 0 if packed else sum(source.bytes for source in sources)
         stamps = {source.label: _stamp(source.path) for source in sources}
         done = {label for label, file in self._files.items() if file.status != "reading"}
         left = [source for source in sources if source.format == "zip" or source.label not in done]
@@ -146,6 +149,8 @@ class Ingest:
             self._start(event, _stamp_of(event, sources, stamps))
             return
         file = self._files[event.path]
+        if isinstance(event, Batch):
+            file.read = min(event.bytes_read, file.size)
         if isinstance(event, FileFinished):
             self._touched.add(file.label)
             file.status = "done"  # with its last items, which may still wait to be stored
@@ -267,12 +272,12 @@ class Ingest:
         return counts | ({"cleaned": dict(self._cleaned)} if self._cleaned else {})
 
     def _report(self) -> None:
-        """Tell how far the job is. The total is estimated from the bytes of the files that are finished."""
+        """Tell how far the job is. The total is estimated from the bytes that were read."""
         self._running.counts |= self._summed()
-        finished = [file for file in self._files.values() if file.status != "reading"]
-        read, items = sum(file.size for file in finished), sum(file.counts["items_done"] for file in finished)
-        done = self._sum("items_done")
-        total = max(done, round(items * self._bytes / read)) if read and items else None
+        known = [file for file in self._files.values() if file.status != "reading" or file.read]
+        read = sum(file.read if file.status == "reading" else file.size for file in known)
+        items, done = sum(file.counts["items_done"] for file in known), self._sum("items_done")
+        total = max(done, round(items * self._bytes / read)) if read and items and self._bytes else None
         self._running(Progress("add", done, total, "documents"))
 
 

@@ -17,6 +17,10 @@ from engine.types import Item, Rejected
 
 _DELIMITERS = ",;\t|"
 _SAMPLE = 50
+_TELLING = {
+    "id", "title", "text", "abstract", "titel", "titre", "titulo", "titolo", "zusammenfassung", "resume", "resumen", "samenvatting",
+}  # fmt: skip
+"""Column names that make a text without a telling suffix a table."""
 _REPLAY_LIMIT = 200_000_000  # characters read again after broken quotes, before the rest of the file is given up
 
 
@@ -96,7 +100,7 @@ def _sniff_width(text: str) -> int:
     delimiter = sniff_delimiter(text, "")
     widths = {len(row) for row in _lenient(lines[:-1], delimiter)}
     names = {squeeze(name) for name in lines[0].split(delimiter)} if lines else set()
-    return max(widths) if len(widths) == 1 and len(lines) > 2 and names & {"id", "title", "text", "abstract"} else 0
+    return max(widths) if len(widths) == 1 and len(lines) > 2 and names & _TELLING else 0
 
 
 def sniff_delimiter(text: str, suffix: str) -> str:

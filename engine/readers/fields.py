@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from engine.readers.base import FIELDS, ColumnGuess
 from engine.readers.clean import clean_id, parse_year, split_names
 from engine.types import Record
 
-# Names in order of preference, lower case without punctuation.
+# Names in order of preference, lower case without accents and punctuation; those of other languages after the English ones.
 _NAMES = {
     "doc_id": "id docid docno documentid paperid corpusid articleid key uid uuid identifier pmid arxivid anthologyid doi",
     "title": "title papertitle articletitle documenttitle name headline",
@@ -23,14 +24,32 @@ _NAMES = {
     "venue": "venue journal booktitle journaltitle sourcetitle publicationtitle containertitle conference journalname publication source",
     "url": "url link uri href paperurl pdfurl website web doi",
 }
-_BY_FIELD = {field: names.split() for field, names in _NAMES.items()}
+_FOREIGN = {  # German, French, Spanish, Italian, Portuguese, Dutch
+    "doc_id": "kennung dokumentid identifiant identificador identificativo identificatie",
+    "title": "titel dokumenttitel titre titulo titolo",
+    "text": (
+        "zusammenfassung kurzfassung resume resumen resumo riassunto sommario samenvatting volltext texte texto testo tekst "
+        "inhalt contenu contenido conteudo contenuto inhoud beschreibung descripcion descricao descrizione"
+    ),
+    "authors": "autoren autor autorin autorinnen verfasser auteurs auteur autores autora autori autore",
+    "year": (
+        "jahr erscheinungsjahr publikationsjahr veroffentlichungsjahr annee anneedepublication ano anodepublicacion anodepublicacao anno "
+        "annodipubblicazione jaar publicatiejaar datum erscheinungsdatum datedepublication fecha fechadepublicacion"
+    ),
+    "venue": (
+        "zeitschrift konferenz tagungsband quelle revue conference revista conferencia fuente fonte rivista conferenza tijdschrift "
+        "conferentie bron"
+    ),
+    "url": "webadresse lien enlace",
+}
+_BY_FIELD = {field: [*names.split(), *_FOREIGN[field].split()] for field, names in _NAMES.items()}
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _VENUE_WITH_DATE = re.compile(rf"(.*\S)[,\s]+{_MONTH},?\s+((?:1\d|20)\d\d)", re.IGNORECASE)
 
 
 def squeeze(name: str) -> str:
-    """A column name as it is compared: lower case letters and digits only."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    """A column name as it is compared: lower case letters without accents, and digits."""
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFKD", name.lower()))
 
 
 def guess_columns(names: Sequence[str], sample: Sequence[Mapping[str, Any]] = ()) -> list[ColumnGuess]:

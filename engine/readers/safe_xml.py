@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from engine.errors import BadInput
+from engine.readers.position import POSITION
 
 Element: TypeAlias = Any  # lxml ships no types
 
@@ -20,6 +21,7 @@ def elements(path: Path, tags: tuple[str, ...]) -> Iterator[Element]:
     from lxml import etree
 
     with path.open("rb") as file:
+        POSITION.watch(file)
         context = etree.iterparse(
             file, events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False,
             remove_comments=True, remove_pis=True,

@@ -191,7 +191,7 @@ class _Run:
                 self.begin(FileStarted(line[1], line[2], line[3]))
                 yield FileStarted(line[1], line[2], line[3])
             elif kind == "items" and self.current is not None:
-                batch = Batch(self.current.path, decode_items(line[1]))
+                batch = Batch(self.current.path, decode_items(line[1]), line[2])
                 for item in batch.items:
                     self._counts[type(item).__name__] += 1
                 yield batch

@@ -12,7 +12,7 @@ from engine.readers.base import Reader, best_reader, read_head, readers
 from engine.readers.clean import one_line
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "__pycache__"})
-_EXPLAIN_UNKNOWN = "unknown format"
+UNKNOWN = "its format is not known; save it as CSV, JSON lines, BibTeX, RIS, PDF, HTML, Markdown or plain text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def _file(path: Path, label: str, known: Mapping[str, type[Reader]]) -> Source:
         return Source(path, _show(label), "", 0, f"cannot be read: {error.strerror}")
     if reader is not None:
         return Source(path, _show(label), reader.name, size)
-    return Source(path, _show(label), "", size, "empty: the file has no content" if size == 0 else _EXPLAIN_UNKNOWN)
+    return Source(path, _show(label), "", size, "empty: the file has no content" if size == 0 else UNKNOWN)
 
 
 def _folder_bytes(folder: Path) -> int:

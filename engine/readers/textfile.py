@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.errors import BadInput
 from engine.readers.base import ReaderOptions
+from engine.readers.position import POSITION
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -75,7 +76,13 @@ def detect_encoding(path: Path) -> tuple[str, str]:
 
 
 def open_text(path: Path, options: ReaderOptions, *, newline: str | None = None) -> io.TextIOWrapper:
-    """Open a text file in the chosen or detected encoding. Raises BadInput for an encoding that does not exist."""
+    """Open a text file in the chosen or detected encoding, to be read piece by piece. Raises BadInput for an encoding that does not exist."""
+    file = _opened(path, options, newline)
+    POSITION.watch(file.buffer)
+    return file
+
+
+def _opened(path: Path, options: ReaderOptions, newline: str | None = None) -> io.TextIOWrapper:
     if options.encoding:
         try:
             codecs.lookup(options.encoding)
@@ -90,7 +97,7 @@ def open_text(path: Path, options: ReaderOptions, *, newline: str | None = None)
 
 def read_text(path: Path, options: ReaderOptions) -> str:
     """A whole text file. Raises BadInput when it is longer than the limit of one document."""
-    with open_text(path, options) as file:
+    with _opened(path, options) as file:
         text = file.read(options.max_text_chars + 1)
     if len(text) > options.max_text_chars:
         raise BadInput(f"has more than {options.max_text_chars:,} characters, the limit of one document.")
@@ -100,6 +107,7 @@ def read_text(path: Path, options: ReaderOptions) -> str:
 def byte_lines(path: Path, limit: int) -> Iterator[tuple[int, bytes | None]]:
     """(line number from 1, line without its end) of a UTF-8 file; None in place of a line of more than `limit` bytes."""
     with path.open("rb") as file:
+        POSITION.watch(file)
         number = 0
         while line := file.readline(limit + 1):
             number += 1

@@ -21,10 +21,11 @@ class FileStarted:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some hundred items of the file that was started last, in file order."""
+    """Some hundred items of the file that was started last, in file order. bytes_read: how far the file was read; 0 where that is not known."""
 
     path: str
     items: tuple[Item, ...]
+    bytes_read: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,9 @@ class FileFinished:
 Event: TypeAlias = FileStarted | Batch | FileFinished
 
 
-def encode_items(items: list[Item]) -> bytes:
+def encode_items(items: list[Item], bytes_read: int = 0) -> bytes:
     """A batch as one line."""
-    return orjson.dumps(["items", [_pack(item) for item in items]]) + b"\n"
+    return orjson.dumps(["items", [_pack(item) for item in items], bytes_read]) + b"\n"
 
 
 def _pack(item: Item) -> list[Any]:

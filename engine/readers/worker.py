@@ -21,6 +21,7 @@ from engine.errors import BadInput
 from engine.readers.archive import inner_sources, unpack
 from engine.readers.base import ReaderOptions, preview, readers
 from engine.readers.clean import one_line
+from engine.readers.position import POSITION
 from engine.readers.sources import Source
 from engine.readers.wire import encode_items
 from engine.types import Item, Judgment, Query, Record, Rejected
@@ -173,6 +174,7 @@ def _run(
     send(orjson.dumps(["start", source.label, source.format, source.bytes]) + b"\n")
     _limit_cpu(seconds + source.bytes / 1e6)
     tally: Counter[str] = Counter()
+    POSITION.restart()
     outbox = _Outbox(send, tally)
     try:
         for item in items():
@@ -206,7 +208,7 @@ class _Outbox:
     def flush(self) -> None:
         items, self._items, self._chars = self._items, [], 0
         if items:
-            self._send(encode_items(items))
+            self._send(encode_items(items, POSITION.bytes()))
 
 
 def _preview(source: Source, options: ReaderOptions, n: int, send: Callable[[bytes], None]) -> None:

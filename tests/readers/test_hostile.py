@@ -14,6 +14,7 @@ import pytest
 from engine.readers.archive import unpack
 from engine.readers.base import ReaderOptions, detect
 from engine.readers.sandbox import Batch, read_in_child
+from engine.readers.sources import UNKNOWN
 from engine.types import Item, Record, Rejected
 from tests.readers import hostile
 from tests.readers.conftest import ReadText
@@ -109,7 +110,7 @@ def test_zip_slip_links_and_nested_archives(tmp_path: Path) -> None:
         ("mixed.zip/C:/x.txt", "its path leads out of the archive"),
         ("mixed.zip/link.txt", "is a link"),
         ("mixed.zip/inner.zip", "is an archive inside an archive; unpack it first"),
-        ("mixed.zip/raw.bin", "unknown format"),
+        ("mixed.zip/raw.bin", UNKNOWN),
     ]
     assert [item for item in items if isinstance(item, Record)] == [
         Record("mixed.zip/docs/a.md", "Title", "Body", place="mixed.zip/docs/a.md")

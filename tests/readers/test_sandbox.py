@@ -15,6 +15,7 @@ import pytest
 from engine.errors import BadInput, Cancelled
 from engine.readers.base import ColumnGuess, Preview, ReaderOptions
 from engine.readers.sandbox import Batch, Event, FileFinished, FileStarted, preview_in_child, read_in_child
+from engine.readers.sources import UNKNOWN
 from engine.readers.wire import decode_items, encode_items
 from engine.types import Item, Judgment, Query, Record, Rejected
 
@@ -87,10 +88,11 @@ def test_events_in_order(tmp_path: Path) -> None:
                 Record("k", "A title", metadata={"type": "misc"}, place=f"{name}/a.bib line 1"),
                 Rejected(f"{name}/a.bib line 2", "broken entry: Unexpectedly reached end of file.", "@misc{broken"),
             ),
+            bytes_read=40,
         ),
         FileFinished(f"{name}/a.bib", 1, 1, cleaned={"control characters": 1}),
         FileStarted(f"{name}/b.bin", "", 256),
-        Batch(f"{name}/b.bin", (Rejected(f"{name}/b.bin", "unknown format"),)),
+        Batch(f"{name}/b.bin", (Rejected(f"{name}/b.bin", UNKNOWN),)),
         FileFinished(f"{name}/b.bin", 0, 1, cleaned={}),
     ]
 
@@ -252,7 +254,7 @@ def test_previews(tmp_path: Path) -> None:
     )
     assert preview_in_child([tmp_path], n=2) == (
         Preview(f"{name}/a.csv", "csv", "CSV or TSV", rows, guesses, ("id", "title", "note")),
-        Preview(f"{name}/b.bin", "", "", (Rejected(f"{name}/b.bin", "unknown format"),), (), ()),
+        Preview(f"{name}/b.bin", "", "", (Rejected(f"{name}/b.bin", UNKNOWN),), (), ()),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadInput
-from engine.readers.sources import Source, expand
+from engine.readers.sources import UNKNOWN, Source, expand
 from tests.readers.test_collections import ANTHOLOGY, PAGE, beir
 
 
@@ -41,7 +41,7 @@ def test_a_mixed_folder(tmp_path: Path) -> None:
         ("lib/pages", "daily-papers", ""),
         ("lib/sub/empty.txt", "", "empty: the file has no content"),
         ("lib/sub/note.txt", "text", ""),
-        ("lib/sub/raw.bin", "", "unknown format"),
+        ("lib/sub/raw.bin", "", UNKNOWN),
         ("lib/xml", "anthology", ""),
     ]
 

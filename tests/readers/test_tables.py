@@ -318,3 +318,30 @@ def test_csv_names_that_repeat_or_are_missing_stay_apart(tmp_path: Path) -> None
     path.write_text("id,title,note,note,\n1,a,b,c,\n")
     items: list[Item] = list(Delimited().read(path, ReaderOptions()))
     assert items == [Record("1", "a", metadata={"note": "b", "note (4)": "c"}, place="t.csv row 2")]
+
+
+@pytest.mark.parametrize(
+    ("header", "fields"),
+    [
+        ("Nr,Titel,Zusammenfassung,Autor(en),Erscheinungsjahr,Zeitschrift", ["title", "text", "authors", "year", "venue"]),
+        ("Identifiant,Titre,Résumé,Auteur(s),Année,Revue,Lien", ["doc_id", "title", "text", "authors", "year", "venue", "url"]),
+        ("Identificador,Título,Resumen,Autores,Año,Revista,Enlace", ["doc_id", "title", "text", "authors", "year", "venue", "url"]),
+    ],
+)  # fmt: skip
+def test_headings_of_other_languages_are_guessed(header: str, fields: list[str]) -> None:
+    names = header.split(",")
+    found = [(guess.field, guess.column) for guess in guess_columns(names)]
+    assert [column for _, column in found] == names[-len(fields) :]
+    assert [field for field, _ in found] == fields
+
+
+def test_english_headings_come_before_those_of_other_languages() -> None:
+    names = ["Titel", "Title", "Zusammenfassung", "Abstract", "Jahr", "Year"]
+    assert {guess.column for guess in guess_columns(names)} == {"Title", "Abstract", "Year"}
+
+
+def test_a_german_table_is_read(read: ReadText) -> None:
+    text = "Kennung;Titel;Zusammenfassung;Autoren;Jahr\nk1;Größe zählt;Über Mengen;Ann Lee;2019\nk2;Zwei;Drei;Bo Ray;2020\n"
+    assert read("ohne_endung", text)[0] == Record(
+        "k1", "Größe zählt", "Über Mengen", ("Ann Lee",), 2019, metadata={}, place="ohne_endung row 2"
+    )

@@ -222,3 +222,33 @@ def test_unusable_parameters_fail_with_their_name(workspace, papers, tmp_path, p
 def test_chunker_is_written_as_one_name():
     with pytest.raises(BadInput, match="one name"):
         ingest.parse_chunker({"a": {}, "b": {}})
+
+
+def test_one_long_file_has_a_total_while_it_is_read(workspace, papers, tmp_path, monkeypatch):
+    monkeypatch.setattr(ingest, "BATCH_ITEMS", 256)
+    text = "words " * 100
+    rows = "".join(
+        f'<paper id="{n}"><title>Title {n}</title><abstract>{text}</abstract></paper>' for n in range(1, 3001)
+    )
+    (tmp_path / "P99.xml").write_text(f'<collection id="P99"><volume id="1"><meta/>{rows}</volume></collection>')
+    seen = []
+    store = workspace.jobs.store_progress
+    monkeypatch.setattr(
+        type(workspace.jobs),
+        "store_progress",
+        lambda self, job_id, progress: (seen.append(progress), store(job_id, progress)),
+    )
+    monkeypatch.setattr("engine.jobs._WRITE_EVERY", 0.0)
+    job = add(workspace, papers, str(tmp_path / "P99.xml"))
+    assert job.counts["added"] == 3000
+    early = [step.total for step in seen if step.phase == "add" and 256 <= step.done < 2900]
+    assert early
+    assert all(total is not None and 2500 < total < 3500 for total in early), early
+
+
+def test_an_archive_has_no_total_since_its_files_unfold(workspace, papers, tmp_path, monkeypatch):
+    jsonl(tmp_path / "a.jsonl", papers_like(range(50)))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "a.jsonl", "a.jsonl")
+    job = add(workspace, papers, str(tmp_path / "a.zip"))
+    assert (job.counts["added"], job.total) == (50, None)
