@@ -110,7 +110,11 @@ def models_add(
         return
     with run.writing() as services:
         job = follow(run, services, services.add_model(source, **options))
-        report(run, services, job)
+        if job.status != "done":
+            report(run, services, job)
+            return
+        view = services.model(job.result)
+        run.emit({"job": job, "rejections": (), "model": view}, lambda out: _show_added(out, view))
 
 
 def models_remove(
@@ -298,6 +302,15 @@ def _show_details(out: Any, view: ModelView) -> None:
 
 
 _HOW = {"copy": "copied as it is", "graph": "its own ONNX graph is used", "convert": "its weights are converted here"}
+
+
+def _show_added(out: Any, view: ModelView) -> None:
+    """What is here now, how closely it agrees with its original, and what can be done with it."""
+    out.print(printable(f"Added {view.name}: {facts(view)}"), soft_wrap=True)
+    for label, value in view.measured:
+        out.print("  " + printable(f"{label}: {value}"), soft_wrap=True)
+    if view.pipelines:
+        out.print("  " + printable(f"pipelines: {', '.join(view.pipelines)}"), soft_wrap=True)
 
 
 def _show_plan(out: Any, planned: ModelPlan) -> None:

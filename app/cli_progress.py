@@ -53,6 +53,10 @@ def report(run: Run, services: Services, job: JobView) -> None:
 
 def told(job: JobView) -> str:
     """How far a job is, in a line: "add: 1,200 of 4,800 documents, 310/s, 12 s left"."""
+    if job.wish:
+        return "stopping after this step" if job.wish != "pause" else "pausing after this step"
+    if not job.done and job.total is None:
+        return printable(job.phase or job.status)
     total = f" of {job.total:,}" if job.total else ""
     rate = f", {_rate(job.rate)}" if job.rate else ""
     left = f", {_duration(job.eta_seconds)} left" if job.eta_seconds is not None and job.status == "running" else ""

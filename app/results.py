@@ -317,8 +317,10 @@ class JobView:
     error: str
     started_at: str
     finished_at: str
+    wish: Literal["", "pause", "cancel", "stop"] = ""
+    """What a running job was asked to do, and does at its next step."""
     result: str = ""
-    """The id of what it makes, as an evaluation; "" where that is not one thing."""
+    """The id of what it makes, as an evaluation, or the name of a model; "" where that is not one thing."""
 
 
 @dataclass(frozen=True, slots=True)

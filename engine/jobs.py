@@ -52,7 +52,10 @@ class Halted(Cancelled):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it stands. `rate` is units a second over the last seconds, `eta_s` seconds to the end of the phase; None when unknown."""
+    """A job as it stands. `rate` is units a second over the last seconds, `eta_s` seconds to the end of the phase; None when unknown.
+
+    wish: what a running job was asked to do, and does at its next step; "" otherwise.
+    """
 
     job_id: str
     kind: str
@@ -72,6 +75,7 @@ class Job:
     rate: float | None = None
     eta_s: float | None = None
     files: tuple[dict[str, Any], ...] = ()
+    wish: Literal["", "pause", "cancel", "stop"] = ""
 
     @property
     def summary(self) -> str:
@@ -266,14 +270,14 @@ class Jobs:
 
     def _view(self, row: tuple[Any, ...]) -> Job:
         job_id, status, phase, done, total, unit = row[0], row[5], row[6], row[7], row[8], row[9]
-        running, rate, counts = self._running, None, json.loads(row[11])
+        running, rate, counts, wish = self._running, None, json.loads(row[11]), None
         error = row[10]
         if status == "running" and job_id in self._unstored:
             status, error = self._unstored[job_id]
         elif status == "running" and self._db.read_only:
             status = "interrupted"  # whoever ran it is gone, or this process could not have opened the database
         if running is not None and running.job.job_id == job_id and status == "running":
-            progress, rate = running.progress, running.rate()
+            progress, rate, wish = running.progress, running.rate(), running.wish
             phase, done, total, unit = progress.phase, progress.done, progress.total, progress.unit
             counts = dict(running.counts)
         eta = (total - done) / rate if rate and total is not None else None
@@ -282,7 +286,7 @@ class Jobs:
         )
         return Job(
             job_id, row[1], row[2], row[3] or "", json.loads(row[4]), status, phase, done, total, unit, error, counts, row[12], row[13], row[14],
-            rate, eta, tuple(dict(zip(_FILE_COLUMNS, file, strict=True)) for file in files),
+            rate, eta, tuple(dict(zip(_FILE_COLUMNS, file, strict=True)) for file in files), wish or "",
         )  # fmt: skip
 
     # the worker

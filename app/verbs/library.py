@@ -35,6 +35,7 @@ DUPLICATE_POLICIES = get_args(Duplicates)
 SIZE_SECONDS = 10.0
 ASKING = {"evaluate": "Evaluate", "pool": "Pool for judging:", "disagree": "Disagreement of"}
 """Jobs that run pipelines over a query set, in words."""
+_MADE = ("queue", "evaluation", "calibration", "model")  # counts of a job that hold the id of what it made
 
 
 class LibraryVerbs(PipelineVerbs):
@@ -342,7 +343,8 @@ def _job_view(job: Job) -> JobView:
         error=job.error,
         started_at=str(job.started_at or ""),
         finished_at=str(job.finished_at or ""),
-        result=str(job.counts.get("queue") or job.counts.get("evaluation") or job.counts.get("calibration") or ""),
+        wish=job.wish,
+        result=str(next((job.counts[made] for made in _MADE if job.counts.get(made)), "")),
     )
 
 

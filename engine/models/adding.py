@@ -122,9 +122,9 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
     about = {"name": name, "title": name, **about, "citation": entry.citation if entry else ""}
     with workspace.database.translated(f"the model {name!r}"):
         card = _make(asked, source, built, chosen, about, entry, running)
-        running(Progress("verify", 0, 1, "models"))
+        running(Progress("try out", 0, None, "texts"))
         try_out(built, card)
-        running(Progress("publish", 0, 1, "models"))
+        running(Progress("publish", 0, None, "models"))
         return workspace.models.publish(built, name, replace=asked.replace)
 
 
@@ -211,18 +211,14 @@ def _make(
     if chosen.how == "convert":
         from engine.models.convert import convert
 
-        running(Progress("convert", 0, None, "steps"))
         options: dict[str, Any] = {
             "quantise": asked.precision or "int8",
             "family": chosen.family,
             "about": about,
             "force": asked.force,
         }
-        steps = iter(range(1, 1_000_000))
-        convert(
-            source, built, options | ({"dimensions": asked.dimensions} if asked.dimensions else {}),
-            lambda text: running(Progress("convert", next(steps), None, "steps")), running.check,
-        )  # fmt: skip
+        further = {"dimensions": asked.dimensions} if asked.dimensions else {}
+        convert(source, built, options | further, running, running.check)
         return _renamed(built, about, entry)
     running(Progress("copy", 0, None, "files"))
     built.mkdir()

@@ -1,7 +1,7 @@
 """Conversion in a process of its own: it holds gigabytes, may be stopped at any moment, and takes nothing with it when native code fails.
 
 Run as `python -m engine.models.convert`, it reads the arguments of `export_model` as JSON from standard input and prints one JSON line for
-each thing that it has to say.
+each step of its progress, and for what it fails with.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from engine import errors
 from engine.errors import BadInput, TriptychError
+from engine.types import Progress, ProgressSink
 
 CHECK_SECONDS = 0.2
 COMMAND = (sys.executable, "-m", "engine.models.convert")
 
 
 def convert(
-    source: Path, built: Path, options: Mapping[str, Any], say: Callable[[str], None], check: Callable[[], None]
+    source: Path, built: Path, options: Mapping[str, Any], progress: ProgressSink, check: Callable[[], None]
 ) -> None:
-    """Export `source` to the new folder `built` in a child. `say` hears what it says; `check` is called often and may raise to stop it.
+    """Export `source` to the new folder `built` in a child. `progress` hears how far it is; it and `check`, called often, may raise to stop it.
 
     options: further arguments of `export_model`. Raises what that raises, and TriptychError where the child dies.
     """
@@ -57,8 +59,8 @@ def convert(
                 check()
                 for message in heard[told:]:
                     told += 1
-                    if "say" in message:
-                        say(str(message["say"]))
+                    if "progress" in message:
+                        progress(Progress(**message["progress"]))
                 listener.join(CHECK_SECONDS)
         except BaseException:
             child.kill()
@@ -93,14 +95,14 @@ def main() -> None:
     lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is not for the parent
 
-    def tell(**message: str) -> None:
+    def tell(**message: Any) -> None:
         print(json.dumps(message), file=lines, flush=True)
 
     try:
         from engine.models.export import export_model
 
         source, out = Path(arguments.pop("source")), Path(arguments.pop("out_folder"))
-        export_model(source, out, say=lambda text: tell(say=text), **arguments)
+        export_model(source, out, say=lambda _: None, progress=lambda step: tell(progress=asdict(step)), **arguments)
     except TriptychError as error:
         tell(error=type(error).__name__, message=str(error))
     except MemoryError:

@@ -22,6 +22,7 @@ from engine.models.catalogue import models_folder
 from engine.models.export_graph import Precision, write_graph
 from engine.models.export_source import Source, detect_family
 from engine.models.recipes import RECIPES, SAMPLES, Recipe, check_texts
+from engine.types import Progress, ProgressSink, ignore_progress
 
 THRESHOLDS: Mapping[Family, float] = {"dense": 0.99, "sparse": 0.98, "late": 0.98, "cross": 0.98}
 """Lowest accepted mean agreement with the original: cosine of vectors, of term weights, of token vectors; rank correlation of scores."""
@@ -52,6 +53,7 @@ def export_model(
     min_agreement: float | None = None,
     force: bool = False,
     say: Callable[[str], None] = print,
+    progress: ProgressSink = ignore_progress,
 ) -> ModelCard:
     """Export a model to `out_folder` and return its card.
 
@@ -60,6 +62,7 @@ def export_model(
     about: card texts (name, title, source, revision, licence, training_data, citation) that override what the source tells.
     samples: texts by which weights are rounded. checks: texts on which the export is compared with the original, default abstracts that come
     with the program. min_agreement: lowest accepted mean agreement on these (default by THRESHOLDS), else nothing is written unless `force`.
+    `progress` hears the phases read, trace, round (matrix by matrix) and compare.
     Raises MissingDependency without torch, sentence-transformers or onnx; BadInput on a model that cannot be exported or is not faithful.
     """
     _require("torch", "sentence_transformers", "onnx")
@@ -67,17 +70,19 @@ def export_model(
         raise BadInput(f"{out_folder} is not empty; name a new folder.")
     recipe = RECIPES.get(str(source))
     path = str(recipe.folder()) if recipe else str(source)
+    progress(Progress("read", 0, None, "files"))
     original = open_source(path, family, dimensions)
     texts = _texts(path, str(source), recipe) | dict(about or {})
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
         say(f"Exporting {texts['name']} ({original.family}, {quantise})")
-        done = _write_files(original, folder, quantise, samples)
+        done = _write_files(original, folder, quantise, samples, progress)
         if recipe:
             shutil.copyfile(models_folder() / texts["name"] / "LICENSE", folder / "LICENSE")
         card = _card(original, folder, texts, quantise)
         write_card(folder, card)
+        progress(Progress("compare", 0, None, "texts"))
         found = original.agreement(folder, check_texts() if checks is None else checks)
         say(
             f"{found.measure.capitalize()} with the original over {found.count}: mean {found.mean:.4f}, lowest {found.lowest:.4f}; "
@@ -86,8 +91,8 @@ def export_model(
         least = THRESHOLDS[original.family] if min_agreement is None else min_agreement
         if not found.mean >= least and not force:
             raise BadInput(
-                f"The {quantise} export of {texts['name']} is not faithful: mean {found.measure} {found.mean:.4f} < {least}. "
-                "Nothing was written; export with quantise='none', or force it."
+                f"The {quantise} export of {texts['name']} is not faithful: mean {found.measure} {found.mean:.4f} < {least}. Nothing was "
+                f"written; {'force it' if quantise == 'none' else 'keep every weight as it is (none), or force it'}."
             )
         card = card.model_copy(update={"measured": found.measured()})
         write_card(folder, card)
@@ -124,12 +129,14 @@ def _texts(path: str, source: str, recipe: Recipe | None) -> dict[str, str]:
     return plain | (dict(recipe.about) if recipe else {})
 
 
-def _write_files(original: Source, folder: Path, quantise: Precision, samples: Sequence[str]) -> str:
+def _write_files(
+    original: Source, folder: Path, quantise: Precision, samples: Sequence[str], progress: ProgressSink
+) -> str:
     """Tokenizer, graph and further arrays; returns what was done to the graph, in words."""
     original.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER_FILE), pretty=False)
     for name, values in original.arrays.items():
         np.save(folder / name, values, allow_pickle=False)
-    return write_graph(original, folder / MODEL_FILE, quantise, samples)
+    return write_graph(original, folder / MODEL_FILE, quantise, samples, progress)
 
 
 def _card(original: Source, folder: Path, texts: Mapping[str, str], quantise: Precision) -> ModelCard:

@@ -13,6 +13,7 @@ import numpy as np
 from engine.errors import BadInput
 from engine.models.export_source import Source
 from engine.models.quantise import Sample
+from engine.types import Progress, ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -23,11 +24,18 @@ LARGEST = 1_900_000_000  # bytes of weights; a protobuf message ends at 2 GB
 TOLERANCE = 1e-3  # of the largest value: a fusion that changes more is not used
 
 
-def write_graph(source: Source, target: Path, precision: Precision, texts: Sequence[str]) -> str:
+def write_graph(
+    source: Source,
+    target: Path,
+    precision: Precision,
+    texts: Sequence[str],
+    progress: ProgressSink = ignore_progress,
+) -> str:
     """Write the model's graph and return what was done to it, in words. texts: by which weights are rounded.
 
     int8 graphs have no mask: their texts run one by one. Raises BadInput where the weights do not fit into one file.
     """
+    progress(Progress("trace", 0, None, "graphs"))
     samples = source.samples(texts)
     with tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / "plain.onnx"
@@ -37,12 +45,12 @@ def write_graph(source: Source, target: Path, precision: Precision, texts: Seque
         from engine.models.quantise import quantise_int8
 
         padded_queries = source.fields.get("query_padding") == "mask"  # which text does not attend to
-        quantise_int8(model, target, samples, keep_mask=padded_queries or source.attends)
+        quantise_int8(model, target, samples, keep_mask=padded_queries or source.attends, progress=progress)
     else:
         if precision == "int4":
             from engine.models.quantise_blocks import quantise_int4
 
-            quantise_int4(model, samples)
+            quantise_int4(model, samples, progress)
         elif precision == "fp16":
             model = _halve(model)
         _save(model, target)

@@ -59,6 +59,9 @@ def detect_family(path: str) -> Family:
         return named[saved["model_type"]]  # type: ignore[return-value]
     stages = _json(folder / "modules.json")
     kinds = {str(stage.get("type", "")).rpartition(".")[2] for stage in stages} if isinstance(stages, list) else set()
+    routes = _json(folder / "router_config.json")
+    if isinstance(routes, dict) and isinstance(routes.get("types"), dict):
+        kinds |= {str(kind).rpartition(".")[2] for kind in routes["types"].values()}
     if kinds & {"SpladePooling", "SparseStaticEmbedding", "SparseAutoEncoder"}:
         return "sparse"
     if kinds & {"MultiVectorMask"} or (isinstance(saved, dict) and "query_prefix" in saved):

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.models.graph import decompose_layer_norms, drop_mask, prune, quantise_embeddings, replace
+from engine.types import Progress, ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -54,22 +55,29 @@ class Source:
         return kept
 
 
-def quantise_int8(model: ModelProto, target: Path, samples: Sequence[Sample], keep_mask: bool = False) -> None:
+def quantise_int8(
+    model: ModelProto,
+    target: Path,
+    samples: Sequence[Sample],
+    keep_mask: bool = False,
+    progress: ProgressSink = ignore_progress,
+) -> None:
     """Write the int8 version of a float32 graph to `target`; `model` is changed on the way. samples: typical texts.
 
     Weights are int8 per output channel, activations uint8 per call. The attention mask goes, unless `keep_mask`.
+    `progress` hears phase "round" with each matrix.
     """
     from onnx import save_model
 
     if not keep_mask:
         drop_mask(model)
     decompose_layer_norms(model)
-    quantise_products(model, samples)
+    quantise_products(model, samples, progress)
     quantise_embeddings(model)
     save_model(model, target)
 
 
-def quantise_products(model: ModelProto, samples: Sequence[Sample]) -> None:
+def quantise_products(model: ModelProto, samples: Sequence[Sample], progress: ProgressSink = ignore_progress) -> None:
     """Replace every product with a constant matrix by its int8 form."""
     from onnx import numpy_helper
 
@@ -82,10 +90,13 @@ def quantise_products(model: ModelProto, samples: Sequence[Sample]) -> None:
     nodes: list[Any] = []
     tensors: dict[str, NDArray[Any]] = {}
     prepared: set[str] = set()
+    done = 0
     for node in graph.node:
         if node.op_type != "MatMul" or node.input[1] not in weights:
             nodes.append(node)
             continue
+        progress(Progress("round", done, len(products), "matrices"))
+        done += 1
         name = node.input[0]
         if name not in prepared:
             prepared.add(name)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.models.graph import prune, quantise_embeddings, replace
 from engine.models.quantise import Floats, Sample, compensation, constant_products, observe
+from engine.types import Progress, ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -23,8 +24,11 @@ HIGHEST = 15  # of an unsigned integer of 4 bits
 INT8_ACTIVATIONS = 4  # "accuracy level" of the operator: activations int8 per row and block, the fastest on CPUs
 
 
-def quantise_int4(model: ModelProto, samples: Sequence[Sample]) -> None:
-    """Put the constant matrices of a float32 graph into 4 bits, and its embedding tables into 8. samples: typical texts."""
+def quantise_int4(model: ModelProto, samples: Sequence[Sample], progress: ProgressSink = ignore_progress) -> None:
+    """Put the constant matrices of a float32 graph into 4 bits, and its embedding tables into 8. samples: typical texts.
+
+    `progress` hears phase "round" with each matrix.
+    """
     from onnx import numpy_helper
     from onnx.helper import make_node, make_opsetid
 
@@ -32,10 +36,13 @@ def quantise_int4(model: ModelProto, samples: Sequence[Sample]) -> None:
     observed = observe(model, list(dict.fromkeys(node.input[0] for node in products)), samples)
     chosen = {node.output[0] for node in products}
     nodes: list[Any] = []
+    done = 0
     for node in model.graph.node:
         if node.output[0] not in chosen:
             nodes.append(node)
             continue
+        progress(Progress("round", done, len(chosen), "matrices"))
+        done += 1
         name, weight = node.output[0], weights[node.input[1]]
         packed: tuple[NDArray[Any], ...] = pack(*round_blocks(weight, observed[node.input[0]]))
         parts = {f"{name}/{part}": value for part, value in zip(("int4", "scales", "zeros"), packed, strict=True)}

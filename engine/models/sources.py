@@ -21,7 +21,7 @@ GRAPHS = ("onnx/model.onnx", "model.onnx")
 RUNNABLE: tuple[Family, ...] = ("dense", "cross")
 """Families whose published graphs compute what is asked of them here; the others lack the last step, and are converted."""
 MAX_SIDE_FILE = 100_000_000
-_FIRST = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "tokenizer_config.json", "artifact.metadata")  # fmt: skip
+_FIRST = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "tokenizer_config.json", "router_config.json", "artifact.metadata")  # fmt: skip
 _SIDE = (".json", ".txt", ".model", ".metadata")
 _FOREIGN = {"onnx", "openvino", "coreml", "gguf", "tf", "flax", "assets", "images", "runs", "eval", "logs"}
 _POOLINGS = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls", "lasttoken": "last"}
@@ -60,7 +60,7 @@ def plan(folder: Path, sizes: Sizes, name: str, family: Family | None, quantise:
     """
     if CARD_FILE in sizes and MODEL_FILE in sizes:
         return Plan("copy", family or "dense", tuple(sizes))
-    if "config.json" not in sizes:
+    if not {"config.json", "router_config.json"} & sizes.keys():  # a router has its models in folders of their own
         raise BadInput(f"{name} has no config.json, so it is not a model in sentence-transformers layout.")
     from engine.models.export_source import detect_family
 

@@ -107,3 +107,12 @@ def test_a_cancelled_job_ends_like_an_interrupted_one() -> None:
 )
 def test_time_left_in_words(seconds: float, text: str) -> None:
     assert cli_progress.told(replace(RUNNING, eta_seconds=seconds)).endswith(text)
+
+
+def test_a_phase_without_numbers_has_none() -> None:
+    assert cli_progress.told(replace(RUNNING, phase="compare", done=0, total=None, rate=None)) == "compare"
+
+
+@pytest.mark.parametrize(("wish", "said"), [("cancel", "stopping"), ("pause", "pausing"), ("stop", "stopping")])
+def test_a_job_that_is_to_halt_says_so(wish: Any, said: str) -> None:
+    assert cli_progress.told(replace(RUNNING, wish=wish)).startswith(said)

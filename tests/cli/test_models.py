@@ -32,7 +32,10 @@ def test_a_folder_is_added_used_and_removed(cli: Cli, tmp_path: Path) -> None:
     plan = cli("models", "add", folder, "--dry-run", "--json").data["plan"]
     assert (plan["name"], plan["how"], plan["ready"]) == ("colors", "copy", True)
     assert not (tmp_path / "workspace").exists()
-    assert cli("models", "add", folder).code == 0
+    ended = cli("models", "add", folder)
+    assert ended.code == 0
+    assert "Added colors: dense, 2 dimensions" in ended.out
+    assert "pipelines: colors, BM25 + colors" in ended.out
     (tmp_path / "words.jsonl").write_text('{"_id": "1", "text": "red"}\n{"_id": "2", "text": "green"}\n')
     assert cli("add", tmp_path / "words.jsonl", "--collection", "words").code == 0
     # Adding documents does not encode them with every model that was ever added: that is for whoever asks.

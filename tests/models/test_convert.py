@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from engine.errors import BadInput, MissingDependency, TriptychError
 from engine.models import convert as module
 from engine.models.adding import CONVERTERS
 from engine.models.convert import convert
+from engine.types import Progress
 
-WAITING = "import time, json, sys; sys.stdin.read(); print(json.dumps({'say': 'hello'}), flush=True); time.sleep(60)"
+STEP = Progress("round", 3, 36, "matrices")
+WAITING = "import time, json, sys; sys.stdin.read(); print(json.dumps({'progress': {'phase': 'read', 'done': 0}}), flush=True); time.sleep(60)"
 
 
 def nothing(*_: object) -> None:
@@ -27,12 +30,17 @@ def test_what_is_not_installed_is_named(tmp_path: Path) -> None:
 
 
 def test_errors_of_the_child_arrive_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = """print('{"say": "one"}'); print('{"say": "two"}'); print('{"error": "BadInput", "message": "not faithful"}')"""
+    lines = [
+        {"progress": {"phase": "read", "done": 0}},
+        {"progress": asdict(STEP)},
+        {"error": "BadInput", "message": "not faithful"},
+    ]
+    told = f"import json\nfor line in {lines!r}: print(json.dumps(line))"
     monkeypatch.setattr(module, "COMMAND", (sys.executable, "-c", told))
-    heard: list[str] = []
+    heard: list[Progress] = []
     with pytest.raises(BadInput, match="not faithful"):
         convert(tmp_path, tmp_path / "built", {}, heard.append, nothing)
-    assert heard == ["one", "two"]
+    assert heard == [Progress("read", 0), STEP]
 
 
 @pytest.mark.parametrize(
@@ -63,9 +71,9 @@ def test_a_child_is_stopped_when_the_job_is(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(module.subprocess, "Popen", remembered)
 
-    def say(text: str) -> None:
+    def stop(step: Progress) -> None:
         raise Stop
 
     with pytest.raises(Stop):
-        convert(tmp_path, tmp_path / "built", {}, say, nothing)
+        convert(tmp_path, tmp_path / "built", {}, stop, nothing)
     assert started[0].returncode == -9

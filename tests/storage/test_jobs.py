@@ -73,6 +73,27 @@ def test_halting_takes_less_than_a_second(workspace, papers, work, halt, status)
     assert job.counts["added"] >= 10
 
 
+@pytest.mark.parametrize(("halt", "wish"), [("pause", "pause"), ("cancel", "cancel")])
+def test_a_job_that_is_asked_to_halt_says_so_until_its_step_is_over(workspace, papers, monkeypatch, halt, wish):
+    at_work, finish = threading.Event(), threading.Event()
+
+    def step(workspace, running):
+        at_work.set()
+        assert finish.wait(10)
+        running(Progress("count", 1, 2, "numbers"))
+
+    monkeypatch.setattr(jobs_module, "_runner", lambda kind: step)
+    job_id = workspace.jobs.submit("count", papers.collection_id, {})
+    assert at_work.wait(10)
+    assert workspace.jobs.get(job_id).wish == ""
+    getattr(workspace.jobs, halt)(job_id)
+    job = workspace.jobs.get(job_id)
+    assert (job.status, job.wish) == ("running", wish)
+    finish.set()
+    job = workspace.jobs.wait(job_id, 10)
+    assert (job.status, job.wish) == ({"pause": "paused", "cancel": "cancelled"}[halt], "")
+
+
 def test_a_paused_job_resumes_where_it_was(workspace, papers, work):
     slow(work)
     job_id = workspace.jobs.submit("count", papers.collection_id, {})

@@ -65,7 +65,7 @@ class FakeModels:
         if source.startswith("/") and options.get("local") is False:
             raise BadInput("Folders are not read here.")
         asked = request(source, {**options, "local": False})
-        convert = options.get("quantise") in ("int8", "int4")
+        convert = options.get("quantise") in ("int8", "int4", "none")
         return ModelPlan(
             name=asked.target,
             source=asked.repository,
@@ -75,8 +75,10 @@ class FakeModels:
             files=(("config.json", 700), ("onnx/model.onnx", 133_000_000)),
             bytes=133_000_700,
             licence="MIT",
-            ready=not convert,
-            notes=("Converting it needs torch: pip install 'triptych-search[export]'",) if convert else (),
+            ready=not convert or options["quantise"] == "none",  # as where torch is installed, for once
+            notes=("Converting it needs torch: pip install 'triptych-search[export]'",)
+            if convert and options["quantise"] != "none"
+            else (),
         )
 
     def add_model(self, source: str, **options: Any) -> str:
@@ -84,6 +86,8 @@ class FakeModels:
         plan = self.plan_model(source, **options)
         if plan.name in self.own:
             raise BadInput(f"There is already a model {plan.name!r} here.")
+        if plan.how == "convert" and not options.get("force"):
+            raise BadInput(f"The export of {plan.name} is not faithful.")
         self.own[plan.name] = card(plan.name)
         return "job-model"
 

@@ -81,6 +81,14 @@ def test_a_plan_comes_before_a_download(page: Page) -> None:
     assert page.services.model("bge-base-en-v1.5").state == "here"
 
 
+def test_a_conversion_may_be_forced(page: Page) -> None:
+    asked = {"source": "bge-base-en-v1.5", "quantise": "none"}
+    assert 'data-field="force"' in page.call("model-plan", **asked)["regions"]["md-plan"]
+    assert 'data-field="force"' not in page.call("model-plan", source="bge-base-en-v1.5")["regions"]["md-plan"]
+    assert "not faithful" in page.call("model-add", **asked)["regions"]["tp-alert"]
+    assert page.call("model-add", **asked, force=True)["poll"]
+
+
 def test_what_cannot_be_had_says_why_in_place(page: Page) -> None:
     call = {"action": "model-plan", "url": "?" + page.state.to_query(), "alert": "md-alert"}
     reply = page.dispatcher.call({**call, "args": {"source": "offline/model"}})

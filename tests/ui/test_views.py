@@ -439,6 +439,21 @@ def test_marks_never_change_the_text() -> None:
     assert read("<div " + body).text == text.replace("\n\n", "")
 
 
+@pytest.mark.parametrize(
+    ("wish", "said", "offered"), [("cancel", "Stopping…", set()), ("pause", "Pausing…", {"job-cancel"})]
+)
+def test_a_job_that_is_to_halt_says_so_and_offers_only_what_is_left(wish: Any, said: str, offered: set[str]) -> None:
+    job = JobView(
+        "j", "add", "C", "Add x.bib", "running", "add", 0, None, "documents", None, None, {}, "", "", "", wish=wish
+    )
+    html = str(jobs.table([job], read_only=False))
+    assert said in html
+    assert "Running" not in html
+    assert "0 documents" not in html
+    assert {action for action in ("job-pause", "job-cancel", "job-resume") if action in html} == offered
+    assert said in str(shell.jobs_line([job]))
+
+
 def test_job_facts() -> None:
     job = JobView(
         "j",

@@ -113,6 +113,7 @@ def _options(ui: Ui, args: Args) -> dict[str, Any]:
         "name": args.text("name", 100).strip(),
         "quantise": args.text("quantise", 10),
         "replace": args.flag("replace"),
+        "force": args.flag("force"),
         "local": None if ui.access.server_paths else False,
     }
 

@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from app.results import JobView, RejectionView
 from app.ui import format
-from app.ui.html import classes, el
+from app.ui.html import classes, el, join
+from app.ui.views import tables
 from app.ui.views.controls import button, icon_button
 from app.ui.views.messages import error_box
 
@@ -22,6 +23,8 @@ WORDS = {
     "failed": "Failed",
     "cancelled": "Cancelled",
 }
+WISHES = {"cancel": "Stopping…", "pause": "Pausing…", "stop": "Stopping…"}
+"""What a running job is told to do, until it comes to it."""
 COUNTS = (
     ("added", "added"),
     ("changed", "changed"),
@@ -50,7 +53,7 @@ def _job(job: JobView, read_only: bool) -> Markup:
         "li",
         el(
             "div",
-            el("span", WORDS.get(job.status, job.status), class_=f"job-status j-{job.status}"),
+            el("span", WISHES.get(job.wish) or WORDS.get(job.status, job.status), class_=f"job-status j-{job.status}"),
             el("span", job.label, class_="job-label", dir="auto", title=job.label),
             el("span", job.collection, class_="chip", dir="auto") if job.collection else None,
             el("span", class_="grow"),
@@ -81,13 +84,13 @@ def _job(job: JobView, read_only: bool) -> Markup:
 
 def _controls(job: JobView) -> list[Markup]:
     controls = []
-    if job.status in ("running", "queued"):
+    if job.status in ("running", "queued") and not job.wish:
         controls.append(icon_button("Pause", "job-pause", "pause", job=job.job_id))
     if job.status in ("paused", "interrupted"):
         controls.append(icon_button("Resume", "job-resume", "play", job=job.job_id))
     if job.status == "failed":
         controls.append(icon_button("Try again where it stopped", "job-resume", "play", job=job.job_id))
-    if job.status in ACTIVE:
+    if job.status in ACTIVE and job.wish not in ("cancel", "stop"):
         controls.append(icon_button("Cancel; what was committed stays", "job-cancel", "close", job=job.job_id))
     return controls
 
@@ -95,15 +98,13 @@ def _controls(job: JobView) -> list[Markup]:
 def _facts(job: JobView, share: float | None) -> list[Markup]:
     facts: list[Markup] = []
     if job.status in ACTIVE:
-        progress = f"{job.done:,} of {job.total:,} {job.unit}" if job.total else f"{job.done:,} {job.unit}"
-        facts.append(
-            el(
-                "span",
-                el("b", job.phase or "starting"),
-                f" · {progress}",
-                f" · {share:.0f}%" if share is not None else "",
-            )
+        told = (
+            [f"{job.done:,} of {job.total:,} {job.unit}"]
+            if job.total
+            else [f"{job.done:,} {job.unit}"] * bool(job.done)
         )
+        told += [f"{share:.0f}%"] if share is not None else []
+        facts.append(el("span", el("b", job.phase or "starting"), [f" · {one}" for one in told]))
         if job.rate and job.status == "running":
             facts.append(
                 el("span", f"{job.rate:,.0f} {job.unit}/s" if job.rate >= 10 else f"{job.rate:.1f} {job.unit}/s")
@@ -140,33 +141,17 @@ def rejections(job_id: str, rows: Sequence[RejectionView], offset: int, total: i
     if not rows:
         return el("p", "Nothing further.", class_="muted")
     last = offset + len(rows)
-    return el(
-        "div",
+    cells = [
         el(
-            "table",
-            el(
-                "thead",
-                el(
-                    "tr",
-                    el("th", "Where", scope="col"),
-                    el("th", "Why", scope="col"),
-                    el("th", "What stood there", scope="col"),
-                ),
-            ),
-            el(
-                "tbody",
-                [
-                    el(
-                        "tr",
-                        el("td", row.place, dir="auto"),
-                        el("td", row.reason, dir="auto"),
-                        el("td", el("code", format.shorten(row.excerpt, 160)) if row.excerpt else None, dir="auto"),
-                    )
-                    for row in rows
-                ],
-            ),
-            class_="table",
-        ),
+            "tr",
+            el("td", row.place, dir="auto"),
+            el("td", row.reason, dir="auto"),
+            el("td", el("code", format.shorten(row.excerpt, 160)) if row.excerpt else None, dir="auto"),
+        )
+        for row in rows
+    ]
+    return join(
+        tables.table(("Where", "Why", "What stood there"), cells),
         el(
             "div",
             button("Previous", "rejections", look="quiet", job=job_id, offset=max(0, offset - 50)) if offset else None,
@@ -175,5 +160,4 @@ def rejections(job_id: str, rows: Sequence[RejectionView], offset: int, total: i
             button("CSV", "export-rejections", glyph="download", look="quiet", job=job_id),
             class_="row",
         ),
-        class_="table-wrap",
     )

@@ -10,6 +10,7 @@ from app.results import CollectionView, JobView, WorkspaceView
 from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.icons import icon
+from app.ui.views import jobs as job_views
 from app.ui.views.controls import button, icon_button, kbd
 
 PAGES = (
@@ -152,7 +153,12 @@ def jobs_line(jobs: Sequence[JobView]) -> Markup | None:
     return el(
         "button",
         el("span", format.shorten(job.label, 40), class_="jobline-label", dir="auto"),
-        el("span", f"{job.phase or job.status}{'' if share is None else f' {share:.0f}%'}{more}", class_="muted"),
+        el(
+            "span",
+            job_views.WISHES.get(job.wish) or f"{job.phase or job.status}{'' if share is None else f' {share:.0f}%'}",
+            more,
+            class_="muted",
+        ),
         el(
             "span",
             el("i", style=f"width:{share or 0:.1f}%"),
