@@ -15,14 +15,11 @@ from app.ui.pages.evaluation_choices import DEFAULTS
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import UiState, plain, whole
 from app.ui.views import agreement, history, judge, judging, search, shell
-from app.ui.views.messages import error_box, notices
+from app.ui.views.messages import error_box
 from engine.errors import BadInput, NotFound
 
 PANEL = "agreement"
-MAX_NOTE = 10_000
-MAX_RATING, MIN_RATING = 3, 0
 SETTINGS = ("set", "depth", "order", "measure", "base", "means", "all")
-SEEN = 100
 EXPORTS = {
     "trec": ("qrels.txt", "text/plain"),
     "beir": ("qrels.tsv", "text/tab-separated-values"),
@@ -159,7 +156,8 @@ def set_of(ui: Ui, state: UiState) -> str:
     return state.option("set", largest)
 
 
-def _redrawn(ui: Ui, state: UiState, *names: str, push: bool = False, say: str = "") -> Reply:
+def redrawn(ui: Ui, state: UiState, *names: str, push: bool = False, say: str = "") -> Reply:
+    """The page, or only the parts named, in this state."""
     return Reply(regions(ui, state, *names), state=state, push=push, say=say)
 
 
@@ -168,7 +166,7 @@ def who(ui: Ui, state: UiState, args: Args) -> Reply:
     """Another assessor; each has progress and judgments of their own."""
     name = plain(args.text("value").strip(), 60)
     state = state.with_options(who="" if name == common.ME else name, at="", skipped="", after="", seen="")
-    reply = _redrawn(ui, state, say=f"Judging as {common.assessor(state)}")
+    reply = redrawn(ui, state, say=f"Judging as {common.assessor(state)}")
     reply.regions["tp-head"] = head(ui, state)
     return reply
 
@@ -177,12 +175,12 @@ def toggle(ui: Ui, state: UiState, args: Args) -> Reply:
     """A pipeline, or the second opinion, was checked or unchecked."""
     name, value = args.text("name"), args.text("value")
     if name == "again":
-        return _redrawn(ui, state.with_options(again="" if state.option("again") else "yes"), "jd-setup")
+        return redrawn(ui, state.with_options(again="" if state.option("again") else "yes"), "jd-setup")
     if name != "pipe" or not value:
         raise BadInput("This takes the name of a pipeline.")
     plan = draft(ui, state)
     chosen = choosing.toggled([*plan.pipelines, *plan.runs], value)
-    return _redrawn(ui, state.with_options(pipe=chosen), "jd-setup")
+    return redrawn(ui, state.with_options(pipe=chosen), "jd-setup")
 
 
 def choose(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -193,7 +191,7 @@ def choose(ui: Ui, state: UiState, args: Args) -> Reply:
     state = state.with_options(**{name: value})
     if state.page != "judge":
         return Reply({"tp-side": pane(ui, state)}, state=state)
-    reply = _redrawn(ui, state, {"means": "jd-work", "all": "jd-queues"}.get(name, "jd-setup"))
+    reply = redrawn(ui, state, {"means": "jd-work", "all": "jd-queues"}.get(name, "jd-setup"))
     if name == "set" and state.panel == PANEL:
         reply.regions["tp-side"] = pane(ui, state)
     return reply
@@ -218,7 +216,7 @@ def _open(ui: Ui, state: UiState, queue_id: str) -> Reply:
     state = state.with_options(queue=queue_id, at="", skipped="", after="", seen="")
     if queue_id:
         state = state.with_options(set=ui.services.queue(state.collection, queue_id).query_set)
-    return _redrawn(ui, state, push=True)
+    return redrawn(ui, state, push=True)
 
 
 def open_queue(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -246,102 +244,9 @@ def delete(ui: Ui, state: UiState, args: Args) -> Reply:
     ui.services.delete_queue(state.collection, gone)
     if state.option("queue") == gone:
         state = state.with_options(queue="", at="", skipped="", after="", seen="")
-    reply = _redrawn(ui, state, say="Deleted")
+    reply = redrawn(ui, state, say="Deleted")
     reply.close_dialog = True
     return reply
-
-
-# ------------------------------------------------------------------- judging
-def _next(ui: Ui, state: UiState, say: str) -> Reply:
-    """The next document for this assessor."""
-    reply = _redrawn(ui, state.with_options(at=""), "jd-work", say=say)
-    if state.panel == PANEL:
-        reply.regions["tp-side"] = pane(ui, state)
-    return reply
-
-
-def grade(ui: Ui, state: UiState, args: Args) -> Reply:
-    """A grade was given; on to the next document."""
-    rating, position = args.whole("rating", -1, 99, -1), _position(args)
-    if not MIN_RATING <= rating <= MAX_RATING:
-        raise BadInput(f"A grade is {MIN_RATING} to {MAX_RATING}.")
-    view = ui.services.judge(
-        state.collection, state.option("queue"), position, rating, assessor=common.assessor(state),
-        revealed=str(position) in state.option_values("seen"),
-    )  # fmt: skip
-    return _next(ui, state, f"Judged {rating}; {view.left:,} left")
-
-
-def skip(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Left unjudged; on to the next."""
-    position = _position(args)
-    view = ui.services.skip(
-        state.collection, state.option("queue"), position, assessor=common.assessor(state),
-        revealed=str(position) in state.option_values("seen"),
-    )  # fmt: skip
-    if state.option("skipped"):
-        state = state.with_options(after=str(position))
-    return _next(ui, state, f"Skipped; {view.left:,} left")
-
-
-def note(ui: Ui, state: UiState, args: Args) -> Reply:
-    """The field of the note was left."""
-    text = args.long_text("value", MAX_NOTE)
-    ui.services.note(state.collection, state.option("queue"), _position(args), text, assessor=common.assessor(state))
-    return Reply(say="Note kept")
-
-
-def undo(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Take the last act back and show its document again."""
-    view = ui.services.queue(state.collection, state.option("queue"), assessor=common.assessor(state))
-    done = ui.services.undo(state.collection, view.query_set, assessor=common.assessor(state))
-    if done is None:
-        reply = Reply(say="Nothing to undo")
-        reply.regions["jd-alert"] = notices(["There is nothing left to undo."])
-        return reply
-    here = done.queue_id == view.queue_id and done.position is not None
-    state = state.with_options(at=str(done.position) if here else "", skipped="", after="")
-    what = {"judge": "The judgment", "skip": "The skipping", "note": "The note", "remove": "The removal"}
-    text = f"{what.get(done.action, 'The last act')} was taken back."
-    if not here:
-        text = f"{text} It was made elsewhere, on the document {done.doc_id}."
-    reply = _redrawn(ui, state, "jd-work", say=text)
-    reply.regions["jd-alert"] = notices([text])
-    if state.panel == PANEL:
-        reply.regions["tp-side"] = pane(ui, state)
-    return reply
-
-
-def step(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Back or forth by one document; beyond the last is the next unjudged one."""
-    view = ui.services.queue(state.collection, state.option("queue"), assessor=common.assessor(state))
-    to = max(0, args.whole("at", 0, view.total, 0) + args.whole("by", -1, 1, 1))
-    return _redrawn(ui, state.with_options(at=str(to) if to < view.total else ""), "jd-work")
-
-
-def place(ui: Ui, state: UiState, args: Args) -> Reply:
-    """To a document of the queue, or, without a place, to the next unjudged one."""
-    return _redrawn(ui, state.with_options(at=args.text("at"), skipped="", after=""), "jd-work")
-
-
-def through_skipped(ui: Ui, state: UiState, args: Args) -> Reply:
-    """The skipped documents once more."""
-    return _redrawn(ui, state.with_options(at="", skipped="yes", after=""), "jd-work")
-
-
-def reveal(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Show who found the document; the judgment keeps that it was shown."""
-    position = str(_position(args))
-    seen = [one for one in state.option_values("seen") if one != position][-SEEN + 1 :]
-    state = state.with_options(seen=[*seen, position], at=position)
-    return _redrawn(ui, state, "jd-work", say="Who found it is shown")
-
-
-def _position(args: Args) -> int:
-    position = args.whole("position", -1, 10_000_000, -1)
-    if position < 0:
-        raise BadInput("This takes the place of a document in the queue.")
-    return position
 
 
 # ----------------------------------------------------------------- judgments
@@ -388,14 +293,6 @@ ACTIONS = {
     "jd-close": Action(close),
     "jd-ask-delete": Action(ask_delete, writes=True),
     "jd-delete": Action(delete, writes=True),
-    "jd-judge": Action(grade, writes=True),
-    "jd-skip": Action(skip, writes=True),
-    "jd-note": Action(note, writes=True),
-    "jd-undo": Action(undo, writes=True),
-    "jd-step": Action(step),
-    "jd-at": Action(place),
-    "jd-again": Action(through_skipped),
-    "jd-reveal": Action(reveal),
     "jd-rule": Action(rule, writes=True),
     "jd-export": Action(export, slow=True),
 }
