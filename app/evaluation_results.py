@@ -299,17 +299,20 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class FittedPipeline:
-    """Weights of a weighted sum fitted to judgments.
+    """A fusion fitted to judgments: `method` is wsum or lambdamart.
 
-    `held_out` is what to expect of them: the mean over queries, each measured under weights fitted to the others' folds. `equal` is the mean
-    under equal weights, `singles` that of each input alone. `saved` is the name it was saved under, "" where it was not.
+    `held_out` is what to expect of it: the mean over queries, each measured under what was fitted to the others' folds. `weights` are those
+    that a weighted sum gets, `weighted` is its held-out mean, `equal` the mean under equal weights, `singles` that of each input alone.
+    `saved` is the name it was saved under, "" where it was not.
     """
 
     yaml: str
     inputs: tuple[str, ...]
+    method: str
     weights: tuple[float, ...]
     measure: str
     held_out: float
+    weighted: float
     equal: float
     singles: tuple[float, ...]
     fold_weights: tuple[tuple[float, ...], ...]

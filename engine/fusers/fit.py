@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 
 from engine.errors import BadInput
 from engine.fusers.base import Normalisation, normalise, stack
-from engine.metrics.base import mark, parse_metric
+from engine.fusers.folds import Folds
 from engine.types import Ints
-
-MOST_LISTS = 5
-SEED = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +20,8 @@ class FittedWeights:
     """Weights of `wsum` that sum to 1, best over all queries, and what to expect of weights so fitted.
 
     held_out: the mean over queries, each measured under weights that were fitted to the other folds; equal: the mean under equal weights;
-    fold_weights: the weights that each fold was measured under, which tell how stable they are; queries: how many there were.
+    fold_weights: the weights that each fold was measured under, which tell how stable they are; queries: how many there were; crossed: qid,
+    doc_id, score, each query under the weights that it was measured under for `held_out`.
     """
 
     weights: tuple[float, ...]
@@ -31,6 +29,7 @@ class FittedWeights:
     equal: float
     fold_weights: tuple[tuple[float, ...], ...]
     queries: int
+    crossed: pl.DataFrame = field(compare=False, repr=False)
 
 
 def fit_weights(
@@ -47,36 +46,28 @@ def fit_weights(
     lists: hits (engine.types.HITS) of each input over the same queries; judgments: qid, doc_id, rating. Queries count that have a hit and
     a rating above 0. The same for equal arguments. Raises BadInput on fewer queries than folds.
     """
-    metric = parse_metric(measure)
-    if not 2 <= len(lists) <= MOST_LISTS:
-        raise BadInput(f"Weights are fitted for 2 to {MOST_LISTS} lists; got {len(lists)}.")
-    if folds < 2 or not 1 <= steps <= 100:
-        raise BadInput(f"Fitting needs 2 folds or more and 1 to 100 steps; got {folds} and {steps}.")
-    relevant = judgments.filter(pl.col("rating") > 0)["qid"].unique().to_list()
-    stacked = normalise(stack(lists), norm).filter(pl.col("qid").is_in(relevant)).sort("qid", "doc_id", "input")
-    qids = stacked["qid"].unique(maintain_order=True).to_list()
-    if len(qids) < folds:
-        raise BadInput(
-            f"{len(qids)} of the queries have hits and relevant documents; {folds} folds need at least {folds}."
-        )
+    if not 1 <= steps <= 100:
+        raise BadInput(f"Weights are tried in 1 to 100 steps; got {steps}.")
+    dealt = Folds.deal(lists, judgments, measure, folds)
+    stacked = normalise(stack(lists), norm).filter(pl.col("qid").is_in(dealt.qids)).sort("qid", "doc_id", "input")
     pairs = stacked.filter(pl.col("input") == 0).select("qid", "doc_id")
     scores = stacked["normalised"].to_numpy().reshape(len(pairs), len(lists))
 
     def measured(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return metric.values(mark(qids, pairs.with_columns(score=pl.Series(scores @ weights)), judgments))
+        return dealt.values(pairs.with_columns(score=pl.Series(scores @ weights)))
 
     grid = weightings(len(lists), steps)
     values = np.stack([measured(weights) for weights in grid])
-    fold = np.random.default_rng(SEED).permutation(len(qids)) % folds
-    chosen = [_best(values[:, fold != number]) for number in range(folds)]
-    held_out = np.concatenate([values[best, fold == number] for number, best in enumerate(chosen)])
-    equal = measured(np.full(len(lists), 1 / len(lists)))
+    chosen = [_best(values[:, ~dealt.held(number)]) for number in range(folds)]
+    of_query = grid[np.array(chosen)[dealt.fold]]
+    crossed = pairs.with_columns(score=pl.Series((scores * of_query[dealt.places(pairs["qid"])]).sum(axis=1)))
     return FittedWeights(
         weights=_as_tuple(grid[_best(values)]),
-        held_out=float(held_out.mean()),
-        equal=float(equal.mean()),
+        held_out=float(values[np.array(chosen)[dealt.fold], np.arange(len(dealt.qids))].mean()),
+        equal=float(measured(np.full(len(lists), 1 / len(lists))).mean()),
         fold_weights=tuple(_as_tuple(grid[best]) for best in chosen),
-        queries=len(qids),
+        queries=len(dealt.qids),
+        crossed=crossed,
     )
 
 

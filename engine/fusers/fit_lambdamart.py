@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from engine.errors import BadInput, MissingDependency
-from engine.fusers.fit import MOST_LISTS, SEED
+from engine.fusers.folds import SEED, Folds
 from engine.fusers.lambdamart import Floats, LambdaMart, Trees, features
-from engine.metrics.base import mark, parse_metric
 from engine.types import Ints
 
 ROUNDS = 50
@@ -34,11 +33,23 @@ SETTINGS: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class FittedTrees:
-    """LambdaMART fitted to all queries. held_out: the mean over queries, each measured under trees fitted to the other folds."""
+    """LambdaMART fitted to all queries. held_out: the mean over queries, each measured under trees fitted to the other folds; crossed: qid,
+    doc_id, score of those measurements."""
 
     fuser: LambdaMart
     held_out: float
     queries: int
+    crossed: pl.DataFrame = field(compare=False, repr=False)
+
+
+def require_lightgbm() -> None:
+    """Raise MissingDependency, with the command that installs it, where lightgbm is not there."""
+    try:
+        import lightgbm  # noqa: F401
+    except ImportError:
+        raise MissingDependency(
+            "Fitting LambdaMART needs lightgbm. Install with: pip install 'triptych-search[ltr]'"
+        ) from None
 
 
 def fit_lambdamart(
@@ -49,32 +60,20 @@ def fit_lambdamart(
     lists: hits (engine.types.HITS) of each input over the same queries; judgments: qid, doc_id, rating. Queries count that have a hit and a
     rating above 0. The same for equal arguments. Raises MissingDependency without lightgbm, BadInput on fewer queries than folds.
     """
-    try:
-        import lightgbm  # noqa: F401
-    except ImportError:
-        raise MissingDependency("Fitting LambdaMART needs lightgbm. Install with: pip install lightgbm") from None
-    metric = parse_metric(measure)
-    if not 2 <= len(lists) <= MOST_LISTS or folds < 2:
-        raise BadInput(f"LambdaMART fuses 2 to {MOST_LISTS} lists over 2 folds or more; got {len(lists)} and {folds}.")
-    relevant = judgments.filter(pl.col("rating") > 0)["qid"].unique().to_list()
-    pairs, rows = features([hits.filter(pl.col("qid").is_in(relevant)) for hits in lists])
-    qids = pairs["qid"].unique(maintain_order=True).to_list()
-    if len(qids) < folds:
-        raise BadInput(
-            f"{len(qids)} of the queries have hits and relevant documents; {folds} folds need at least {folds}."
-        )
+    require_lightgbm()
+    dealt = Folds.deal(lists, judgments, measure, folds)
+    pairs, rows = features([hits.filter(pl.col("qid").is_in(dealt.qids)) for hits in lists])
     grades = _grades(pairs, judgments)
-    fold = np.random.default_rng(SEED).permutation(len(qids)) % folds
-    place = pairs["qid"].rank("dense").cast(pl.Int64).to_numpy() - 1  # pairs come sorted by query
+    place = dealt.places(pairs["qid"])  # ascending, as the pairs come sorted by query
     scores = np.zeros(len(rows))
     for number in range(folds):
-        held = fold[place] == number
+        held = dealt.held(number)[place]
         trees = _fit(rows[~held], grades[~held], place[~held])
         parts, _ = trees.attribute(rows[held])
         scores[held] = parts.sum(axis=1)
-    values = metric.values(mark(qids, pairs.with_columns(score=pl.Series(scores)), judgments))
+    crossed = pairs.with_columns(score=pl.Series(scores))
     final = LambdaMart(inputs=len(lists), trees=_fit(rows, grades, place).encode())
-    return FittedTrees(final, float(values.mean()), len(qids))
+    return FittedTrees(final, float(dealt.values(crossed).mean()), len(dealt.qids), crossed)
 
 
 def _grades(pairs: pl.DataFrame, judgments: pl.DataFrame) -> Ints:

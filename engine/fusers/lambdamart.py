@@ -108,7 +108,7 @@ class LambdaMart(Fuser, name="lambdamart"):
         if not self.trees or self.inputs != len(lists):
             state = f"fitted for {self.inputs} lists" if self.trees else "not fitted yet"
             raise BadInput(
-                f"LambdaMART is {state}, and there are {len(lists)}. Fit it with `triptych fit --lambdamart`."
+                f"LambdaMART is {state}, and there are {len(lists)}. Fit it with `triptych pipelines fit --lambdamart`."
             )
         stacked = normalise(stack(lists), "min-max")
         pairs, rows = features(lists)

@@ -124,6 +124,7 @@ def test_weights_are_fitted_and_blind_votes_counted(judged: Path, cli: Cli, tmp_
     )
     assert cli(*arguments).out.endswith("Saved as Fitted.\n")
     assert cli("pipelines", "fit").code == 2
+    assert "leave out --norm" in cli(*arguments[:-2], "--lambdamart", "--norm", "z-score").err
     assert cli("blind", "list").out == "There is no blind comparison yet.\n"
     with Services(judged) as services:
         session = services.start_blind("papers", ["BM25", "Fitted"], seed=3).session_id

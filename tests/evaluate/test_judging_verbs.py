@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 from app.judging_results import QueueView
 from app.services import Services
 from engine.blind import first_is_left
-from engine.errors import BadInput, NotFound, TriptychError
+from engine.errors import BadInput, MissingDependency, NotFound, TriptychError
+from engine.fusers import fit_lambdamart
 from engine.pipeline import PipelineSpec
 from engine.types import Query
 from tests.evaluate.papers import SHORT, UNBUILT
@@ -313,6 +315,31 @@ def test_fitted_weights_become_a_pipeline(services: Services) -> None:
         services.fit_weights("papers", ["BM25", SHORT], norm="none")  # type: ignore[arg-type]
     with pytest.raises(TriptychError, match="not built"):
         services.fit_weights("papers", ["BM25", UNBUILT])
+    assert (found.method, found.weighted) == ("wsum", found.held_out)
+
+
+def test_trees_are_fitted_by_the_same_rules_and_kept_as_numbers(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("lightgbm", reason="lightgbm is an optional extra")
+    monkeypatch.setitem(fit_lambdamart.SETTINGS, "min_data_in_leaf", 1)  # the fixture's lists are short
+    sums = services.fit_weights("papers", ["BM25", SHORT], measure_name="RR", folds=2)
+    found = services.fit_lambdamart("papers", ["BM25", SHORT], measure_name="RR", folds=2, save_as="Learned")
+    assert (found.method, found.weights, found.weighted) == ("lambdamart", sums.weights, sums.held_out)
+    assert (found.equal, found.singles, found.queries) == (sums.equal, sums.singles, sums.queries)
+    assert "trees:" in found.yaml
+    assert PipelineSpec.from_yaml(services.pipeline("Learned").yaml) == PipelineSpec.from_yaml(found.yaml)
+    assert services.search("papers", "sparse", "Learned").cards[0].doc_id == "sparse"
+    with pytest.raises(BadInput, match="2 to 5 different"):
+        services.fit_lambdamart("papers", ["BM25"])
+
+
+def test_trees_without_lightgbm_are_refused_before_anything_runs(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'triptych-search\[ltr\]'"):
+        services.fit_lambdamart("papers", ["BM25", UNBUILT])
 
 
 def test_skipped_documents_are_gone_through_in_order(services: Services) -> None:

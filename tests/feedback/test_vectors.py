@@ -61,7 +61,7 @@ def test_the_average_counts_the_query_as_much_as_a_document(context: Context) ->
 
 def test_rocchio_weighs_the_query_against_the_mean(context: Context) -> None:
     """.4 · (1, 0) + .6 / 2 · ((0, 1) + (-1, 0)) = (.1, .3); at length 1 it is (1, 3) / √10."""
-    new, scores = moved(VectorRocchio(), asked(("n", 1.0), ("w", 0.5)), context)
+    new, scores = moved(VectorRocchio(alpha=0.4, beta=0.6), asked(("n", 1.0), ("w", 0.5)), context)
     assert new.parts is not None
     np.testing.assert_allclose(new.parts.sum(axis=0), np.array([1, 3]) / 10**0.5, atol=1e-6)
     assert scores == pytest.approx({"ne": 3 / 10**0.5, "n": 3 / 10**0.5, "e": 1 / 10**0.5, "w": -1 / 10**0.5}, abs=1e-6)

@@ -49,12 +49,21 @@ def test_the_list_that_is_right_gets_more_than_half_and_no_more_than_needed():
     assert fitted.fold_weights == ((0.6, 0.4),) * 5
     assert fitted.equal == pytest.approx(1 / np.log2(3))
     assert fitted.queries == 10
+    of_one = fitted.crossed.filter(qid="q3").sort("doc_id").rows()
+    assert of_one == [("q3", "a", pytest.approx(0.6)), ("q3", "z", pytest.approx(0.4))]
 
 
 def test_what_cannot_be_learned_is_told_by_the_held_out_score():
     # One query is right for the first list, one for the second: whatever is learned from one is wrong for the other.
     fitted = fit_weights(lists(2, "a", "b"), judged(("q0", "a", 1), ("q1", "b", 1)), measure="P@1", folds=2)
     assert fitted.held_out == 0.0
+    # Each query was measured under the weights that put the wrong document first, so that is what its list shows.
+    best = (
+        fitted.crossed.sort("qid", "score", "doc_id", descending=[False, True, True])
+        .group_by("qid", maintain_order=True)
+        .first()
+    )
+    assert best["doc_id"].to_list() == ["b", "a"]
     assert sorted(fitted.fold_weights) in ([(0.4, 0.6), (0.6, 0.4)], [(0.4, 0.6), (0.5, 0.5)], [(0.5, 0.5), (0.6, 0.4)])
 
 

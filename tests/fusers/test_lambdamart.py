@@ -86,6 +86,11 @@ def test_a_fit_learns_which_list_to_trust_and_agrees_with_lightgbm(monkeypatch):
     fitted = fit_lambdamart([good, noise], judgments, folds=3)
     assert fitted.held_out > 0.95
     assert fitted.queries == 24
+    assert len(fitted.crossed) == len(rows := features([good, noise])[1])
+    assert (
+        np.corrcoef(fitted.crossed["score"], Trees.decode(fitted.fuser.trees).attribute(rows)[0].sum(axis=1))[0, 1]
+        > 0.8
+    )
     _, rows = features([good, noise])
     parts, mean = Trees.decode(fitted.fuser.trees).attribute(rows)
     assert parts.sum(axis=1) + mean == pytest.approx(boosters[-1].predict(rows), abs=1e-9)
@@ -107,6 +112,8 @@ def test_fitting_needs_queries_for_every_fold():
 
 def test_an_unfitted_one_says_so():
     with pytest.raises(BadInput, match="not fitted"):
+        LambdaMart().contributions([hits([("q", "a", 1.0)]), hits([("q", "a", 1.0)])])
+    with pytest.raises(BadInput, match="triptych pipelines fit --lambdamart"):
         LambdaMart().contributions([hits([("q", "a", 1.0)]), hits([("q", "a", 1.0)])])
     with pytest.raises(BadInput, match="fitted for 3 lists"):
         LambdaMart(inputs=3, trees=BY_HAND.encode()).contributions([hits([("q", "a", 1.0)])] * 2)
@@ -133,5 +140,5 @@ def test_missing_lightgbm_is_named(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     good, noise, judgments = judged(queries=6)
-    with pytest.raises(fitting.MissingDependency, match="pip install lightgbm"):
+    with pytest.raises(fitting.MissingDependency, match=r"triptych-search\[ltr\]"):
         fit_lambdamart([good, noise], judgments)
