@@ -13,9 +13,16 @@ from engine.errors import BadInput
 
 if TYPE_CHECKING:
     from app.results import Card, Column, ColumnHit, CompareResult, DocumentView, SearchResult, WhyNot
+    from app.stage_results import StageColumn, StagesResult
 
 DEFAULT_PIPELINE = "Hybrid"
 DEFAULT_COMPARED = ("BM25", "Sparse", "Dense", "Late")
+LOST_WORDS = {
+    "cut": " ✂ cut",
+    "threshold": " ✂ dropped",
+    "unselected": " ✂ not selected",
+    "unfound": " ✂ not found again",
+}
 
 FilterOption = Annotated[
     list[str] | None,
@@ -71,6 +78,9 @@ def compare(
     pipelines: ComparedOption = None,
     k: Annotated[int, typer.Option("--k", "-k", min=1, max=100, help="How many documents of each pipeline.")] = 10,
     filters: FilterOption = None,
+    stages: Annotated[
+        bool, typer.Option("--stages", help="Show each pipeline stage by stage instead, one after another.")
+    ] = False,
 ) -> None:
     """Run one query through two to four pipelines side by side.
 
@@ -79,6 +89,12 @@ def compare(
     chosen = parse_filters(filters or ())
     names = pipelines or list(DEFAULT_COMPARED)
     with run.reading() as services:
+        if stages:
+            name = the_collection(services, collection)
+            unrolled = [services.stages(name, query, one, k=k, filters=chosen) for one in names]
+            run.emit(unrolled, lambda out: _show_stages(out, unrolled))
+            run.notify(*dict.fromkeys(notice for one in unrolled for notice in one.notices))
+            return
         found = services.compare(the_collection(services, collection), query, names, k=k, filters=chosen)
         run.emit(found, lambda out: _show_compare(out, found))
         run.notify(*found.notices)
@@ -185,6 +201,35 @@ def _show_compare(out: Any, found: CompareResult) -> None:
         out.print(printable(f"{left} and {right}: {shares}"), style="dim")
 
 
+def _show_stages(out: Any, found: Sequence[StagesResult]) -> None:
+    from rich.table import Table
+
+    for result in found:
+        title = f"{result.pipeline.name} ({sum(column.ms for column in result.columns):.0f} ms)"
+        table = Table(title=printable(title), title_justify="left", expand=out.is_terminal, pad_edge=False)
+        table.add_column("", justify="right", no_wrap=True)
+        for column in result.columns:
+            table.add_column(printable(f"{column.label} ({column.ms:.0f} ms)"), ratio=1, overflow="fold")
+        for row in range(max((len(column.hits) for column in result.columns), default=0)):
+            table.add_row(str(row + 1), *(_stage_cell(column, row) for column in result.columns))
+        out.print(table)
+        for column in result.columns:
+            if column.cut is not None:
+                words = f"{column.label}: cut after {column.cut:,} of {column.returned:,}"
+                out.print(printable(words), style="dim", soft_wrap=True)
+            if column.dropped_total:
+                words = f"{column.label}: {column.dropped_total:,} below the threshold"
+                out.print(printable(words), style="dim", soft_wrap=True)
+
+
+def _stage_cell(column: StageColumn, row: int) -> str:
+    if row >= len(column.hits):
+        return ""
+    hit = column.hits[row]
+    sure = f" p={hit.probability:.2f}" if hit.probability is not None else ""
+    return f"{_steps(hit.movement, hit.new)}{printable(hit.title)}{sure}{LOST_WORDS.get(hit.lost, '')}"
+
+
 def _cell(column: Column, row: int) -> str:
     if row >= len(column.hits):
         return ""
@@ -193,11 +238,15 @@ def _cell(column: Column, row: int) -> str:
 
 
 def _moved(hit: ColumnHit) -> str:
-    if hit.new:
+    return _steps(hit.movement, hit.new)
+
+
+def _steps(movement: int | None, new: bool) -> str:
+    if new:
         return "new "
-    if not hit.movement:
+    if not movement:
         return ""
-    return f"{'▲' if hit.movement > 0 else '▼'}{abs(hit.movement)} "
+    return f"{'▲' if movement > 0 else '▼'}{abs(movement)} "
 
 
 def _show_why(out: Any, answers: tuple[WhyNot, ...]) -> None:

@@ -78,6 +78,21 @@ def test_compare_shows_columns_and_a_failed_pipeline_says_why(cli: Cli, filled: 
     assert "Learned sparse retrieval" in human
 
 
+def test_compare_shows_stages_one_after_another(cli: Cli, filled: Path) -> None:
+    path = filled.parent / "read.yaml"
+    path.write_text(
+        "name: Read\npipeline:\n- bm25\n- cutoff: {k: 2}\n- cross\n- platt: {slope: 0.0, intercept: -1.0, threshold: 0.5}\n"
+    )
+    assert cli("pipelines", "save", str(path)).code == 0
+    (read,) = cli("compare", "weights", "-p", "Read", "--stages", "--json").data
+    assert [column["kind"] for column in read["columns"]] == ["retrieved", "reranked", "calibrated"]
+    assert [len(column["hits"]) for column in read["columns"]] == [3, 2, 0]
+    human = cli("compare", "weights", "-p", "Read", "--stages").out
+    assert "BM25: cut after 2 of 3" in human
+    assert "✂ cut" in human
+    assert "platt: 2 below the threshold" in human
+
+
 def test_why_tells_that_no_word_is_shared(cli: Cli, filled: Path) -> None:
     (answer,) = cli("why", "weights", "p2", "-p", "BM25", "--json").data["answers"]
     assert answer["verdict"] == "no_shared_term"

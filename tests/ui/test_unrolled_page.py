@@ -220,7 +220,7 @@ def test_what_must_be_run_for_each_number_says_so(page: Page) -> None:
     page.services.reranker_separate = False
     page.state = START.with_options(view="rerank", of="Hybrid")
     html = board(page)
-    assert "each number must be run by itself" in html
+    assert "only the chosen number, 20, has been run" in html
     assert 'data-change="rr-slide"' in html, "it is not run while the slider moves"
     assert 'data-input="rr-slide"' not in html
 

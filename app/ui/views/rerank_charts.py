@@ -170,7 +170,7 @@ PLOT, FLOOR, DEEP = 18.0, 236.0, 290.0
 
 
 def scatter(result: RerankingResult) -> Markup:
-    """Both scores of every candidate; what was not reached lies on the line below."""
+    """Both scores of every candidate; what has only the first lies on the line below."""
     candidates = [hit for hit in result.hits if hit.received <= result.candidates]
     scored = [hit for hit in candidates if hit.score is not None]
     if not candidates:
@@ -188,7 +188,7 @@ def scatter(result: RerankingResult) -> Markup:
         DEEP,
         [_rule(y(value), f"{value:g}") for value in ticks(low, high, 5)],
         el("line", x1=LEFT, x2=WIDTH - RIGHT, y1=FLOOR, y2=FLOOR, class_="axis"),
-        el("text", "not reached", x=LEFT - 6, y=waiting + 4, text_anchor="end", class_="tick rr-unreached-name")
+        el("text", "no score", x=LEFT - 6, y=waiting + 4, text_anchor="end", class_="tick rr-unreached-name")
         if len(scored) < len(candidates)
         else None,
         [

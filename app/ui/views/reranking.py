@@ -106,8 +106,8 @@ def _remarks(result: RerankingResult) -> list[str]:
     remarks = []
     if not result.separate:
         remarks.append(
-            f"{result.stages[result.at]} sees its candidates together, so each number must be run by itself; this is the run with "
-            f"{result.candidates}."
+            f"{result.stages[result.at]} sees its candidates together, or asks a service about each; so only the chosen number, "
+            f"{result.candidates}, has been run, and another one is run when it is chosen."
         )
     if result.gave_up_ms is not None:
         remarks.append(
