@@ -25,6 +25,8 @@ from engine.types import Ints, ProgressSink, SparseRows, ignore_progress
 QUERY_WEIGHTS = "query_weights.npy"
 QUERY_TERMS = "query_terms.npy"
 OUTPUT = "term_weights"
+LOGITS = "logits"
+"""What a masked language model gives: [batch, tokens, dimensions], of which the card says that the largest count."""
 
 
 class SparseEncoder:
@@ -61,6 +63,8 @@ class SparseEncoder:
         if card.body:
             runner = Runner.load(body_folder(folder, card), provider, threads, reader=card)
             head = Head(folder, card, OUTPUT, axes=2)
+        elif card.pooling == "max":
+            runner, head = Runner.load(folder, provider, threads, outputs=(LOGITS,), axes=3), None
         else:
             runner, head = Runner.load(folder, provider, threads, outputs=(OUTPUT,), axes=2), None
         if card.queries != "inference-free":
@@ -136,9 +140,13 @@ class TermReading:
         self._found: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = [nothing] * len(texts)
 
     def take(self, positions: Ints, ids: list[TokenIds], output: NDArray[np.float32]) -> None:
-        """See Reading; `output` holds token states [batch, longest, dim] where there is a head, else term weights [batch, dimensions]."""
+        """See Reading; `output` holds token states [batch, longest, dim] where there is a head, else logits of tokens or weights of texts."""
         for position, tokens, one in zip(positions.tolist(), ids, output, strict=True):
-            weights = one if self._head is None else self._of_states(tokens, one[: len(tokens)])
+            weights = one
+            if self._head is not None:
+                weights = self._of_states(tokens, one[: len(tokens)])
+            elif self._card.pooling == "max":
+                weights = np.log1p(np.maximum(one[: len(tokens)].max(axis=0), 0))
             if weights.shape != (self._card.dimensions,):
                 raise BadInput(
                     f"Model {self._card.name!r} gave {weights.shape} weights instead of {self._card.dimensions}; install it again."

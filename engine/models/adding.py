@@ -122,6 +122,11 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
     about = {"name": name, "title": name, **about, "citation": entry.citation if entry else ""}
     with workspace.database.translated(f"the model {name!r}"):
         card = _make(asked, source, built, chosen, about, entry, running)
+        if entry is not None and card.family == "sparse" and card.queries != entry.queries:
+            raise BadInput(
+                f"{entry.name} is made for {entry.queries} queries, but its files say {card.queries}: they lack the stages of "
+                "sentence-transformers. Name a revision that has them, with --revision."
+            )
         running(Progress("try out", 0, None, "texts"))
         try_out(built, card)
         running(Progress("publish", 0, None, "models"))

@@ -60,7 +60,9 @@ class ModelCard(BaseModel):
         None, ge=3, description="the same for queries, where they have a limit of their own"
     )
     similarity: Literal["cosine", "dot"] = Field(description="cosine: vectors are L2-normalized")
-    pooling: Literal["mean", "cls", "last", "none"] = Field(description="none: the graph's output is used as it is")
+    pooling: Literal["mean", "cls", "last", "max", "none"] = Field(
+        description="max: of a sparse model's logits over its tokens; none: the graph's output is used as it is"
+    )
     queries: Literal["encoded", "inference-free"] = Field(
         "encoded", description="sparse: whether queries pass through the model, or are looked up token by token"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -18,8 +18,12 @@ from engine.models.card import CARD_FILE, MODEL_FILE, TOKENIZER_FILE, Family, Mo
 from engine.models.entries import CatalogueEntry
 
 GRAPHS = ("onnx/model.onnx", "model.onnx")
-RUNNABLE: tuple[Family, ...] = ("dense", "cross")
-"""Families whose published graphs compute what is asked of them here; the others lack the last step, and are converted."""
+RUNNABLE: Mapping[Family, frozenset[str]] = {
+    "dense": frozenset({"Transformer", "Pooling", "Normalize"}),
+    "sparse": frozenset({"Transformer", "MLMTransformer", "SpladePooling"}),
+    "cross": frozenset({"Transformer"}),
+}
+"""Stages of models whose published graphs, with what is done here, compute all that is asked of them; others are converted."""
 MAX_SIDE_FILE = 100_000_000
 _FIRST = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "tokenizer_config.json", "router_config.json", "artifact.metadata")  # fmt: skip
 _SIDE = (".json", ".txt", ".model", ".metadata")
@@ -66,7 +70,7 @@ def plan(folder: Path, sizes: Sizes, name: str, family: Family | None, quantise:
 
     kind = family or detect_family(str(folder))
     graph = next((path for path in GRAPHS if path in sizes), "")
-    runs = bool(graph) and kind in RUNNABLE and TOKENIZER_FILE in sizes and not _further_stages(folder)
+    runs = bool(graph) and TOKENIZER_FILE in sizes and _runs_as_it_is(folder, kind)
     weights = [path for path in sizes if path.endswith((".safetensors", ".safetensors.index.json")) and _own(path)]
     if runs and (quantise in (None, "none") or not weights):
         if quantise not in (None, "none"):
@@ -101,11 +105,16 @@ def _side_files(sizes: Sizes) -> list[str]:
     return [path for path, size in sizes.items() if path.endswith(_SIDE) and _own(path) and size <= MAX_SIDE_FILE]
 
 
-def _further_stages(folder: Path) -> bool:
-    """Whether a model has stages behind its pooling that its graph does not hold."""
+def _runs_as_it_is(folder: Path, family: Family) -> bool:
+    """Whether a model has no stages but those that its graph holds, and those that encoders add."""
     stages = _read(folder / "modules.json")
-    kinds = [str(stage.get("type", "")).rpartition(".")[2] for stage in stages] if isinstance(stages, list) else []
-    return any(kind not in ("Transformer", "Pooling", "Normalize") for kind in kinds)
+    stages = stages if isinstance(stages, list) else []
+    kinds = {str(stage.get("type", "")).rpartition(".")[2]: str(stage.get("path", "")) for stage in stages}
+    if family not in RUNNABLE or not kinds.keys() <= RUNNABLE[family]:
+        return False
+    splade = _table(folder / kinds["SpladePooling"] / "config.json") if "SpladePooling" in kinds else {}
+    settings = (splade.get("pooling_strategy", "max"), splade.get("activation_function", "relu"))
+    return settings == ("max", "relu")
 
 
 def _read(path: Path) -> Any:
@@ -132,6 +141,8 @@ def take_graph(
     fields: dict[str, Any] = {"pooling": "none", "similarity": "dot", "dimensions": 1}
     if chosen.family == "cross":
         _refuse_many_labels(source, about["name"])
+    elif chosen.family == "sparse":
+        fields |= {"pooling": "max", "dimensions": _width(built / MODEL_FILE, about["name"], ("logits",))}
     else:
         fields = _dense_fields(source, built, about["name"], entry)
     return ModelCard.model_validate(
@@ -165,7 +176,7 @@ def _dense_fields(source: Path, built: Path, name: str, entry: CatalogueEntry | 
     return {
         "pooling": _pooling(source, stages, name, entry),
         "similarity": similarity,
-        "dimensions": _width(built / MODEL_FILE, name),
+        "dimensions": _width(built / MODEL_FILE, name, ("token_embeddings", "last_hidden_state")),
         "prompts": _prompts(saved, entry),
     }
 
@@ -205,8 +216,8 @@ def _max_tokens(source: Path, entry: CatalogueEntry | None) -> int:
     return found[0] if found else 512
 
 
-def _width(graph: Path, name: str) -> int:
-    """Dimensions of the token states that a graph gives. Raises BadInput where it gives none."""
+def _width(graph: Path, name: str, wanted: Sequence[str]) -> int:
+    """Dimensions of what a graph gives for each token under one of the `wanted` names. Raises BadInput where it gives none of them."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -218,9 +229,9 @@ def _width(graph: Path, name: str) -> int:
             f"The ONNX graph of {name} cannot be opened: {str(error).rpartition('failed:')[2].strip()}"
         ) from error
     shapes = {item.name: item.shape for item in session.get_outputs()}
-    for output in ("token_embeddings", "last_hidden_state"):
+    for output in wanted:
         if output in shapes and len(shapes[output]) == 3 and isinstance(shapes[output][2], int):
             return int(shapes[output][2])
     raise BadInput(
-        f"The ONNX graph of {name} gives {', '.join(shapes)}, but no token states; convert its weights instead, with --quantize int8."
+        f"The ONNX graph of {name} gives {', '.join(shapes)}, but no {' or '.join(wanted)}; convert its weights instead, with --quantize int8."
     )

@@ -6,7 +6,18 @@ Readers that take a file piece by piece have it watched where they open it; thos
 from __future__ import annotations
 
 import os
-from typing import IO
+from typing import Protocol
+
+
+class Stream(Protocol):
+    """What is asked of a file that is watched."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def tell(self) -> int: ...
+
+    def fileno(self) -> int: ...
 
 
 class Position:
@@ -14,14 +25,14 @@ class Position:
 
     def __init__(self) -> None:
         self._before = 0
-        self._file: IO[bytes] | None = None
+        self._file: Stream | None = None
         self._size = 0
 
     def restart(self) -> None:
         """Another source begins."""
         self._before, self._file = 0, None
 
-    def watch(self, file: IO[bytes]) -> None:
+    def watch(self, file: Stream) -> None:
         """The source's next file was opened; the one before, if any, is done with."""
         self._before, self._file = self.bytes(), file
         self._size = os.fstat(file.fileno()).st_size

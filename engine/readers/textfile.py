@@ -6,10 +6,11 @@ import codecs
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 from engine.errors import BadInput
 from engine.readers.base import ReaderOptions
-from engine.readers.position import POSITION
+from engine.readers.position import POSITION, Stream
 
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -78,7 +79,7 @@ def detect_encoding(path: Path) -> tuple[str, str]:
 def open_text(path: Path, options: ReaderOptions, *, newline: str | None = None) -> io.TextIOWrapper:
     """Open a text file in the chosen or detected encoding, to be read piece by piece. Raises BadInput for an encoding that does not exist."""
     file = _opened(path, options, newline)
-    POSITION.watch(file.buffer)
+    POSITION.watch(cast(Stream, file.buffer))  # a buffered file, of which the stubs promise less
     return file
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from engine.doctor import check
@@ -106,6 +107,53 @@ def test_a_model_of_the_hub_runs_as_its_files_say(workspace: Workspace, server: 
     assert np.allclose(encoder.encode_documents(["red"]), [[5 / 3, 1 / 3]])
     # The prompt "query:" = (8, 0) comes before a query.
     assert np.allclose(encoder.encode_queries(["red"]), [[13 / 4, 1 / 4]])
+
+
+def masked_language_model(folder: Path, logits: Any, **pooling: Any) -> Path:
+    """A sparse model whose repository has the graph of its masked language model, and no weights but pickled ones."""
+    (folder / "onnx").mkdir(parents=True)
+    write_tokenizer(folder / "tokenizer.json")
+    write_graph(folder / "onnx" / "model.onnx", mask=True, table=np.asarray(logits, np.float32))
+    graph = onnx.load(folder / "onnx" / "model.onnx")
+    graph.graph.node[-1].output[0] = graph.graph.output[0].name = "logits"
+    onnx.save(graph, folder / "onnx" / "model.onnx")
+    (folder / "config.json").write_text('{"architectures": ["BertForMaskedLM"], "max_position_embeddings": 8}')
+    (folder / "pytorch_model.bin").write_bytes(b"\x80pickle")
+    if pooling:
+        stages = [{"path": "", "type": "x.MLMTransformer"}, {"path": "1_SpladePooling", "type": "x.SpladePooling"}]
+        (folder / "modules.json").write_text(json.dumps(stages))
+        (folder / "1_SpladePooling").mkdir()
+        (folder / "1_SpladePooling" / "config.json").write_text(json.dumps(pooling))
+    return folder
+
+
+def test_a_sparse_model_runs_by_the_graph_of_its_language_model(workspace: Workspace, tmp_path: Path) -> None:
+    logits = np.full((len(TABLE), len(TABLE)), -1.0)
+    logits[4, 4], logits[4, 6], logits[5, 6], logits[3, 7] = 3, 1, 2, 0.5
+    source = masked_language_model(tmp_path / "splade", logits, pooling_strategy="max", activation_function="relu")
+    job = added(workspace, source, local=True)
+    assert (job.status, job.error) == ("done", "")
+    card = workspace.models.cards()["splade"]
+    assert (card.family, card.pooling, card.queries, card.dimensions) == ("sparse", "max", "encoded", len(TABLE))
+    encoder = load_encoder("splade", provider="cpu", own=workspace.models.folder)
+    for rows in (encoder.encode_documents(["red green", "red"]), encoder.encode_queries(["red green", "red"])):
+        # The largest logit of each term over [CLS] red green [SEP], not below 0, then log(1 + x); [SEP] itself gives term 7.
+        assert rows.terms.tolist() == [4, 6, 7, 4, 6, 7]
+        assert np.allclose(rows.weights, np.log1p([3, 2, 0.5, 3, 1, 0.5]))
+
+
+def test_a_sparse_model_with_another_pooling_is_not_run_by_its_graph(workspace: Workspace, tmp_path: Path) -> None:
+    for change in ({"pooling_strategy": "sum"}, {"activation_function": "log1p_relu"}):
+        name = next(iter(change))
+        source = masked_language_model(tmp_path / name, TABLE @ TABLE.T, **change)
+        assert "pickles" in added(workspace, source, local=True).error
+
+
+def test_files_that_contradict_the_catalogue_are_refused(workspace: Workspace, tmp_path: Path) -> None:
+    source = masked_language_model(tmp_path / "opensearch-neural-sparse-encoding-doc-v2-distill", TABLE @ TABLE.T)
+    job = added(workspace, source, local=True)
+    assert "made for inference-free queries, but its files say encoded" in job.error
+    assert workspace.models.cards() == {}
 
 
 def test_only_what_is_needed_is_downloaded(workspace: Workspace, server: HubServer) -> None:

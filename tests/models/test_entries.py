@@ -39,8 +39,8 @@ def test_entries_say_what_people_choose_by(entry: CatalogueEntry) -> None:
     assert entry.citation
     assert entry.megabytes is not None
     assert entry.parameters is not None
-    # Published weights take two or four bytes a parameter.
-    assert 1.9 <= entry.megabytes * 1e6 / entry.parameters <= 4.2
+    # Published weights take two or four bytes a parameter; a graph of a language model may hold its embedding table twice.
+    assert 1.9 <= entry.megabytes * 1e6 / entry.parameters <= (4.9 if entry.family == "sparse" else 4.2)
     if entry.family == "dense":
         assert entry.pooling
         assert entry.dimensions
