@@ -282,7 +282,9 @@ def test_ticks_are_round_and_within() -> None:
 
 def test_drawings_stand_where_the_numbers_say(page: Page) -> None:
     points = (CandidatePoint(10, 20.0, 0.2, 0.5), CandidatePoint(20, 40.0, 0.6, 1.0))
-    svg = markup.fragment_fromstring(str(rerank_charts.curve(result(page, curve=points, reached=10, before=0.4, after=0.2))))
+    svg = markup.fragment_fromstring(
+        str(rerank_charts.curve(result(page, curve=points, reached=10, before=0.4, after=0.2)))
+    )
     circles = svg.findall(".//circle[@class='rr-point']")
     assert [circle.get("data-value") for circle in circles] == ["10", "20"]
     assert [float(circle.get("cx")) for circle in circles] == [(46 + 408) / 2, 408], (
