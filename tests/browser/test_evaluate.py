@@ -84,3 +84,23 @@ def test_questions_are_brought_in_and_wrong_lines_are_named(open_page: Any, exam
     page.locator("#tp-side [data-upload]").set_input_files(str(good))
     page.locator("#questions-alert", has_text="2 questions and 0 judgments into “mine”").wait_for()
     page.locator(".set", has_text="mine").wait_for()
+    page.get_by_role("button", name="Close (Esc)").click()
+    page.wait_for_function("document.querySelector('#tp-side').hidden")
+    page.get_by_text("No judgments: only disagreement can be measured.").wait_for(state="attached")
+    if not page.locator("#ev-setup details[open]").count():
+        page.locator("#ev-setup summary").first.click()
+    page.get_by_role("button", name="Where do they disagree?").click()
+    question = page.locator("#ev-disagree").get_by_role("button", name="what is a cross-encoder?")
+    question.wait_for(timeout=SLOW)
+    page.wait_for_function("location.search.includes('o.disagree=') && !location.search.includes('o.job=')")
+    shown = page.url
+    question.click()
+    page.locator("[data-column='2'] [data-hit]").first.wait_for(timeout=SLOW)
+    assert "tab=compare" in page.url
+    assert page.locator("#tp-query").input_value() == "what is a cross-encoder?"
+    page.go_back()
+    question.wait_for()
+    assert page.url == shown, "it is kept, and has an address"
+    page.get_by_role("button", name="Judge them").click()
+    page.get_by_role("button", name="Prepare the queue").wait_for()
+    assert page.get_by_label("Question set").input_value() == "mine"

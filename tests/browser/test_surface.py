@@ -190,6 +190,50 @@ def test_one_question_is_one_call_and_one_repaint(open_page: Any, fake: Any) -> 
     assert calls == ["POST"]
 
 
+def test_what_is_chosen_while_a_search_runs_is_added_to_it(open_page: Any, fake: Any) -> None:
+    page = open_page(fake.address + f"/?{QUERY}")
+    page.locator("[data-change=filter]").first.wait_for()
+    page.evaluate(
+        """() => {
+          const query = document.querySelector('#tp-query');
+          query.value = 'rank fusion';
+          query.form.requestSubmit();
+          for (const box of [...document.querySelectorAll('[data-change=filter]')].slice(0, 2)) box.click();
+        }"""
+    )
+    page.wait_for_function(
+        "[...new URLSearchParams(location.search).keys()].filter(key => key.startsWith('f.')).length === 2"
+    )
+    assert "q=rank+fusion" in page.url
+    assert page.locator("[data-change=filter]:checked").count() == 2
+
+
+def test_the_answer_of_a_poll_never_overwrites_what_is_newer(open_page: Any, fake: Any) -> None:
+    page = open_page(fake.address + "/?tab=evaluate&o.run=ev-2&o.job=job-8")
+    page.locator("#ev-job").get_by_text("13 of 40 queries").wait_for()
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        asked = route.request.post_data or ""
+        if '"jobs"' in asked and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/component_server/", hold)
+    for _ in range(200):
+        page.wait_for_timeout(50)
+        if held:
+            break
+    page.locator("#ev-history [data-action=ev-open]").last.click()
+    page.wait_for_function("!location.search.includes('o.job=')")
+    assert page.locator("#ev-job").inner_text() == ""
+    with page.expect_response("**/component_server/"):
+        held[0].continue_()
+    page.wait_for_timeout(100)
+    assert page.locator("#ev-job").inner_text() == "", "it told of a job that is no longer what the page is about"
+
+
 def test_jobs_show_their_progress_and_why_rows_were_skipped(open_page: Any, fake: Any) -> None:
     page = open_page(fake.address + "/?tab=library")
     page.get_by_text("60 rows skipped: see which and why").click()
