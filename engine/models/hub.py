@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -29,7 +30,9 @@ TRIES = 5
 """How often a transfer is taken up again without a byte of progress between."""
 PAUSE_SECONDS = 1.0
 """The first wait before another try; it doubles."""
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS, CONNECT_SECONDS = 15.0, 5.0
+SLICE_SECONDS = 0.2
+"""How often someone who waits for another try may call it off."""
 MAX_LISTING = 20_000_000
 MAX_PATH = 200
 _TRUE = ("1", "true", "yes", "on")
@@ -58,7 +61,11 @@ class Repository:
 
 
 class Broken(Exception):
-    """The connection broke, or the server is overloaded: worth another try."""
+    """The connection broke, or the server is overloaded: worth another try. silent: nobody answered, so a first question is not asked again."""
+
+    def __init__(self, why: str, silent: bool = False) -> None:
+        super().__init__(why)
+        self.silent = silent
 
 
 def checked_repository(name: str) -> str:
@@ -104,7 +111,8 @@ class Hub:
         headers = {"user-agent": "triptych", "accept-encoding": "identity"}
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"  # httpx drops it when a redirect leaves the host
-        self._http = httpx.Client(headers=headers, follow_redirects=True, timeout=TIMEOUT_SECONDS)
+        timeout = httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS)
+        self._http = httpx.Client(headers=headers, follow_redirects=True, timeout=timeout)
 
     def __enter__(self) -> Hub:
         return self
@@ -165,7 +173,7 @@ class Hub:
         url = f"{self.endpoint}/{repository.name}/resolve/{repository.commit}/{quote(file.path)}"
         with _room(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._tried(lambda: self._continue(url, repository.name, file, part, tell), repository.name, part)
+            self._tried(lambda: self._continue(url, repository.name, file, part, tell), repository.name, part, tell)
             if not self._right(part, file, repository):
                 part.unlink(missing_ok=True)
                 raise Unreachable(
@@ -237,7 +245,8 @@ class Hub:
         except (httpx.TooManyRedirects, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise Unreachable(f"{self.host} sends requests for {name} in circles or elsewhere ({error}).") from error
         except httpx.HTTPError as error:
-            raise Broken(str(error) or type(error).__name__) from error
+            silent = isinstance(error, httpx.TimeoutException | httpx.ConnectError)
+            raise Broken(str(error) or type(error).__name__, silent) from error
 
     def _refuse(self, response: httpx.Response, name: str) -> None:
         """Turn a status that is not a success into what the user can do about it."""
@@ -259,8 +268,17 @@ class Hub:
             raise NotFound(f"There is no model {name!r} on {self.host}. Check owner and name.{private}")
         raise Unreachable(f"{self.host} answered {status} when asked for {name}. Try again later.")
 
-    def _tried(self, ask: Callable[[], Any], name: str, part: Path | None = None) -> Any:
-        """Ask, and ask again where the connection breaks; progress on `part` starts the count anew. Raises Unreachable at last."""
+    def _tried(
+        self,
+        ask: Callable[[], Any],
+        name: str,
+        part: Path | None = None,
+        tell: Callable[[int], None] = lambda _: None,
+    ) -> Any:
+        """Ask, and ask again where the connection breaks; progress on `part` starts the count anew.
+
+        `tell` is called while it waits, and may raise to stop. Raises Unreachable at last; without a `part` at once where nobody answers.
+        """
         left, pause, have = TRIES, PAUSE_SECONDS, -1
         while True:
             try:
@@ -270,13 +288,13 @@ class Hub:
                 if part is not None and now > have:
                     left, pause, have = TRIES, PAUSE_SECONDS, now
                 left -= 1
-                if left <= 0:
+                if left <= 0 or (part is None and error.silent):
                     kept = " What arrived is kept, and the download goes on from there." if now else ""
                     raise Unreachable(
                         f"{self.host} cannot be reached for {name} ({error}). Check the connection, or HF_ENDPOINT, and try again; "
                         f"a model in a local folder can be added without it.{kept}"
                     ) from error
-                time.sleep(pause)
+                _wait(pause, partial(tell, now))
                 pause *= 2
 
     def _nonsense(self, wanted: str) -> Unreachable:
@@ -284,6 +302,13 @@ class Hub:
             f"{self.endpoint} answered with something else than {wanted}. A login page or a proxy may stand between; "
             "open the address in a browser, or check HF_ENDPOINT. Nothing was kept."
         )
+
+
+def _wait(seconds: float, call: Callable[[], None]) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, SLICE_SECONDS))
+        call()
 
 
 def content_digest(path: Path, digits: int) -> str:

@@ -187,6 +187,44 @@ def test_without_a_network_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch, 
         Hub()
 
 
+def test_a_first_question_that_nobody_answers_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch, server: HubServer
+) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr("engine.models.hub._wait", lambda seconds, call: asked.append(seconds))
+    with socket.socket() as silent:  # accepts connections, and says nothing
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr("engine.models.hub.TIMEOUT_SECONDS", 0.3)
+        with Hub() as hub, pytest.raises(Unreachable, match="Check the connection"):
+            hub.describe(NAME)
+    assert asked == []
+    monkeypatch.setenv("HF_ENDPOINT", server.address)
+    server.faults[""] = ["500", "503"]
+    with Hub() as hub:
+        assert hub.describe(NAME).commit == COMMIT
+    assert len(asked) == 2
+
+
+def test_who_waits_for_another_try_may_call_it_off(
+    monkeypatch: pytest.MonkeyPatch, server: HubServer, tmp_path: Path
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(_: int) -> None:
+        raise Stop
+
+    monkeypatch.setattr("engine.models.hub.PAUSE_SECONDS", 60.0)
+    with Hub() as hub:
+        repository = hub.describe(NAME)
+        server.faults["onnx/model.onnx"] = ["500"]
+        wanted = next(file for file in repository.files if file.path == "onnx/model.onnx")
+        with pytest.raises(Stop):
+            hub.fetch(repository, wanted, tmp_path / "model.onnx", stop)
+
+
 def test_names_in_a_listing_cannot_leave_the_folder(server: HubServer) -> None:
     bad = ["../evil", "/etc/passwd", "a/../../b", "a\\b", "a\x00b", "", "x" * 300, "a/./b"]
     assert not any(map(safe_path, bad))
