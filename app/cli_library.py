@@ -207,7 +207,8 @@ def _show_planned(out: Any, planned: list[IndexView]) -> None:
             if view.state == "behind"
             else view.state
         )
-        out.print(printable(f"{view.label}: {what}"), soft_wrap=True)
+        cost = f"; {view.note}" if view.state == "absent" and view.note else ""
+        out.print(printable(f"{view.label}: {what}{cost}"), soft_wrap=True)
 
 
 def _show_jobs(out: Any, jobs: tuple[JobView, ...]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from engine.indexes.base import IndexSpec, OpenIndex
     from engine.llm import ChatModel
     from engine.pipeline import Stage
+
+
+T = TypeVar("T")
 
 
 class Resources(Protocol):
@@ -68,6 +71,7 @@ class Context:
     _vectors: dict[tuple[str, str], FloatRows] = field(default_factory=dict)
     _tokens: dict[tuple[str, str], tuple[FloatRows, NDArray[np.int32]]] = field(default_factory=dict)
     _terms: dict[tuple[str, str], tuple[NDArray[np.int32], NDArray[np.float32]]] = field(default_factory=dict)
+    _made: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -151,6 +155,13 @@ class Context:
         indptr = np.cumsum([0, *(len(terms) for terms, _ in known)]).astype(np.int64)
         terms = np.concatenate([rows.terms[:0], *(terms for terms, _ in known)])
         return SparseRows(indptr, terms, np.concatenate([rows.weights[:0], *(w for _, w in known)]), rows.width)
+
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What `make` gives; it is called once a request for equal keys."""
+        if key not in self._made:
+            self._made[key] = make()
+        found: T = self._made[key]
+        return found
 
     def allowed_rows(self, spec: IndexSpec) -> Mask | None:
         """bool [rows of the index]: rows whose document is live and passes the filter; None when that is all of them."""

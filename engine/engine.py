@@ -142,7 +142,8 @@ class Engine:
             if known is not None:
                 self._open.move_to_end(generation.generation_id)
                 return known
-            expected = spec.expected_fingerprint(self.encoder)
+            opener: Any = self.scorer if spec.scored else self.encoder
+            expected = spec.expected_fingerprint(opener)
             if generation.fingerprint != expected:
                 raise IndexNotReady(
                     f"The index {spec.label()!r} was built with another version of its encoder or analyzer. Rebuild it with `triptych index`."

@@ -17,6 +17,7 @@ from engine.types import Ints, Progress, ProgressSink, Snapshot, ignore_progress
 if TYPE_CHECKING:
     from engine.documents import DocumentStore
     from engine.encoders.base import Encoder
+    from engine.encoders.cross import PairScorer
     from engine.jobs import Running
     from engine.workspace import Workspace
 
@@ -44,6 +45,12 @@ class StoredUnits:
         from engine.models.catalogue import load_encoder
 
         return load_encoder(model, own=self._models)
+
+    def scorer(self, model: str) -> PairScorer:
+        """The cross-encoder of a bundled or cached model. Raises BadInput."""
+        from engine.models.catalogue import load_scorer
+
+        return load_scorer(model, own=self._models)
 
 
 def parse_spec(raw: str | Mapping[str, Any] | IndexSpec) -> IndexSpec:
@@ -104,7 +111,8 @@ def build_index(
 def _is_current(previous: Generation, spec: IndexSpec, source: StoredUnits, snapshot: Snapshot) -> bool:
     """Whether building again would give the same."""
     same_documents = previous.revision == snapshot.revision
-    return same_documents and previous.fingerprint == spec.expected_fingerprint(source.encoder)
+    model: Any = source.scorer if spec.scored else source.encoder
+    return same_documents and previous.fingerprint == spec.expected_fingerprint(model)
 
 
 def _open_previous(workspace: Workspace, spec: IndexSpec, previous: Generation) -> OpenIndex | None:
@@ -166,7 +174,7 @@ def _encode_together(workspace: Workspace, running: Running, specs: Sequence[Ind
     from engine.indexes.shards import PARTIAL, Shards, encode_shared
 
     job_id = running.job.job_id
-    models = [(spec, model) for spec in specs if (model := getattr(spec, "model", None))]
+    models = [(spec, model) for spec in specs if (model := getattr(spec, "model", None)) and not spec.scored]
     if len(models) < 2:
         return []
     snapshot = workspace.documents.snapshot(running.job.collection_id)

@@ -270,7 +270,10 @@ class LibraryVerbs(PipelineVerbs):
         if stored.documents:
             state = "building" if building else "absent"
             views.extend(
-                IndexView("", spec.kind, spec.label(), 0, 0, "", state, stored.documents, None) for spec in needed
+                IndexView(
+                    "", spec.kind, spec.label(), 0, 0, "", state, stored.documents, None, spec.effort(stored.documents)
+                )
+                for spec in needed
             )  # type: ignore[arg-type]
         return tuple(views)
 

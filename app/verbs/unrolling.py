@@ -19,6 +19,7 @@ from engine.fusers.base import Fuser
 from engine.pipeline import Cutoff, Fuse, Stage, Then
 from engine.rerankers.base import COST_NOTE, Reranker
 from engine.retrievers.base import Retriever
+from engine.retrievers.cur import Cur
 from engine.selectors.base import Selector
 from engine.trace import Span
 from engine.types import Ranking
@@ -201,6 +202,11 @@ def _facts(span: Span, dropped: int) -> list[str]:
             f"{scored} of {candidates} candidates scored"
             + ("" if scored == candidates else "; the rest was not reached")
             for candidates, scored in span.details[COST_NOTE].select("candidates", "scored").iter_rows()
+        ]
+    if isinstance(stage, Cur) and COST_NOTE in span.details:
+        facts += [
+            f"read {scored:,} of {documents:,} documents, estimated the others"
+            for documents, scored in span.details[COST_NOTE].select("candidates", "scored").iter_rows()
         ]
     if isinstance(stage, Calibrator):
         kept = (

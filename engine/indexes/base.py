@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -16,6 +16,9 @@ from engine.encoders.base import Encoder
 from engine.errors import BadInput
 from engine.indexes.files import ascending
 from engine.types import Ints, Mask, ProgressSink, TopK, ignore_progress
+
+if TYPE_CHECKING:
+    from engine.encoders.cross import PairScorer
 
 
 class UnitSource(Protocol):
@@ -32,6 +35,10 @@ class UnitSource(Protocol):
 
     def encoder(self, model: str) -> Encoder[Any]:
         """The dense encoder called `model`."""
+        ...
+
+    def scorer(self, model: str) -> PairScorer:
+        """The cross-encoder called `model`."""
         ...
 
 
@@ -67,6 +74,10 @@ class IndexSpec(Component, family="indexes"):
     """The parameters of an index; a subclass is one kind of index in one file."""
 
     kind: ClassVar[str]
+    scored: ClassVar[bool] = False
+    """Whether `model` is a cross-encoder, not an encoder."""
+    joint: ClassVar[bool] = False
+    """Whether a row depends on other units, too, so that units that stay may have to be read again."""
     unit: Literal["document", "passage"] = Field(
         "document", description="what a row stands for: whole documents, or the passages of long ones"
     )
@@ -74,6 +85,10 @@ class IndexSpec(Component, family="indexes"):
     @abstractmethod
     def label(self) -> str:
         """A few words for lists and messages, e.g. "BM25 · english"."""
+
+    def effort(self, units: int) -> str:
+        """What building it for so many units takes, in a few words; "" where that is nothing to think about first."""
+        return ""
 
     @abstractmethod
     def expected_fingerprint(self, encoder: Callable[[str], Encoder[Any]]) -> str:

@@ -118,6 +118,9 @@ class _Units:
     def encoder(self, model: str) -> Any:
         raise NotImplementedError("a lexical index encodes nothing")
 
+    def scorer(self, model: str) -> Any:
+        raise NotImplementedError("a lexical index scores no pairs")
+
 
 def ask(texts: TrainingTexts, positions: Sequence[int], lexicon: Lexicon, rng: np.random.Generator) -> list[Question]:
     """One question made from each of these documents."""

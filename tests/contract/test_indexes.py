@@ -9,6 +9,7 @@ import pytest
 from engine.component import discover
 from engine.indexes.base import IndexSpec
 from engine.indexes.bm25 import Bm25Index
+from engine.indexes.cur import CurIndex
 from engine.indexes.dense import DenseIndex
 from engine.indexes.late import LateIndex
 from engine.indexes.sparse import SparseIndex
@@ -25,6 +26,8 @@ SPECS = [
     LateIndex(structure="centroids", unit="document"),
     SparseIndex(),
     SparseIndex(unit="document"),
+    CurIndex(),
+    CurIndex(queries=8, seed=3),
 ]
 
 
