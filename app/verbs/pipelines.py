@@ -65,6 +65,12 @@ pipeline:
     method: {wsum: {norm: min-max, weights: [0.5, 0.5, 1.0, 1.0]}}
 - cutoff: {k: 1000}
 """,
+    "BM25, reranked": """
+description: The first 50 of BM25 read again by the bundled cross-encoder; half of their standing before is kept.
+pipeline:
+- bm25: {k: 1000}
+- cross: {candidates: 50, standing: 0.5}
+""",
 }
 
 
