@@ -48,12 +48,17 @@ def shared_folder() -> Path:
 def load(name: str) -> Corpus:
     """The collection `name`: a BEIR folder under data/, or acl-litsearch over the Anthology's abstracts."""
     data = shared_folder() / "data"
-    rows = (
-        _anthology(data / "acl-anthology" / "xml") if name == "acl-litsearch" else _beir(data / name / "corpus.jsonl")
-    )
-    queries = [json.loads(line) for line in (data / name / "queries.jsonl").read_text("utf-8").splitlines() if line]
+    if name == "acl-litsearch":
+        return read_beir(data / name, name, _anthology(data / "acl-anthology" / "xml"))
+    return read_beir(data / name, name)
+
+
+def read_beir(folder: Path, name: str, rows: list[tuple[str, str, str]] | None = None) -> Corpus:
+    """A BEIR folder with its judged questions; rows: the documents, where they are not in the folder."""
+    rows = _beir(folder / "corpus.jsonl") if rows is None else rows
+    queries = [json.loads(line) for line in (folder / "queries.jsonl").read_text("utf-8").splitlines() if line]
     qrels: dict[str, dict[str, int]] = {}
-    for line in (data / name / "qrels" / "test.tsv").read_text("utf-8").splitlines()[1:]:
+    for line in (folder / "qrels" / "test.tsv").read_text("utf-8").splitlines()[1:]:
         qid, doc_id, grade = line.split("\t")
         qrels.setdefault(qid, {})[doc_id] = int(grade)
     judged = [query for query in queries if query["_id"] in qrels]
