@@ -1,4 +1,4 @@
-"""The classic judged collections through BM25: every value is trec_eval's, and the means are those known for them."""
+"""The classic judged collections through BM25: every value is trec_eval's or ir_measures', and the means are those known for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,19 @@ from engine.pipeline import PipelineSpec, parse
 from engine.testing import MemoryResources
 
 KNOWN = {"cisi": (0.396, 0.221, 0.448), "cacm": (0.486, 0.324, 0.642), "npl": (0.436, 0.287, 0.603)}
-NAMES = ("nDCG@10", "AP", "R@100", "P@5", "Bpref", "RR", "Rprec", "Success@1")
+NAMES = (
+    "nDCG@10",
+    "AP",
+    "R@100",
+    "P@5",
+    "Bpref",
+    "RR",
+    "Rprec",
+    "Success@1",
+    "nDCG",
+    "AP(judged_only=True)",
+    "Judged@10",
+)
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -55,8 +67,20 @@ def test_values_are_those_of_trec_eval(name: str, shared_data: Path, tmp_path: P
         qid: dict(part.select("doc_id", "rating").iter_rows())
         for (qid,), part in judgments.partition_by("qid", as_dict=True).items()
     }
-    evaluator = ir_measures.pytrec_eval.evaluator([ir_measures.parse_measure(label) for label in NAMES], qrels)
+    evaluator = ir_measures.pytrec_eval.evaluator([ir_measures.parse_measure(label) for label in NAMES[:-1]], qrels)
     theirs = {(r.query_id, str(r.measure)): r.value for r in evaluator.iter_calc(run)}
+    # ir_measures counts the judged itself, and leaves open how ties are ordered: it is told the order that trec_eval gives them.
+    placed = {
+        qid: {
+            doc: -i
+            for i, (doc, _) in enumerate(
+                sorted(found.items(), key=lambda hit: (np.float32(hit[1]), hit[0]), reverse=True)
+            )
+        }
+        for qid, found in run.items()
+    }
+    counted = ir_measures.iter_calc([ir_measures.parse_measure(NAMES[-1])], qrels, placed)
+    theirs |= {(r.query_id, str(r.measure)): r.value for r in counted}
     assert len(values) == len(NAMES) * len(qids)
     for qid, _, label, value in values.iter_rows():
         assert value == pytest.approx(theirs.get((qid, label), 0.0), abs=1e-12), (qid, label)

@@ -126,6 +126,10 @@ def test_same_numbers_as_trec_eval_on_1000_random_rankings() -> None:
         metric = parse_metric(name)
         expected = [theirs[str(ir_measures.parse_measure(name))][qid] for qid in qrels]
         np.testing.assert_allclose(metric.values(marked), expected, rtol=0, atol=1e-12, err_msg=name)
+    checked = {parse_metric(name).name for name in names}
+    assert checked | {"Judged"} == set(discover("metrics")), (
+        "every metric is checked; trec_eval has none like Judged, which follows"
+    )
     first = np.array([theirs["RR"][qid] for qid in qrels])
     np.testing.assert_array_equal(parse_metric("RR@4").values(marked), np.where(first >= 1 / 4, first, 0))
 
