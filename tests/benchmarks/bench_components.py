@@ -331,6 +331,9 @@ def main() -> None:
     parser.add_argument("--collections", default="acl-litsearch,cisi,cacm,npl")
     parser.add_argument("--rerank", type=int, default=100, help="questions of each collection for rows that read texts")
     parser.add_argument("--resume", action="store_true", help="use the values that an earlier run has kept")
+    parser.add_argument(
+        "--groups", default="", help="numbers of the groups to run, from 1, e.g. 1,2,8; all, unless told"
+    )
     parser.add_argument("--show", action="store_true", help="run nothing, print what an earlier run has kept")
     parser.add_argument("--workspace", type=Path, default=CACHE / "pipelines")
     options = parser.parse_args()
@@ -339,7 +342,8 @@ def main() -> None:
     tables = []
     for name in options.collections.split(","):
         paths = [kept / f"{name}-{group.title}.parquet" for group in GROUPS]
-        missing = [not (options.resume and path.exists()) for path in paths]
+        wanted = {int(number) for number in options.groups.split(",") if number} or set(range(1, len(GROUPS) + 1))
+        missing = [i in wanted and not (options.resume and path.exists()) for i, path in enumerate(paths, 1)]
         if any(missing) and not options.show:
             with Services(options.workspace) as services:
                 bench = Bench(services, load(name), options.rerank)

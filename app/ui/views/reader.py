@@ -132,7 +132,7 @@ def _word(text: str, start: int, end: int) -> tuple[int, int]:
 
 def kind_of(explanation: Explanation) -> str:
     """Which of the two kinds of match a retriever makes; "lexical" sorts first."""
-    return "semantic" if explanation.family in ("dense", "semantic", *PAIRED) else "lexical"
+    return "semantic" if explanation.family in ("dense", "cur", "semantic", *PAIRED) else "lexical"
 
 
 def _paragraphs(text: str, marks: list[tuple[int, int, str, float]]) -> Markup:
