@@ -15,7 +15,7 @@ from engine.indexes.cur import NONE, CurIndex, question
 from engine.kernels.cur import sampled, weights_of_items
 from engine.rerankers.base import COST_NOTE
 from engine.retrievers.cur import Cur
-from engine.testing import MemoryResources, MemorySource, sentences
+from engine.testing import MemoryResources, MemorySource, OverlapScorer, sentences
 from engine.types import Ranking
 
 RNG = np.random.default_rng(5)
@@ -26,6 +26,7 @@ class LowRankScorer:
 
     def __init__(self, rank: int, noise: float = 0.0) -> None:
         self.rank, self.noise, self.pairs = rank, noise, 0
+        self.card, self.fingerprint = OverlapScorer().card, f"{rank}/{noise}"
 
     def vector(self, text: str) -> np.ndarray:
         return np.random.default_rng(list(text.encode())).normal(size=self.rank)
@@ -39,11 +40,8 @@ class LowRankScorer:
 
 def built(folder: Path, scorer: LowRankScorer, count: int = 60) -> MemoryResources:
     """A collection whose cross-encoder is the given one, for building and for asking."""
-    resources = MemoryResources({f"d{i}": text for i, text in enumerate(sentences(count).values())}, folder)
-    fake = resources.scorer("")
-    scorer.card, scorer.fingerprint = fake.card, fake.fingerprint  # type: ignore[attr-defined]
-    resources._source._scorer = scorer
-    return resources
+    texts = {f"d{i}": text for i, text in enumerate(sentences(count).values())}
+    return MemoryResources(texts, folder, scorer=scorer)
 
 
 def everything(resources: MemoryResources, scorer: LowRankScorer, query: str) -> np.ndarray:
@@ -184,8 +182,7 @@ def test_documents_that_come_and_go_cost_little_and_give_what_a_new_build_gives(
     changed = {number: text for number, text in units.items() if number != 10} | {
         9_000: "A new paper. It is about words."
     }
-    grown = MemorySource(changed)
-    grown._scorer = scorer
+    grown = MemorySource(changed, scorer=scorer)
     scorer.pairs = 0
     (tmp_path / "b").mkdir()
     info = spec.build(grown, spec.open(tmp_path / "a"), tmp_path / "b")
