@@ -88,6 +88,7 @@ def bench_model(
     chosen = list(available_providers() if providers is None else providers)
     texts, queries = example_texts(documents), example_texts(QUERIES, titles=True)
     card = read_card(folder)
+    body = read_card(body_folder(folder, card)) if card.body else card  # which does nearly all of the arithmetic
     speeds, notes = [], []
     for place, name in enumerate(chosen):
         progress(Progress("benchmark", place, len(chosen) + 1, "steps"))
@@ -110,7 +111,7 @@ def bench_model(
         tokens,
         operations,
         tuple(
-            _rated(rates, runner.provider, runner.threads, card.quantisation, operations) for rates, runner in speeds
+            _rated(rates, runner.provider, runner.threads, body.quantisation, operations) for rates, runner in speeds
         ),
         tuple(notes),
     )
@@ -140,7 +141,7 @@ def _timed(encoder: Any, card: ModelCard, texts: list[str], queries: list[str], 
     if card.family == "cross":
         candidates = [texts[place % len(texts)] for place in range(CANDIDATES)]
         rate = _rate(lambda: encoder.score(queries[0], texts), len(texts), seconds)
-        return rate, _rate(lambda: encoder.score(queries[1], candidates), 1, 0.0)
+        return rate, _rate(lambda: encoder.score(queries[1], candidates), 1, seconds)
     documents = _rate(lambda: encoder.encode_documents(texts), len(texts), seconds)
     encoder.encode_queries(queries[:1])
     times = []

@@ -13,7 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from engine.encoders.providers import Provider
 from engine.errors import BadInput
 from engine.models import bench
-from engine.models.catalogue import DEFAULT_DENSE, model_folder
+from engine.models.card import read_card
+from engine.models.catalogue import DEFAULT_DENSE, DEFAULT_LATE, model_folder
 from engine.models.gemm import peak, product_graph
 from engine.models.operations import count_operations
 from engine.types import Progress
@@ -105,6 +106,16 @@ def test_a_head_is_timed_with_its_body(tmp_path: Path, monkeypatch: pytest.Monke
     found = bench.bench_model(write_head(tmp_path), providers=["cpu"], threads=1, documents=2, seconds=0)
     assert found.family == "late"
     assert found.operations_per_document > 0
+    assert (found.quantisation, found.speeds[0].kind) == ("none", "float32")
+
+
+def test_the_peak_of_a_head_is_that_of_its_body(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "peak", lambda kind, provider, threads: {"float32": 1e9, "int8": 8e9}[kind])
+    late = model_folder(DEFAULT_LATE)
+    assert read_card(late).quantisation == "none"
+    (speed,) = bench.bench_model(late, providers=["cpu"], threads=1, documents=1, seconds=0).speeds
+    assert speed.kind == "int8"
+    assert speed.share == speed.operations_per_second / 8e9
 
 
 def test_no_documents_are_refused(tmp_path: Path) -> None:
