@@ -1,20 +1,27 @@
 """What each calibrator is worth on queries held out of its fit, by 5-fold cross-validation over the queries.
 
     python -m tests.benchmarks.bench_calibrate [--collections cisi,cacm,npl] [--target "recall>=0.9"]
+    python -m tests.benchmarks.bench_calibrate --collections example --target "best>=0.92"
 
 Uses the workspace of bench_pipelines. Calibrates the first 100 hits of BM25, the dense retriever and their weighted sum. Prints the expected
 calibration error, Brier score, log loss and AUC with 95 % intervals over queries, and precision and recall at the threshold that was
-chosen, for the target, on the queries of the other folds.
+chosen, for the target, on the queries of the other folds. For the example collection, some of whose questions have no relevant document, also
+what becomes of these: the share of them whose list becomes empty, beside the share of the others that keep their best document.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from app.services import Services
 from engine.calibrate import Target
 from engine.calibration_job import Asked, calibrate_collection, method
+from engine.models.paths import bundled_folder
 from engine.pipeline import PipelineSpec
 from engine.types import Judgment, Query
 from tests.benchmarks.bench_pipelines import fill
@@ -32,6 +39,10 @@ METHODS = (
 MEASURES = ("ECE", "Brier", "log loss", "AUC", "precision", "recall")
 
 
+EMPTIED, KEPT = 0.7, 0.9
+"""What is hoped for: so many questions without an answer end with an empty list, while so many of the others keep their best document."""
+
+
 def main() -> None:
     """Print one row per collection, pipeline and calibrator."""
     parser = argparse.ArgumentParser()
@@ -39,8 +50,12 @@ def main() -> None:
     parser.add_argument("--target", default="recall>=0.9")
     asked = parser.parse_args()
     specs = {name: PipelineSpec.from_yaml(text) for name, text in PIPELINES.items()}
+    names = asked.collections.split(",")
+    if "example" in names:
+        example(specs, Target.parse(asked.target))
+        names.remove("example")
     with Services(CACHE / "pipelines") as services:
-        for name in asked.collections.split(","):
+        for name in names:
             corpus = load(name)
             key = fill(services, corpus)
             documents = services.engine.workspace.documents
@@ -64,6 +79,31 @@ def main() -> None:
                     values = " ".join(_cell(one["measures"][measure]) for measure in MEASURES)
                     features = " of the query" if "features: query" in one["yaml"] else ""
                     print(f"  {part['name']:6} {one['label'] + features:28} {values}", flush=True)
+
+
+def example(specs: Mapping[str, PipelineSpec], target: Target) -> None:
+    """The example collection with its own questions, in a workspace made for it."""
+    with tempfile.TemporaryDirectory() as folder, Services(Path(folder)) as services:
+        services.wait(services.add([str(bundled_folder("examples") / "retrieval-papers")], "example"), 600)
+        key = services.engine.workspace.collection("example").collection_id
+        for name, spec in specs.items():
+            stored = calibrate_collection(
+                services.engine, key, Asked({name: spec}, tuple(map(method, METHODS)), target)
+            )
+            _emptied(stored.result["pipelines"][0], target)
+
+
+def _emptied(part: dict[str, Any], target: Target) -> None:
+    unanswered = part["queries"] - part["answerable"]
+    print(
+        f"example, {part['name']}, {target.label()}: {part['answerable']} questions with an answer, {unanswered} without"
+    )
+    for one in part["methods"]:
+        kept, emptied = one["best_kept"], one["emptied"]
+        good = "both" if kept >= KEPT and emptied >= EMPTIED else ""
+        features = " of the query" if "features: query" in one["yaml"] else ""
+        shares = f"best kept {kept:6.1%}  emptied {emptied:6.1%}  results {one['results']:5.1f}"
+        print(f"  {one['label'] + features:28} {_cell(one['measures']['ECE'])}  {shares}  {good}", flush=True)
 
 
 def _cell(interval: list[float | None]) -> str:
