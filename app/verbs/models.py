@@ -256,7 +256,7 @@ def _from_card(name: str, card: ModelCard, state: str, known: Known) -> ModelVie
         bytes=card.bytes, download_megabytes=entry.megabytes if entry else None, dimensions=card.dimensions,
         matryoshka=entry.matryoshka if entry else (), max_tokens=card.max_tokens, similarity=card.similarity,
         pooling="" if card.pooling == "none" else card.pooling, queries=card.queries, quantisation=card.quantisation, fingerprint=card.fingerprint,
-        source=card.source, revision=card.revision, prompt_query=card.prompts.query, prompt_document=card.prompts.document,
+        source=card.source, revision="" if card.revision == "unknown" else card.revision, prompt_query=card.prompts.query, prompt_document=card.prompts.document,
         gated=bool(entry and entry.gated), custom_code=bool(entry and entry.custom_code), runs=True,
         note=card.quantisation_notes, citation=card.citation, training_data=card.training_data,
         measured=tuple((key, f"{value:g}" if isinstance(value, float) else str(value)) for key, value in card.measured.items()),

@@ -113,7 +113,7 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
         about = {
             "source": f"folder {source.name}",
             "revision": "unknown",
-            "licence": entry.licence if entry else "unknown",
+            "licence": local_licence(source, entry),
         }
     else:
         source, chosen, about = _download(asked, work, workspace.disk_free, running)
@@ -131,6 +131,20 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
         try_out(built, card)
         running(Progress("publish", 0, None, "models"))
         return workspace.models.publish(built, name, replace=asked.replace)
+
+
+def local_licence(folder: Path, entry: CatalogueEntry | None) -> str:
+    """The license of a model in a folder: what the catalogue knows, else what its README states in front of its text, else "unknown"."""
+    if entry is not None:
+        return entry.licence
+    try:
+        with (folder / "README.md").open(encoding="utf-8", errors="replace") as file:
+            head = file.read(20_000)
+    except OSError:
+        return "unknown"
+    front = re.match(r"\ufeff?---\s*\n(.*?)\n---\s*\n", head, re.DOTALL)
+    stated = re.search(r"^license:[ \t]*['\"]?([\w.+-]{1,60})['\"]?[ \t]*$", front[1], re.MULTILINE) if front else None
+    return LICENCES.get(stated[1].lower(), stated[1]) if stated else "unknown"
 
 
 def refuse_unusable(asked: AddModel) -> None:

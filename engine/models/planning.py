@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from engine.models.adding import CONVERTERS, LICENCES, AddModel, refuse_unusable
+from engine.models.adding import CONVERTERS, LICENCES, AddModel, local_licence, refuse_unusable
 from engine.models.sources import Plan, first_files, local_sizes, plan
 
 
@@ -21,7 +21,7 @@ def plan_model(asked: AddModel) -> dict[str, Any]:
     if asked.local:
         folder = Path(asked.source)
         sizes = local_sizes(folder)
-        licence = asked.entry.licence if asked.entry else "unknown"
+        licence = local_licence(folder, asked.entry)
         return _told(asked, plan(folder, sizes, folder.name, asked.family, asked.precision), sizes, "", licence)
     from engine.models.hub import Hub
 

@@ -26,6 +26,7 @@ from engine.jobs import Job
 from engine.models import adding, convert
 from engine.models.adding import AddModel
 from engine.models.catalogue import load_encoder, model_folder
+from engine.models.planning import plan_model
 from engine.models.removing import uses
 from engine.models.resolve import Models
 from engine.retrievers.dense import Dense
@@ -351,6 +352,25 @@ def test_weights_are_converted_in_a_child_and_get_the_prompts_of_their_makers(
     assert (job.status, job.error) == ("done", "")
     card = workspace.models.cards()["e5-small-v2"]
     assert (card.prompts.query, card.prompts.document) == ("query: ", "passage: ")
+
+
+@pytest.mark.parametrize(
+    ("readme", "licence"),
+    [
+        ("---\nlanguage: en\nlicense: apache-2.0\ntags:\n- x\n---\n# Tiny\n", "Apache-2.0"),
+        ("---\nlicense: 'openrail'\n---\n", "openrail"),
+        ("# Tiny\n\nlicense: mit\n", "unknown"),
+        ("---\nlicense: <b>mit</b>\n---\n", "unknown"),
+    ],
+)
+def test_the_license_of_a_folder_is_what_its_readme_states(
+    workspace: Workspace, tmp_path: Path, readme: str, licence: str
+) -> None:
+    folder = original(tmp_path / "mine")
+    (folder / "README.md").write_text(readme)
+    assert plan_model(AddModel(source=str(folder), local=True))["licence"] == licence
+    assert added(workspace, folder, local=True).status == "done"
+    assert workspace.models.cards()["mine"].licence == licence
 
 
 def test_names_are_made_usable(tmp_path: Path) -> None:
