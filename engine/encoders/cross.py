@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,11 @@ from numpy.typing import NDArray
 from engine.encoders.runner import Runner
 from engine.encoders.units import run_units
 from engine.errors import BadInput
-from engine.models.card import ModelCard
+from engine.models.card import PASSES_FILE, ModelCard
 from engine.types import Ints, Progress, ProgressSink, ignore_progress
+
+if TYPE_CHECKING:
+    from engine.encoders.passes import PassScorer
 
 OUTPUTS = ("logits",)
 BATCH = {"cpu": 8}  # pairs at a time: few, so that a budget is kept closely
@@ -78,13 +83,20 @@ class PairScorer:
         with closing(run_units(units, work, self.threads)) as finished:
             for unit in finished:
                 scores = found.pop(int(unit[0]))
-                bad = np.flatnonzero(~np.isfinite(scores))
-                if len(bad):
-                    raise BadInput(
-                        f"Model {self.card.name!r} produced a score that is not finite for the text {texts[unit[bad[0]]][:80]!r}; "
-                        "try the CPU provider, or another model."
-                    )
+                refuse_infinite(scores, self.card, [texts[i] for i in unit])
                 yield unit, scores
+
+    @cached_property
+    def passes(self) -> PassScorer:
+        """The same scores from passes over the query and many candidates. Raises BadInput on a model that reads only pairs."""
+        from engine.encoders.passes import PassScorer
+
+        if PASSES_FILE not in self.card.files:
+            raise BadInput(
+                f"Model {self.card.name!r} reads query and document together from its first layer, so nothing can be shared among candidates; "
+                "use the stage `cross` with it."
+            )
+        return PassScorer(self.runner.beside(PASSES_FILE))
 
     def dropped_tokens(self, query: str, texts: Sequence[str]) -> Ints:
         """int64 [n]: how many tokens of each pair lie beyond the model's limit and are ignored."""
@@ -100,3 +112,13 @@ class PairScorer:
             chosen = [pairs[i] for i in group]
             scores[group] = self.runner.run([ids for ids, _ in chosen], types=[types for _, types in chosen])[:, 0]
         return scores
+
+
+def refuse_infinite(scores: Scores, card: ModelCard, texts: Sequence[str]) -> None:
+    """Raise BadInput where the score of one of these texts is not finite."""
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise BadInput(
+            f"Model {card.name!r} produced a score that is not finite for the text {texts[bad[0]][:80]!r}; "
+            "try the CPU provider, or another model."
+        )

@@ -84,6 +84,7 @@ class Runner:
         threads: int,
         outputs: Sequence[str],
         axes: int,
+        graph: str = MODEL_FILE,
     ) -> None:
         self.card = card
         self.reader = reader
@@ -93,6 +94,7 @@ class Runner:
         self._threads = threads
         self._outputs = outputs
         self._axes = axes
+        self._graph = graph
         self._session: Any = None
         self._lock = threading.Lock()
         # Dynamic int8 scales activations over the whole call, so a batch-mate would change the row; one text a call is as fast on a CPU.
@@ -128,11 +130,25 @@ class Runner:
         """Open the graph if it is not open yet. Raises WorkspaceDamaged where it cannot be used."""
         with self._lock:
             if self._session is None:
-                session, self._provider = open_session(self._folder / MODEL_FILE, self._provider)
+                session, self._provider = open_session(self._folder / self._graph, self._provider)
                 self._inputs = graph_inputs(session, self.card, TEXT_INPUTS)
                 self._output = graph_output(session, self.card, self._outputs, self._axes)
                 self._session = session
         return self
+
+    def beside(self, graph: str) -> Runner:
+        """Another graph of the same model, on the same hardware; not opened yet."""
+        return Runner(
+            self._folder,
+            self.card,
+            self.reader,
+            self.tokenizer,
+            self._provider,
+            self._threads,
+            self._outputs,
+            self._axes,
+            graph,
+        )
 
     @property
     def provider(self) -> str:

@@ -14,6 +14,8 @@ from engine.errors import WorkspaceDamaged
 CARD_FILE = "card.json"
 MODEL_FILE = "model.onnx"
 TOKENIZER_FILE = "tokenizer.json"
+PASSES_FILE = "pass.onnx"
+"""Of some cross-encoders: a second graph, which reads a query with many candidates in one pass, with the weights in MODEL_FILE."""
 
 
 Family = Literal["dense", "sparse", "late", "cross"]

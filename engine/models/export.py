@@ -136,7 +136,10 @@ def _write_files(
     original.tokenizer.backend_tokenizer.save(str(folder / TOKENIZER_FILE), pretty=False)
     for name, values in original.arrays.items():
         np.save(folder / name, values, allow_pickle=False)
-    return write_graph(original, folder / MODEL_FILE, quantise, samples, progress)
+    done = write_graph(original, folder / MODEL_FILE, quantise, samples, progress)
+    if original.further is not None and quantise in ("none", "int8"):
+        original.further(folder, samples)
+    return done
 
 
 def _card(original: Source, folder: Path, texts: Mapping[str, str], quantise: Precision) -> ModelCard:

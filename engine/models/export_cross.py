@@ -10,6 +10,7 @@ import numpy as np
 
 from engine.errors import BadInput
 from engine.models.agreement import Agreement, rank_correlations
+from engine.models.export_pass import pass_of, write_pass_graph
 from engine.models.export_source import STATES_INPUTS, Source, longest_input, open_model, read_stage
 from engine.models.quantise import Sample
 
@@ -81,6 +82,7 @@ def _open_pairs(path: str) -> Source:
         samples=lambda texts: _samples(stage, texts, longest, types=True),
         inputs=(*STATES_INPUTS, "token_type_ids"),
         attends=True,
+        further=lambda folder, texts: write_pass_graph(stage, folder, _pass_samples(stage, texts, longest)),
     )
 
 
@@ -107,6 +109,17 @@ def _samples(stage: Any, texts: Sequence[str], longest: int, types: bool) -> lis
         )
         samples.append({name: np.asarray(encoded[name], dtype=np.int64) for name in wanted})
     return samples
+
+
+def _pass_samples(stage: Any, texts: Sequence[str], longest: int) -> list[Sample]:
+    """Each query among sample texts with all documents."""
+    queries, documents = pairs_of(texts)
+    passes = []
+    for query in queries:
+        asked = stage.tokenizer(query, truncation=True, max_length=longest // 2)["input_ids"]
+        told = stage.tokenizer(documents, truncation=True, max_length=longest - len(asked))["input_ids"]
+        passes.append(pass_of([np.asarray(ids, dtype=np.int64) for ids in (asked, *told)]))
+    return passes
 
 
 def _agreement(model: Any, folder: Path, texts: Sequence[str]) -> Agreement:

@@ -40,6 +40,8 @@ class Source:
     attends: bool = False
     """Whether some tokens do not attend to others although no text is padded, so that masks stay in graphs whose texts run one by one."""
     arrays: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    further: Callable[[Path, Sequence[str]], None] | None = None
+    """Writes what goes beside a graph in float32 or int8; takes the folder, where the graph is finished, and sample texts."""
 
     @property
     def tokenizer(self) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,9 @@ from engine.context import Context
 from engine.models.catalogue import DEFAULT_CROSS
 from engine.rerankers.base import Deadline, Reached, Reranker
 from engine.retrievers.base import ScoreExplanation, TermWeight
+from engine.types import Ints
+
+Batches: TypeAlias = Generator[tuple[Ints, NDArray[np.float32]], None, None]
 
 MAX_LEFT_OUT = 12
 """An explanation leaves out at most this many words of the query, and as many stretches of the document."""
@@ -58,8 +61,8 @@ class Cross(Reranker, name="cross"):
         scores = np.full(len(candidates), np.nan)
         if deadline.passed:
             return scores
-        scorer = ctx.resources.scorer(self.model)
-        with closing(scorer.batches(query, self.read(query, candidates["doc_id"].to_list(), ctx))) as batches:
+        texts = self.read(query, candidates["doc_id"].to_list(), ctx)
+        with closing(self.batches(query, texts, ctx)) as batches:
             for positions, found in batches:
                 scores[positions] = found
                 reached(int(positions[-1]) + 1)
@@ -79,9 +82,8 @@ class Cross(Reranker, name="cross"):
             return None
         words = stretches([match.span() for match in _WORD.finditer(query)], MAX_LEFT_OUT)
         sentences = stretches(sentence_spans(text), MAX_LEFT_OUT)
-        scorer = ctx.resources.scorer(self.model)
-        whole, *without_sentence = scorer.score(query, [text, *(_without(text, span) for span in sentences)]).tolist()
-        without_word = [scorer.score(_without(query, span), [text]).tolist()[0] for span in words]
+        whole, *without_sentence = self._scores(query, [text, *(_without(text, span) for span in sentences)], ctx)
+        without_word = [self._scores(_without(query, span), [text], ctx)[0] for span in words]
         shift = ctx.resources.texts([doc_id])[0].find(
             text
         )  # a passage stands somewhere in its document, or under its title
@@ -100,6 +102,13 @@ class Cross(Reranker, name="cross"):
             else ""
         )
         return ScoreExplanation(False, whole, tuple(sorted(parts, key=lambda part: -part.weight)), note, -1)
+
+    def batches(self, query: str, texts: Sequence[str], ctx: Context) -> Batches:
+        """(positions, logits) of a few texts at a time, in order; closing it ends the work."""
+        return ctx.resources.scorer(self.model).batches(query, texts)
+
+    def _scores(self, query: str, texts: Sequence[str], ctx: Context) -> list[float]:
+        return [float(score) for _, scores in self.batches(query, texts, ctx) for score in scores]
 
     def read(self, query: str, doc_ids: Sequence[str], ctx: Context) -> list[str]:
         """What the model reads of these documents."""

@@ -46,29 +46,33 @@ class Interaction(nn.Module):  # type: ignore[misc, unused-ignore]  # torch is u
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def marks(self, side: Tensor, found: Tensor) -> Tensor:
-        """What is added to the states before the texts meet, [b, t, width]. found: bool [b, t, t], whether the other text has the same token there."""
-        return self.segment[side] + self.match[side] * found.any(dim=2, keepdim=True).to(self.match.dtype)
+    def marks(self, side: Tensor | int, found: Tensor) -> Tensor:
+        """What is added to the states before the texts meet, [..., width]. found: bool [...], whether the other text has the same token."""
+        return self.segment[side] + self.match[side] * found[..., None].to(self.match.dtype)
 
-    def parts(
-        self, ids: Tensor, words: Tensor, apart: Tensor, states: Tensor, same: Tensor, query: Tensor, document: Tensor
+    def importance(self, ids: Tensor, words: Tensor, apart: Tensor, query: Tensor) -> Tensor:
+        """How much each token of the query counts, [..., t]; the sum is 1. ids, query: [..., t]; words, apart: [..., t, width], as for `compare`."""
+        weights = self.gate(torch.cat([words, apart], dim=-1)).squeeze(-1).float() + self.rarity[ids]
+        return weights.masked_fill(~query, -1e4).softmax(dim=-1) * query
+
+    def compare(
+        self, importance: Tensor, asked: Tensor, told: Tensor, same: Tensor, query: Tensor, document: Tensor
     ) -> Tensor:
         """What `weights` weigh, [b, 4]: likeness of the means, of the best matches, exact matches, repeated matches.
 
-        ids: [b, t]; words, apart, states: [b, t, width], the word embeddings and the states before and after the texts meet; same: [b, t, t], whether two
-        tokens are the same word piece; query, document: [b, t], 1 for the tokens of each text, without special tokens.
+        asked: [b, q, width], told: [b, d, width], states after the texts have met, which may be one and the same; importance: [b, q], by the word
+        embeddings and the states before that; same: bool [b, q, d], whether a token of the query is the same word piece as one of the document;
+        query: bool [b, q], document: bool [b, d], True for the tokens of each text, without special tokens.
         """
-        states, query, document = states.float(), query.float(), document.float()
-        unit = functional.normalize(states, dim=-1)
-        likeness = (unit @ unit.transpose(1, 2)).masked_fill(document[:, None, :] == 0, -1.0).amax(dim=2)
-        count = (same.float() * document[:, None, :]).sum(dim=2)
-        importance = self.gate(torch.cat([words, apart], dim=-1)).squeeze(-1).float() + self.rarity[ids]
-        importance = importance.masked_fill(query == 0, -1e4).softmax(dim=1) * query
+        asked, told = asked.float(), told.float()
+        units = [functional.normalize(states, dim=-1) for states in (asked, told)]
+        likeness = (units[0] @ units[1].transpose(1, 2)).masked_fill(~document[:, None, :], -1.0).amax(dim=2)
+        count = same.float().sum(dim=2)
         means = [
             functional.normalize(
                 (states * side[..., None]).sum(dim=1) / side.sum(dim=1, keepdim=True).clamp(min=1), dim=-1
             )
-            for side in (query, document)
+            for states, side in ((asked, query.float()), (told, document.float()))
         ]
         return torch.stack(
             [
@@ -126,15 +130,15 @@ class PairTransformer(Transformer):  # type: ignore[misc, unused-ignore]  # unty
         apart = states
         special = (ids == self.tokenizer.cls_token_id) | (ids == self.tokenizer.sep_token_id) | ~kept
         query, document = ~special & (side == 0), ~special & (side == 1)
-        same = ids[:, :, None] == ids[:, None, :]
-        other = (query[:, :, None] & document[:, None, :]) | (document[:, :, None] & query[:, None, :])
-        states = states + self.interaction.marks(side, same & other)
+        same = (ids[:, :, None] == ids[:, None, :]) & query[:, :, None] & document[:, None, :]
+        states = states + self.interaction.marks(side, same.any(dim=2) | same.any(dim=1))
         every = None if real is None else self._attention(kept[:, None, :].expand(-1, ids.shape[1], -1))
         for layer in layers[lower:]:
             states = layer(states, attention_mask=every)
         second = states.gather(1, first[..., None].expand(-1, -1, states.shape[2]))[:, 0]
         evidence = self.interaction.evidence(torch.cat([states[:, 0], second], dim=-1).float())
-        return self.interaction.parts(ids, words, apart, states, same, query, document), evidence
+        importance = self.interaction.importance(ids, words, apart, query)
+        return self.interaction.compare(importance, states, states, same, query, document), evidence
 
     def _attention(self, allowed: Tensor) -> Tensor:
         """bool [b, t, t] in the form that the body's attention takes."""

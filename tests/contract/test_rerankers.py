@@ -11,7 +11,7 @@ from engine.rerankers.base import Reranker
 from engine.testing import check_reranker
 
 
-@pytest.mark.parametrize("data", ["cross", {"cross": {"text": "best_passage"}}], ids=str)
+@pytest.mark.parametrize("data", ["cross", {"cross": {"text": "best_passage"}}, "uni"], ids=str)
 def test_reranker(data: object, tmp_path: Path) -> None:
     reranker = parse(("rerankers",), data)
     assert isinstance(reranker, Reranker)
