@@ -9,10 +9,11 @@ import pytest
 from driving import Page
 from fake_models import LONG
 from fakes import FakeServices
-from test_dispatch import LIBRARY
+from test_dispatch import COMPARE, LIBRARY
 
 from app.ui.dispatch import Access
 from app.ui.session import UiState
+from engine.errors import NotFound
 
 MODELS = LIBRARY.with_options(view="models")
 
@@ -147,3 +148,18 @@ def test_jobs_of_this_page_are_those_about_models(page: Page) -> None:
     assert page.call("jobs", running="")["regions"]["tp-jobs"].count('data-key="job') == 0
     page.state = LIBRARY
     assert page.call("jobs", running="")["regions"]["tp-jobs"].count('data-key="job') > 0
+
+
+def test_where_the_pipeline_of_a_deleted_model_was_compared_another_can_be_chosen(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise NotFound("There is no pipeline called 'gone'. Known: very many.")
+
+    monkeypatch.setattr(page.services, "compare", refuse)
+    page.state = COMPARE.with_(columns=("BM25", "gone"))
+    board = page.call("open")["regions"]["tp-main"]
+    assert "There is no pipeline called &#39;gone&#39;. Choose another one in its column." in board
+    assert "gone (missing)" in board
+    assert page.call("column", index=1, value="Dense")["regions"]["tp-board"]
+    assert page.state.columns == ("BM25", "Dense")

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from app.results import CompareResult, WhyNot
 from app.ui import exports
 from app.ui.dispatch import Action, Ui
-from app.ui.html import el
+from app.ui.html import el, join
 from app.ui.pages import common, grading, unrolled
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_COLUMNS, MAX_QUERY, UiState, column_names
@@ -53,6 +53,10 @@ def board(ui: Ui, state: UiState) -> Markup:
             result, names, state.document, state.filters, judge=ui.access.write, scores=scores, cut=cut
         )
     except TriptychError as error:
+        gone = [name for name in state.columns if name not in {view.name for view in names}]
+        if gone:  # deleted, or of another workspace: the heads let others be chosen
+            text = f"There is no pipeline called {', '.join(map(repr, gone))}. Choose another one in its column."
+            return join(error_box("NotFound", text), compare.heads(state.columns, names))
         return error_box(type(error).__name__, str(error))
 
 
