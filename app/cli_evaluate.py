@@ -296,9 +296,14 @@ def _remarks(found: EvaluationView) -> list[str]:
     told += [f"Stale: {reason}." for reason in found.stale]
     gaps = [one for one in found.pipelines if one.judged is not None and one.judged < GAPS]
     if gaps and found.metrics:
+        left = [words for one in found.pipelines if (words := _condensed(one))]
         told.append(
-            f"Much of the first ten is unjudged ({', '.join(f'{one.name} {1 - (one.judged or 0):.0%}' for one in gaps)}). With the unjudged left "
-            f"out: {'; '.join(_condensed(one) for one in found.pipelines)}."
+            f"Much of the first ten is unjudged ({', '.join(f'{one.name} {1 - (one.judged or 0):.0%}' for one in gaps)}). "
+            + (
+                f"With the unjudged left out: {'; '.join(left)}."
+                if left
+                else "Every judged document is relevant, so nothing can be told without them."
+            )
         )
     if found.evaluation_id:
         told.append(f"Stored as {found.evaluation_id[:12]}. Again: {found.command}")
@@ -306,9 +311,10 @@ def _remarks(found: EvaluationView) -> list[str]:
 
 
 def _condensed(one: EvaluatedPipeline) -> str:
-    """The measures that suit judgments with gaps."""
+    """The measures that suit judgments with gaps; "" without any."""
     means = [f"{cell.measure} {cell.condensed:.3f}" for cell in one.cells if cell.condensed is not None]
-    return f"{one.name} {', '.join([*means, *([f'Bpref {one.bpref:.3f}'] if one.bpref is not None else [])])}"
+    means += [f"Bpref {one.bpref:.3f}"] if one.bpref is not None else []
+    return f"{one.name} {', '.join(means)}" if means else ""
 
 
 def _show_disagreement(out: Any, found: Disagreement, limit: int) -> None:

@@ -93,6 +93,24 @@ def test_failures_are_shown_in_the_table(judged: Path, cli: Cli) -> None:
     assert (alone.code, alone.error["type"]) == (1, "TriptychError")
 
 
+@pytest.mark.parametrize(
+    ("qrels", "says"),
+    [
+        ("q 0 p1 1\n", "Every judged document is relevant"),
+        ("q 0 p1 1\nr 0 p2 0\n", "With the unjudged left out: BM25 RR 0.500, Bpref 0.500."),
+    ],
+)
+def test_gaps_in_the_judgments_are_told(judged: Path, cli: Cli, tmp_path: Path, qrels: str, says: str) -> None:
+    (tmp_path / "gaps.jsonl").write_text('{"_id": "q", "text": "retrieval"}\n{"_id": "r", "text": "retrieval"}\n')
+    (tmp_path / "gaps.txt").write_text(qrels)
+    assert cli("queries", "import", tmp_path / "gaps.jsonl", "--queries", "gaps").code == 0
+    assert cli("judgments", "import", tmp_path / "gaps.txt", "--queries", "gaps").code == 0
+    said = " ".join(cli("evaluate", "-p", "BM25", "-m", "RR", "--queries", "gaps").out.split())
+    assert "Much of the first ten is unjudged (BM25 50%)." in said
+    assert says in said
+    assert ("left out:" in said) == says.startswith("With")
+
+
 def test_ctrl_c_keeps_what_is_finished(judged: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted(app.cli_evaluate._Lines):
         def __call__(self, step: Progress) -> None:
