@@ -12,13 +12,12 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.encoders.base import Encoder
-from engine.encoders.cross import PairScorer
 from engine.errors import BadInput, IndexNotReady
 from engine.indexes.base import (
     BuildInfo,
@@ -35,6 +34,9 @@ from engine.kernels.cur import sampled
 from engine.kernels.topk import empty_hits, put_hits
 from engine.models.catalogue import DEFAULT_CROSS
 from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TopK, ignore_progress
+
+if TYPE_CHECKING:
+    from engine.encoders.cross import PairScorer
 
 SCORES, ANCHORS = "scores.npy", "anchors.npy"
 NONE = -1  # in the place of an anchor, where a collection has fewer documents than questions are wanted
