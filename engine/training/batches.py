@@ -11,7 +11,8 @@ import numpy as np
 
 from engine.errors import MissingDependency
 from engine.training.states import TokenStates
-from engine.types import Ints
+from engine.training.teacher import neighbors
+from engine.types import FloatRows, Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,13 @@ def batches(near: Ints, positions: Ints, size: int, extra: int, steps: int, seed
             chosen.update(dict.fromkeys(rng.permutation(near[order[at]])[:extra].tolist()))
             at += 1
         yield positions[np.fromiter(chosen, np.int64)[:size]]
+
+
+def drawn_batches(dense: FloatRows, positions: Ints, size: int, extra: int, epochs: float, seed: int) -> list[Ints]:
+    """The documents of every step of a training over `positions`, drawn by `batches` from the neighborhoods of their dense vectors [n, dim]."""
+    size = min(size, len(positions))
+    near = neighbors(dense[positions], min(24, len(positions) - 1))
+    return list(batches(near, positions, size, extra, max(1, round(epochs * len(positions) / size)), seed))
 
 
 def of_owner(owner: Ints, count: int) -> Callable[[int], Ints]:

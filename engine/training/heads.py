@@ -5,25 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.encoders.runner import Runner
 from engine.encoders.sparse import QUERY_TERMS, QUERY_WEIGHTS
 from engine.errors import BadInput
 from engine.models.card import MODEL_FILE, ModelCard, describe_file, write_card
 from engine.models.catalogue import DEFAULT_DENSE, model_folder
-from engine.training.batches import Trained, torch_module
+from engine.training.batches import Trained
 from engine.training.corpus import TrainingTexts, held_out
 from engine.training.late import LateSettings, train_late
 from engine.training.sparse import SparseSettings, train_sparse
 from engine.training.states import TokenStates, token_states
 from engine.training.teacher import Queries, training_queries
+from engine.training.trainer import library
 from engine.training.vocabulary import LEAST_DOCUMENTS, Vocabulary, build_vocabulary
 from engine.types import Ints, ProgressSink, ignore_progress
 
@@ -79,9 +78,11 @@ def train_head(
 ) -> ModelCard:
     """Train the recipe that the settings belong to, and write the model's folder: graph, tables, license, card.
 
-    The folder appears when it is whole. Raises BadInput where `out` exists with something in it, MissingDependency without torch.
+    The folder appears when it is whole. Raises BadInput where `out` exists with something in it, MissingDependency without torch or
+    sentence-transformers.
     """
-    torch_module()
+    for needed in ("sentence_transformers", "datasets", "accelerate"):
+        library(needed)
     if out.exists() and any(out.iterdir()):
         raise BadInput(f"{out} is not empty; name a new folder.")
     folder = model_folder(DEFAULT_DENSE)
@@ -91,10 +92,7 @@ def train_head(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         written = Path(scratch) / "model"
         written.mkdir()
-        if isinstance(settings, SparseSettings):
-            trained = _sparse(material, settings, written, progress)
-        else:
-            trained = _late(material, settings, written, progress)
+        trained = _trained(material, settings, written, progress)
         shutil.copy(folder / "LICENSE", written / "LICENSE")
         card = _card(name or out.name, settings, material, trained, body.card, written, training_data)
         write_card(written, card)
@@ -104,37 +102,21 @@ def train_head(
     return card
 
 
-def _sparse(material: Material, settings: SparseSettings, folder: Path, progress: ProgressSink) -> Trained:
-    from engine.training.graphs import sparse_graph
+def _trained(
+    material: Material, settings: SparseSettings | LateSettings, folder: Path, progress: ProgressSink
+) -> Trained:
+    """Train, and write what queries and documents need of the head into `folder`."""
+    from engine.training.graphs import late_graph, sparse_graph
 
-    trained = train_sparse(
-        material.vocabulary,
-        material.documents,
-        material.queries,
-        material.asked,
-        material.kept,
-        settings,
-        progress,
-    )
-    sparse_graph(trained.head, folder / MODEL_FILE)
-    np.save(folder / QUERY_WEIGHTS, material.vocabulary.idf)
-    np.save(folder / QUERY_TERMS, material.vocabulary.term)
-    return trained
-
-
-def _late(material: Material, settings: LateSettings, folder: Path, progress: ProgressSink) -> Trained:
-    from engine.training.graphs import late_graph
-
-    trained = train_late(
-        material.vocabulary,
-        material.documents,
-        material.queries,
-        material.asked,
-        material.kept,
-        settings,
-        progress,
-    )
-    late_graph(trained.head, folder / MODEL_FILE)
+    learn: Any = train_sparse if isinstance(settings, SparseSettings) else train_late
+    inputs = (material.vocabulary, material.documents, material.queries, material.asked, material.kept)
+    trained: Trained = learn(*inputs, settings, progress)
+    if isinstance(settings, SparseSettings):
+        sparse_graph(trained.head, folder / MODEL_FILE)
+        np.save(folder / QUERY_WEIGHTS, material.vocabulary.idf)
+        np.save(folder / QUERY_TERMS, material.vocabulary.term)
+    else:
+        late_graph(trained.head, folder / MODEL_FILE)
     return trained
 
 
@@ -176,14 +158,3 @@ def _card(
         training_data=training_data or f"titles and texts of {len(material.kept):,} documents",
         citation=CITATIONS[recipe],
     )
-
-
-def overlap(left: NDArray[Any], right: NDArray[Any], own: Sequence[int], k: int = 10) -> float:
-    """The mean share of the best `k` documents by `right` that are also the best by `left`, the document at `own` aside; float [queries, documents]."""
-    rows = np.arange(len(own))
-    tops = []
-    for scores in (left, right):
-        scores = np.array(scores, dtype=np.float64)
-        scores[rows, np.asarray(own)] = -np.inf
-        tops.append(np.argsort(-scores, axis=1, kind="stable")[:, :k])
-    return float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(*tops, strict=True)]))

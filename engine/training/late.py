@@ -5,24 +5,25 @@ document that a query was made from, against a batch drawn in neighborhoods) and
 the dense vectors' cosines and the MaxSim of the whole states (engine/training/teacher.py), as ColBERTv2 learned from a cross-encoder
 (Santhanam et al. 2022, NAACL).
 
-sentence-transformers' trainer is not used: it runs the body over raw text at every step. Here states are read from disk, and each query is
-scored against every document of the batch; the products that are not a maximum take no part in the backward pass.
+Trainer and distillation loss are sentence-transformers': MultiVectorEncoderTrainer and DistillKLDivLoss. The library's scoring is not used: it
+keeps every product of two tokens for the backward pass, padding included, where only those that are a maximum have a gradient. Here they are
+found first, without gradients, in half of the time (`python -m tests.benchmarks.bench_training`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from engine.training.batches import Trained, batches, gathered, learning_rate, of_owner, torch_module
+from engine.training.batches import Trained, drawn_batches, gathered, of_owner, torch_module
 from engine.training.states import TokenStates
-from engine.training.teacher import Queries, bm25_weights, counted, neighbors, standardized
+from engine.training.teacher import Queries, bm25_weights, counted, standardized
+from engine.training.trainer import Course, as_model, divergence_of_scores, fit
 from engine.training.vocabulary import Vocabulary
-from engine.types import Ints, Progress, ProgressSink, ignore_progress
+from engine.types import Ints, ProgressSink, ignore_progress
 
 PAIRS = 1 << 24
 """Token pairs compared at a time."""
@@ -97,6 +98,15 @@ def maxsim(queries: Any, documents: Any, best: Any, rows: Any, count: int) -> An
     return sums / torch.bincount(rows, minlength=count).clamp(min=1)[:, None]
 
 
+def every_maxsim(queries: Any, documents: Any, query_indptr: list[int], indptr: list[int]) -> Any:
+    """float32 [queries, documents]: `maxsim` of texts given as vectors [tokens, dim] one text after the other."""
+    torch = torch_module()
+    count = len(query_indptr) - 1
+    lengths = torch.tensor(np.diff(query_indptr), device=queries.device)
+    rows = torch.repeat_interleave(torch.arange(count, device=queries.device), lengths)
+    return maxsim(queries, documents, best_tokens(queries, documents, indptr), rows, count)
+
+
 def train_late(
     vocabulary: Vocabulary,
     documents: TokenStates,
@@ -105,56 +115,102 @@ def train_late(
     positions: Ints,
     settings: LateSettings,
     progress: ProgressSink = ignore_progress,
-    check: Callable[[Any, int], None] | None = None,
 ) -> Trained:
     """Train a head on the documents at `positions` and the queries made of them (`asked`: the queries' states)."""
     torch = torch_module()
-    functional = torch.nn.functional
     torch.manual_seed(settings.seed)
     head = late_head(documents.states.shape[1], settings.dimensions)
     head.project.weight.data.copy_(principal_components(documents, settings.dimensions, settings.seed))
-    lexical = bm25_weights(counted(vocabulary, documents.ids, documents.indptr), vocabulary.scale)
-    wanted = counted(vocabulary, asked.ids, asked.indptr).multiply(vocabulary.idf[None, :]).tocsr()
-    queries_of = of_owner(queries.owner, len(documents))
-    near = neighbors(documents.dense[positions], min(24, len(positions) - 1))
-    size = min(settings.batch, len(positions))
-    steps = max(1, round(settings.epochs * len(positions) / size))
-    rng = np.random.default_rng(settings.seed)
-    sharpness = torch.nn.Parameter(torch.tensor(3.0))
-    optimizer = torch.optim.Adam([*head.parameters(), sharpness], lr=settings.rate, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps))
-    log = []
-    for step, chosen in enumerate(batches(near, positions, size, settings.near, steps, settings.seed)):
-        these = np.array([rng.choice(queries_of(p)) for p in chosen.tolist()])
-        states, _, indptr = gathered(documents, chosen)
-        query_states, _, query_indptr = gathered(asked, these)
-        rows = torch.repeat_interleave(torch.arange(size), torch.tensor(np.diff(query_indptr)))
-        whole, whole_queries = functional.normalize(states, dim=1), functional.normalize(query_states, dim=1)
-        with torch.no_grad():
-            similar = maxsim(whole_queries, whole, best_tokens(whole_queries, whole, indptr), rows, size).numpy()
-        exact = (wanted[these] @ lexical[chosen].T).toarray()
-        cosine = asked.dense[these] @ documents.dense[chosen].T
-        own = np.arange(size)
-        parts = zip(settings.shares, (exact, cosine, similar), strict=True)
-        target = torch.as_tensor(settings.sharpness * sum(share * standardized(scores, own) for share, scores in parts))
-        alone = torch.eye(size) * -1e4
-        vectors, query_vectors = head(states), head(query_states)
-        scores = maxsim(query_vectors, vectors, best_tokens(query_vectors, vectors, indptr), rows, size)
-        logits = scores * sharpness.exp()
-        divergence = functional.kl_div(
-            torch.log_softmax(logits + alone, 1),
-            torch.log_softmax(target + alone, 1),
-            log_target=True,
-            reduction="batchmean",
-        )
-        contrast = functional.cross_entropy(logits, torch.arange(size))
-        loss = divergence + settings.contrast * contrast
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        log.append({"step": step, "loss": float(divergence.detach()), "contrast": float(contrast.detach())})
-        progress(Progress("train", step + 1, steps))
-        if check is not None:
-            check(head, step)
-    return Trained(head, log, asdict(settings))
+    model = as_model("late", _model(head))
+    loss = late_loss(model, settings)
+    course = Course(
+        drawn_batches(documents.dense, positions, settings.batch, settings.near, settings.epochs, settings.seed),
+        _Collate(vocabulary, documents, asked, queries, settings),
+        settings.seed,
+        told={"divergence": "loss", "contrast": "contrast"},
+    )
+    optimizer = torch.optim.Adam([*head.parameters(), loss.sharpness], lr=settings.rate, betas=(0.9, 0.98))
+    log = fit("late", model, loss, optimizer, course, progress)
+    return Trained(head.cpu(), log, asdict(settings))
+
+
+class _Collate:
+    """Documents at some positions to what the loss is given: their states, a query of each, and how BM25 and dense vectors score all of them."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        documents: TokenStates,
+        asked: TokenStates,
+        queries: Queries,
+        settings: LateSettings,
+    ) -> None:
+        self.documents, self.asked, self.shares = documents, asked, settings.shares
+        self.lexical = bm25_weights(counted(vocabulary, documents.ids, documents.indptr), vocabulary.scale)
+        self.wanted = counted(vocabulary, asked.ids, asked.indptr).multiply(vocabulary.idf[None, :]).tocsr()
+        self.queries_of = of_owner(queries.owner, len(documents))
+        self.rng = np.random.default_rng(settings.seed)
+
+    def __call__(self, chosen: Ints) -> dict[str, Any]:
+        torch = torch_module()
+        these = np.array([self.rng.choice(self.queries_of(position)) for position in chosen.tolist()])
+        own = np.arange(len(chosen))
+        exact = (self.wanted[these] @ self.lexical[chosen].T).toarray()
+        cosine = self.asked.dense[these] @ self.documents.dense[chosen].T
+        known = self.shares[0] * standardized(exact, own) + self.shares[1] * standardized(cosine, own)
+        features: dict[str, Any] = {"label": torch.as_tensor(known)}
+        for name, stored, positions in (("query", self.asked, these), ("document", self.documents, chosen)):
+            states, ids, indptr = gathered(stored, positions)
+            features |= {f"{name}_input_ids": ids, f"{name}_token_embeddings": states, f"{name}_indptr": indptr}
+        return features
+
+
+def _model(head: Any) -> Any:
+    torch = torch_module()
+
+    class Projected(torch.nn.Module):  # type: ignore[misc, name-defined]
+        """Token states, one text after the other, to vectors."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = head
+
+        def forward(self, features: dict[str, Any]) -> dict[str, Any]:
+            return features | {"token_embeddings": head(features["token_embeddings"])}
+
+    return Projected()
+
+
+def late_loss(model: Any, settings: LateSettings) -> Any:
+    """Divergence from the teacher, and contrast. Labels: [queries, documents], what BM25 and dense vectors add to the teacher's scores.
+
+    The teacher's third opinion, MaxSim of the whole states, is formed here, where the states are.
+    """
+    torch = torch_module()
+    functional = torch.nn.functional
+    divergence = divergence_of_scores(model)
+
+    class LateLoss(torch.nn.Module):  # type: ignore[misc, name-defined]
+        """Every query against every document of the batch."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+            self.sharpness = torch.nn.Parameter(torch.tensor(3.0, device=model.device))
+
+        def forward(self, features: list[dict[str, Any]], labels: Any) -> dict[str, Any]:
+            whole = [functional.normalize(one["token_embeddings"].float(), dim=1) for one in features]
+            made = [self.model(one)["token_embeddings"].float() for one in features]
+            indptr = [one["indptr"] for one in features]
+            own = torch.arange(len(labels), device=labels.device)
+            with torch.no_grad():
+                similar = standardized(every_maxsim(*whole, *indptr).cpu().numpy(), own.cpu().numpy())
+            teacher = settings.sharpness * (labels + settings.shares[2] * torch.as_tensor(similar).to(labels))
+            teacher[own, own] = -torch.inf
+            logits = every_maxsim(*made, *indptr) * self.sharpness.exp()
+            return {
+                "divergence": divergence(logits - 1e4 * torch.eye(len(labels), device=labels.device), teacher),
+                "contrast": settings.contrast * functional.cross_entropy(logits, own),
+            }
+
+    return LateLoss()

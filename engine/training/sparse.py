@@ -5,39 +5,39 @@ log(1 + relu(h(d)·e - θ)): d is the mean of the body's token states (its dense
 of terms times IDF (inference-free: Geng et al. 2024, arXiv:2411.04403).
 
 Two stages. First the terms' vectors are learned so that the weighted sum of a query's terms points where the body's vector of the whole query
-does: a bag of words that stands in for the query encoder. Then thresholds, vectors and h learn to rank as the teacher does
-(engine/training/teacher.py), by KL divergence over a batch of documents drawn in neighborhoods, under FLOPS (Paria et al. 2020, ICLR), which
-weighs against frequent terms as Geng et al. do and whose strength is steered towards the wanted number of terms.
+does (engine/training/words.py): a bag of words that stands in for the query encoder. Then thresholds, vectors and h learn to rank as the
+teacher does (engine/training/teacher.py), by KL divergence over a batch of documents drawn in neighborhoods, under FLOPS (Paria et al. 2020,
+ICLR), which weighs against frequent terms as Geng et al. do and whose strength is steered towards the wanted number of terms.
+
+Trainer and losses are sentence-transformers': SparseEncoderTrainer, and SpladeLoss of SparseDistillKLDivLoss and FlopsLoss. What they read
+are dense vectors from disk and look-ups of queries, and every query of a batch is scored against every document of it in one product.
 
 Trials taught what is not here: with literal weights that learn too, or with terms expanded from single tokens, rankings got worse
 (examples/training/README.md).
-
-sentence-transformers' trainer is not used: it runs the body over raw text at every step, and scores a query against its own few candidates.
-Here dense vectors are read from disk and a query costs a look-up, so every query of a batch is scored against every document of it.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from engine.training.batches import Trained, batches, learning_rate, of_owner, torch_module
+from engine.training.batches import Trained, drawn_batches, of_owner, torch_module
+from engine.training.sparse_head import sparse_head, start
 from engine.training.states import TokenStates
-from engine.training.teacher import K1, B, Queries, bm25_weights, counted, neighbors, standardized
+from engine.training.teacher import Queries, bm25_weights, counted, standardized
+from engine.training.trainer import Course, as_model, fit
 from engine.training.vocabulary import Vocabulary
-from engine.types import Ints, Progress, ProgressSink, ignore_progress
+from engine.training.words import word_vectors
+from engine.types import Ints, ProgressSink, ignore_progress
 
-SHARPNESS = 20.0
-"""What a cosine counts in the softmax of the first stage."""
-BOOST = 4.0
-"""How far above its threshold a document's strongest expansion starts, on average."""
 LOGIT = 12.0
 """What a score, divided by the query's sum of weights, counts in the softmax at first; learned from there."""
+HIDDEN = -1e4
+"""The logit of a document that a query does not rank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,106 +63,6 @@ class SparseSettings:
     sharpness: float = 4.0
 
 
-def sparse_head(vocabulary: Vocabulary, dim: int, mean_length: float) -> Any:
-    """The module: BM25's literal weights, and expansions, at first of no term."""
-    torch = torch_module()
-    nn, functional = torch.nn, torch.nn.functional
-
-    class SparseHead(nn.Module):  # type: ignore[misc, name-defined]
-        """literal and expansion of one text, or of many pooled ones."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            count = len(vocabulary.expandable)
-            self.register_buffer("term", torch.as_tensor(vocabulary.term, dtype=torch.int64))
-            self.register_buffer("expandable", torch.as_tensor(vocabulary.expandable))
-            self.register_buffer("scale", torch.as_tensor(vocabulary.scale))
-            self.register_buffer("mean_length", torch.tensor(mean_length))
-            self.inner, self.outer = nn.Linear(dim, dim), nn.Linear(dim, dim)
-            nn.init.zeros_(self.outer.weight)
-            nn.init.zeros_(self.outer.bias)
-            self.decoder = nn.Parameter(torch.zeros(count, dim))
-            self.threshold = nn.Parameter(torch.ones(count))
-
-        def literal(self, ids: Any) -> Any:
-            """float32 [V] of one text's pieces, int64 [tokens]: (k1 + 1) tf / (tf + k1 (1 - b + b·length / mean length)), times the term's scale."""
-            term = self.term[ids]
-            known = (term >= 0).float()
-            size = self.term.shape[0]
-            place = torch.where(term >= 0, term, size)
-            tf = torch.zeros(size + 1).scatter_add(0, place, known)[:-1]
-            norm = K1 * (1 - B + B * known.sum() / self.mean_length)
-            return tf * (K1 + 1) / (tf + norm) * self.scale
-
-        def sums(self, dense: Any) -> Any:
-            """[n, expandable terms]: h(d)·e - θ of the texts' dense vectors [n, dim]."""
-            hidden = dense + self.outer(functional.gelu(self.inner(dense * math.sqrt(dim))))
-            return hidden @ self.decoder.T - self.threshold
-
-        def expansion(self, dense: Any) -> Any:
-            """[n, expandable terms]: log(1 + relu(·)) of `sums`."""
-            return torch.log1p(functional.relu(self.sums(dense)))
-
-        def forward(self, token_embeddings: Any, input_ids: Any) -> Any:
-            """term_weights [1, V] of token_embeddings [1, tokens, dim] and input_ids [1, tokens]."""
-            dense = functional.normalize(token_embeddings.mean(dim=1), dim=-1)
-            weights = self.literal(input_ids[0])
-            return weights.scatter_add(0, self.expandable, self.expansion(dense)[0]).unsqueeze(0)
-
-    return SparseHead()
-
-
-def word_vectors(
-    wanted: Any, targets: Any, documents: Any, owner: Ints, rows: Ints, settings: SparseSettings, progress: ProgressSink
-) -> Any:
-    """float32 [terms, dim]: vectors whose sums, weighted as the queries are, point where the body's vectors of whole queries do.
-
-    wanted: CSR [queries, terms], the queries' weights; targets: their dense vectors [queries, dim]; documents: all documents' [n, dim];
-    owner: the document of each query; rows: the queries to learn from. Loss: 1 - cosine, plus the divergence between the two softmaxes over
-    the batch's documents and as many others.
-    """
-    torch = torch_module()
-    functional = torch.nn.functional
-    torch.manual_seed(settings.seed)
-    bag = torch.nn.EmbeddingBag(wanted.shape[1], targets.shape[1], mode="sum", sparse=True)
-    torch.nn.init.normal_(bag.weight, std=1e-3)
-    optimizer = torch.optim.SparseAdam(bag.parameters(), lr=settings.word_rate)
-    rng = np.random.default_rng(settings.seed)
-    size = min(512, len(rows))
-    total = settings.words * (len(rows) // size)
-    for step in range(total):
-        if step % (len(rows) // size) == 0:
-            order = rng.permutation(rows)
-        start = step % (len(rows) // size) * size
-        chosen = order[start : start + size]
-        part = wanted[chosen]
-        offsets = torch.as_tensor(part.indptr[:-1]).long()
-        sums = bag(torch.as_tensor(part.indices).long(), offsets, per_sample_weights=torch.as_tensor(part.data))
-        made, aim = functional.normalize(sums, dim=1), targets[chosen]
-        among = documents[np.concatenate([owner[chosen], rng.integers(len(documents), size=size)])]
-        student = torch.log_softmax(SHARPNESS * made @ among.T, 1)
-        teacher = torch.log_softmax(SHARPNESS * aim @ among.T, 1)
-        loss = (1 - (made * aim).sum(1)).mean()
-        loss = loss + functional.kl_div(student, teacher, log_target=True, reduction="batchmean")
-        bag.zero_grad(set_to_none=True)
-        loss.backward()
-        for group in optimizer.param_groups:
-            group["lr"] = settings.word_rate * learning_rate(step, total)
-        optimizer.step()
-        progress(Progress("words", step + 1, total))
-    return bag.weight.detach()
-
-
-def start(head: Any, vectors: Any, dense: Any, terms: float) -> None:
-    """Give the head the terms' vectors, and the threshold that `terms` terms a document pass on average; the strongest then weighs log(1 + BOOST)."""
-    torch = torch_module()
-    products = dense @ vectors.T
-    threshold = products.flatten().topk(max(1, round(terms * len(products)))).values[-1]
-    size = BOOST / float(torch.relu(products - threshold).amax(1).mean().clamp(min=1e-9))
-    head.decoder.data.copy_(vectors * size)
-    head.threshold.data.fill_(float(threshold) * size)
-
-
 def train_sparse(
     vocabulary: Vocabulary,
     documents: TokenStates,
@@ -171,81 +71,178 @@ def train_sparse(
     positions: Ints,
     settings: SparseSettings,
     progress: ProgressSink = ignore_progress,
-    check: Callable[[Any, int], None] | None = None,
 ) -> Trained:
     """Train a head on the documents at `positions` and the queries made of them (`asked`: the queries' pieces and dense vectors)."""
     torch = torch_module()
-    functional = torch.nn.functional
     torch.manual_seed(settings.seed)
     counts = counted(vocabulary, documents.ids, documents.indptr)
-    lexical = bm25_weights(counts, vocabulary.scale)
     wanted = counted(vocabulary, asked.ids, asked.indptr).multiply(vocabulary.idf[None, :]).tocsr()
-    wanted_expansions = wanted[:, vocabulary.expandable].tocsr()
-    sums = np.asarray(wanted.sum(1)).astype(np.float32)
-    dense, asked_dense = torch.as_tensor(documents.dense), torch.as_tensor(asked.dense)
-    head = sparse_head(vocabulary, dense.shape[1], float(counts.sum()) / max(1, len(documents)))
+    head = sparse_head(vocabulary, documents.dense.shape[1], float(counts.sum()) / max(1, len(documents)))
     rows = np.flatnonzero(np.isin(queries.owner, positions))
     owner = np.searchsorted(positions, queries.owner)
-    vectors = word_vectors(wanted, asked_dense, dense[positions], owner, rows, settings, progress)
+    vectors = word_vectors(wanted, asked.dense, documents.dense[positions], owner, rows, settings, progress)
     sample = np.random.default_rng(settings.seed).permutation(positions)[:2000]
-    start(head, vectors[torch.as_tensor(vocabulary.expandable)], dense[sample], settings.terms)
-    queries_of = of_owner(queries.owner, len(documents))
-    near = neighbors(documents.dense[positions], min(24, len(positions) - 1))
-    size = min(settings.batch, len(positions))
-    steps = max(1, round(settings.epochs * len(positions) / size))
-    rng = np.random.default_rng(settings.seed)
-    temperature = torch.nn.Parameter(torch.tensor(0.0))
+    expandable = torch.as_tensor(vocabulary.expandable)
+    start(head, vectors[expandable], torch.as_tensor(documents.dense[sample]), settings.terms)
+    model = as_model("sparse", _model(head))
+    idf = torch.as_tensor(vocabulary.idf)
+    loss = sparse_loss(model, idf.max() / idf[expandable].clamp(min=0.5))  # frequent terms cost more
     transform = [*head.inner.parameters(), *head.outer.parameters()]
     groups = [
         {"params": transform, "lr": settings.rate / 4},
-        {"params": [head.decoder, head.threshold, temperature], "lr": settings.rate},
+        {"params": [head.decoder, head.threshold, loss.loss.warmth], "lr": settings.rate},
     ]
-    optimizer = torch.optim.Adam(groups, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps))
-    idf = torch.as_tensor(vocabulary.idf)
-    common = idf.max() / idf[head.expandable].clamp(min=0.5)  # frequent terms cost more
-    strength, log = 1e-4, []
-    for step, chosen in enumerate(batches(near, positions, size, settings.near, steps, settings.seed)):
-        these = np.concatenate([rng.permutation(queries_of(p))[:2] for p in chosen.tolist()])
-        own = np.repeat(np.arange(size), [min(2, len(queries_of(p))) for p in chosen.tolist()])
+    course = Course(
+        drawn_batches(documents.dense, positions, settings.batch, settings.near, settings.epochs, settings.seed),
+        _Collate(vocabulary, documents, asked, queries, wanted, bm25_weights(counts, vocabulary.scale), settings),
+        settings.seed,
+        told={"base_loss": "loss", "expansions": "expansions", "strength": "strength"},
+        callbacks=(steering(loss, settings.terms),),
+    )
+    log = fit("sparse", model, loss, torch.optim.Adam(groups, betas=(0.9, 0.98)), course, progress)
+    return Trained(head.cpu(), log, asdict(settings))
+
+
+class _Collate:
+    """Documents at some positions to what the loss is given: two queries of each, and how the teacher ranks all of the documents for them."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        documents: TokenStates,
+        asked: TokenStates,
+        queries: Queries,
+        wanted: Any,
+        lexical: Any,
+        settings: SparseSettings,
+    ) -> None:
+        """wanted: CSR [queries, V], what each query asks for; lexical: CSR [documents, V], the literal weights."""
+        self.documents, self.asked, self.wanted, self.lexical, self.settings = (
+            documents,
+            asked,
+            wanted,
+            lexical,
+            settings,
+        )
+        self.expansions = wanted[:, vocabulary.expandable].tocsr()
+        self.sums = np.maximum(np.asarray(wanted.sum(1), np.float32), 1e-6)
+        self.queries_of = of_owner(queries.owner, len(documents))
+        self.rng = np.random.default_rng(settings.seed)
+
+    def __call__(self, chosen: Ints) -> dict[str, Any]:
+        torch = torch_module()
+        settings, rng = self.settings, self.rng
+        parts = [rng.permutation(self.queries_of(position))[:2] for position in chosen.tolist()]
+        these, own = np.concatenate(parts), np.repeat(np.arange(len(chosen)), [len(part) for part in parts])
         line = np.arange(len(these))
-        exact = (wanted[these] @ lexical[chosen].T).toarray()
-        similar = (asked_dense[these] @ dense[chosen].T).numpy()
-        target = settings.dense_share * standardized(similar, own) + (1 - settings.dense_share) * standardized(
-            exact, own
-        )
-        target *= settings.sharpness
+        exact = (self.wanted[these] @ self.lexical[chosen].T).toarray()
+        similar = self.asked.dense[these] @ self.documents.dense[chosen].T
+        share = settings.dense_share
+        teacher = settings.sharpness * (share * standardized(similar, own) + (1 - share) * standardized(exact, own))
         exact[line, own] *= np.where(rng.random(len(these)) < settings.hidden, 0.5, 1.0)
-        apart = np.zeros_like(exact)
-        apart[line, own] = np.where(rng.random(len(these)) < settings.others, -1e4, 0.0)
-        expanded = head.expansion(dense[chosen])
-        asking = _csr(wanted_expansions[these])
-        scores = torch.as_tensor(exact) + torch.sparse.mm(asking, expanded.T)
-        logits = scores / torch.as_tensor(sums[these]).clamp(min=1e-6) * LOGIT * temperature.exp() + torch.as_tensor(
-            apart
-        )
-        divergence = functional.kl_div(
-            torch.log_softmax(logits, 1),
-            torch.log_softmax(torch.as_tensor(target + apart), 1),
-            log_target=True,
-            reduction="batchmean",
-        )
-        flops = ((expanded.mean(0) ** 2) * common).sum()
-        loss = divergence + strength * flops
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        active = float((expanded > 0).sum()) / size
-        aim = settings.terms * (
-            1 + max(0.0, 1 - 2 * step / steps)
-        )  # more at first: terms are tried before they are given up
-        strength = float(np.clip(strength * math.exp(0.05 * float(np.clip(active / aim - 1, -1, 1))), 1e-6, 10.0))
-        log.append({"step": step, "loss": float(divergence.detach()), "expansions": active, "strength": strength})
-        progress(Progress("train", step + 1, steps))
-        if check is not None:
-            check(head, step)
-    return Trained(head, log, asdict(settings))
+        apart = rng.random(len(these)) < settings.others
+        teacher[line, own] = np.where(apart, -np.inf, teacher[line, own])
+        known = exact / self.sums[these]
+        known[line, own] = np.where(apart, HIDDEN, known[line, own])
+        asking = self.expansions[these].multiply(1 / self.sums[these]).tocsr()
+        return {
+            "query_sentence_embedding": _csr(asking),
+            "query_task": "query",
+            "document_sentence_embedding": torch.as_tensor(self.documents.dense[chosen]),
+            "label": torch.as_tensor(np.stack([known, teacher])),
+        }
+
+
+def _model(head: Any) -> Any:
+    torch = torch_module()
+
+    class Expansions(torch.nn.Module):  # type: ignore[misc, name-defined]
+        """Documents' dense vectors to expansions; queries are what they are."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = head
+
+        def forward(self, features: dict[str, Any]) -> dict[str, Any]:
+            if features.get("task") == "query":
+                return features
+            return features | {"sentence_embedding": head.expansion(features["sentence_embedding"])}
+
+    return Expansions()
+
+
+def sparse_loss(model: Any, cost: Any) -> Any:
+    """sentence-transformers' SpladeLoss, of the divergence from the teacher and of FLOPS, a term's share of it times its `cost`.
+
+    Its labels are [2, queries, documents]: the literal scores, HIDDEN where the student shall not rank, and the teacher's logits.
+    """
+    torch = torch_module()
+    from sentence_transformers.sparse_encoder.losses import FlopsLoss, SparseDistillKLDivLoss, SpladeLoss
+
+    class Distillation(SparseDistillKLDivLoss):  # type: ignore[misc]
+        """Every query against every document: literal score plus expansions."""
+
+        def __init__(self) -> None:
+            super().__init__(model, similarity_fct=lambda _, column: column, temperature=1.0)
+            self.warmth = torch.nn.Parameter(torch.tensor(0.0, device=model.device))
+
+        def compute_loss_from_embeddings(self, embeddings: Any, labels: Any) -> Any:
+            asking, expanded = embeddings
+            known, teacher = labels
+            scores = (known + torch.sparse.mm(asking, expanded.T)) * LOGIT * self.warmth.exp()
+            return super().compute_loss_from_embeddings([scores, *scores.unbind(1)], teacher)
+
+    class Flops(FlopsLoss):  # type: ignore[misc]
+        """FLOPS in which terms differ in cost; `active` is how many a document had last."""
+
+        active = 0.0
+
+        def compute_loss_from_embeddings(self, embeddings: Any) -> Any:
+            self.active = float((embeddings > 0).sum()) / len(embeddings)
+            return super().compute_loss_from_embeddings(embeddings * cost.to(embeddings.device).sqrt())
+
+    class Free(FlopsLoss):  # type: ignore[misc]
+        """Queries are looked up: there is nothing to make sparse."""
+
+        def compute_loss_from_embeddings(self, embeddings: Any) -> Any:
+            return torch.zeros((), device=embeddings.device)
+
+    return SpladeLoss(
+        model,
+        Distillation(),
+        document_regularizer_weight=1e-4,
+        query_regularizer_weight=0.0,
+        document_regularizer=Flops(model),
+        query_regularizer=Free(model),
+    )
+
+
+def steering(loss: Any, terms: float) -> Any:
+    """A callback in the place of the library's schedule: FLOPS grows and shrinks until documents have `terms` expansions."""
+    from sentence_transformers.sparse_encoder.callbacks import SpladeRegularizerWeightSchedulerCallback
+
+    class Steering(SpladeRegularizerWeightSchedulerCallback):  # type: ignore[misc]
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            done = (state.global_step - 1) / state.max_steps
+            aim = terms * (1 + max(0.0, 1 - 2 * done))  # more at first: terms are tried before they are given up
+            off = float(np.clip(loss.document_regularizer.active / aim - 1, -1, 1))
+            loss.document_regularizer_weight = float(
+                np.clip(loss.document_regularizer_weight * math.exp(0.05 * off), 1e-6, 10.0)
+            )
+
+        def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            state.log_history[-1] |= {
+                "expansions": loss.document_regularizer.active,
+                "strength": loss.document_regularizer_weight,
+            }
+
+    return Steering(loss)
 
 
 def _csr(matrix: Any) -> Any:
@@ -254,7 +251,7 @@ def _csr(matrix: Any) -> Any:
     parts = (
         torch.as_tensor(matrix.indptr).long(),
         torch.as_tensor(matrix.indices).long(),
-        torch.as_tensor(matrix.data),
+        torch.as_tensor(matrix.data.astype(np.float32)),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch calls its CSR tensors beta; products with them are all that is used

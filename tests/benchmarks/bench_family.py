@@ -1,14 +1,16 @@
 """Ranking quality of the bundled family, each alone and in fixed fusions, through the whole engine on the judged collections.
 
-    python -m tests.benchmarks.bench_family [--collections cisi,cacm,npl,acl-litsearch]
+    python -m tests.benchmarks.bench_family [--collections cisi,cacm,npl,acl-litsearch] [--workspace FOLDER]
 
-Reads the collections as bench_pipelines does and prints nDCG@10, R@20 and R@100. Workspaces are kept in the benchmark's cache folder.
+Reads the collections as bench_pipelines does and prints nDCG@10, R@20 and R@100, at last the means over the collections. The workspace is kept in
+the benchmark's cache folder, where none is named.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import ir_measures
 
@@ -64,10 +66,13 @@ def main() -> None:
     """Print one row per collection and pipeline."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--collections", default="cisi,cacm,npl,acl-litsearch")
-    chosen = parser.parse_args().collections.split(",")
+    parser.add_argument("--workspace", type=Path, default=CACHE / "pipelines")
+    options = parser.parse_args()
+    chosen = options.collections.split(",")
     specs = {name: PipelineSpec.from_yaml(text) for name, text in pipelines().items()}
     print(f"{'collection':14} {'pipeline':28} " + " ".join(f"{m!s:>8}" for m in MEASURES) + "  RRF of BM25, dense")
-    with Services(CACHE / "pipelines") as services:
+    means: dict[str, list[float]] = {}
+    with Services(options.workspace) as services:
         for collection in chosen:
             corpus = load(collection)
             context = services.engine.searcher(fill(services, corpus, list(specs.values()))).context()
@@ -77,8 +82,11 @@ def main() -> None:
                 hits = context.execute(spec.pipeline, asked)[0].hits.select("qid", "doc_id", "score")
                 run = [ir_measures.ScoredDoc(q, d, s) for q, d, s in hits.iter_rows()]
                 values = ir_measures.calc_aggregate(MEASURES, qrels, run)
+                means.setdefault(name, []).append(float(values[MEASURES[0]]))
                 row = " ".join(f"{values[m]:8.3f}" for m in MEASURES)
                 print(f"{collection:14} {name:28} {row}  {RRF_OF_TWO[collection]:18.3f}", flush=True)
+    for name, found in means.items():
+        print(f"{f'mean of {len(found)}':14} {name:28} {sum(found) / len(found):8.4f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -9,17 +9,22 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra `train`")
-pytest.importorskip("onnx", reason="training needs the extra `train`")
+for needed in ("onnx", "sentence_transformers", "accelerate", "datasets"):
+    pytest.importorskip(needed, reason="training needs the extra `train`")
 
 import onnxruntime  # noqa: E402
 
+from engine.errors import Cancelled  # noqa: E402
 from engine.training.batches import batches, learning_rate, of_owner  # noqa: E402
 from engine.training.graphs import late_graph, sparse_graph  # noqa: E402
-from engine.training.late import LateSettings, best_tokens, maxsim, principal_components, train_late  # noqa: E402
-from engine.training.sparse import BOOST, SparseSettings, sparse_head, start, train_sparse  # noqa: E402
+from engine.training.late import LateSettings, every_maxsim, late_head, principal_components, train_late  # noqa: E402
+from engine.training.sparse import HIDDEN, LOGIT, SparseSettings, sparse_loss, train_sparse  # noqa: E402
+from engine.training.sparse_head import BOOST, sparse_head, start  # noqa: E402
 from engine.training.states import TokenStates  # noqa: E402
 from engine.training.teacher import Queries, bm25_weights, counted  # noqa: E402
+from engine.training.trainer import as_model, divergence_of_scores, training_device  # noqa: E402
 from engine.training.vocabulary import Vocabulary, build_vocabulary  # noqa: E402
+from engine.types import Progress  # noqa: E402
 
 DIM, WORDS, DOCUMENTS = 16, 40, 30
 PIECES = [f"word{'abcdefghij'[i // 10]}{'abcdefghij'[i % 10]}" for i in range(WORDS)]
@@ -107,12 +112,123 @@ def test_a_sparse_training_lowers_the_loss_and_its_graph_is_the_head(
 
 def test_maxsim_is_the_mean_of_the_best_products() -> None:
     queries, documents = torch.randn(5, 4), torch.randn(9, 4)
-    rows, indptr = torch.tensor([0, 0, 1, 1, 1]), [0, 2, 9]
-    found = maxsim(queries, documents, best_tokens(queries, documents, indptr), rows, 2)
+    found = every_maxsim(queries, documents, [0, 2, 5], [0, 2, 9])
     products = (queries @ documents.T).numpy()
     best = np.stack([products[:, :2].max(1), products[:, 2:].max(1)], axis=1)
     expected = np.stack([best[:2].mean(0), best[2:].mean(0)])
     np.testing.assert_allclose(found.numpy(), expected, atol=0.02)  # which token is best is found in bfloat16
+
+
+def test_maxsim_is_what_the_library_scores() -> None:
+    from sentence_transformers.multi_vector_encoder.scoring import mean_colbert_scores
+
+    queries, documents = (torch.nn.functional.normalize(torch.randn(n, 8), dim=1) for n in (5, 9))
+    found = every_maxsim(queries, documents, [0, 2, 5], [0, 4, 9])
+    padded = [torch.zeros(2, 5, 8) for _ in range(2)]
+    for place, rows in enumerate((queries[:2], queries[2:])):
+        padded[0][place, : len(rows)] = rows
+    for place, rows in enumerate((documents[:4], documents[4:])):
+        padded[1][place, : len(rows)] = rows
+    expected = mean_colbert_scores(padded[0], padded[1][:, None])  # rows of zeros count as padding
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=0.02)
+
+
+def test_the_divergence_of_scores_is_kl_over_the_documents_that_count() -> None:
+    scores = torch.tensor([[1.0, 2.0, 0.5], [0.0, 0.0, 3.0]])
+    teacher = torch.tensor([[2.0, -torch.inf, 1.0], [0.5, 0.25, 1.0]])
+    scores[0, 1] = HIDDEN
+    found = divergence_of_scores(as_model("dense", torch.nn.Linear(1, 1)))(scores, teacher)
+
+    def softmax(values: np.ndarray) -> np.ndarray:
+        return np.exp(values) / np.exp(values).sum()
+
+    kl = 0.0
+    for row, columns in ((0, [0, 2]), (1, [0, 1, 2])):
+        p, q = softmax(teacher[row, columns].numpy()), softmax(scores[row, columns].numpy())
+        kl += float((p * np.log(p / q)).sum())
+    assert float(found) == pytest.approx(kl / 2, abs=1e-5)
+
+
+def test_the_sparse_loss_is_divergence_and_weighed_flops() -> None:
+    cost = torch.tensor([1.0, 4.0, 9.0])
+    expanded = torch.tensor([[1.0, 0.0, 2.0], [0.0, 3.0, 0.0]])
+    asking = torch.tensor([[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]])
+    known, teacher = torch.rand(2, 2), torch.rand(2, 2)
+    loss = sparse_loss(as_model("sparse", torch.nn.Identity()), cost)
+    features = [{"sentence_embedding": asking.to_sparse_csr()}, {"sentence_embedding": expanded}]
+    found = loss(features, torch.stack([known, teacher]))
+    logits = LOGIT * (known + asking @ expanded.T)
+    kl = (teacher.softmax(1) * (teacher.log_softmax(1) - logits.log_softmax(1))).sum(1).mean()
+    assert float(found["base_loss"].detach()) == pytest.approx(float(kl), abs=1e-5)
+    flops = 1 * 0.5**2 + 4 * 1.5**2 + 9 * 1.0**2
+    assert float(found["document_regularizer_loss"]) == pytest.approx(1e-4 * flops, rel=1e-5)
+    assert loss.document_regularizer.active == 1.5
+    assert float(found["query_regularizer_loss"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("gpu", "bfloat16", "chosen"), [(True, True, "cuda"), (True, False, "cpu"), (False, True, "cpu")]
+)
+def test_heads_train_on_a_gpu_that_knows_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, gpu: bool, bfloat16: bool, chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bfloat16)
+    assert training_device() == chosen
+
+
+def test_models_are_put_where_training_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.training.trainer.training_device", lambda: "meta")  # a device that every machine has
+    assert as_model("late", late_head(8, 4)).device.type == "meta"
+
+
+def test_what_progress_raises_stops_a_training(
+    documents: TokenStates, asked: TokenStates, vocabulary: Vocabulary
+) -> None:
+    heard: list[int] = []
+
+    def progress(step: Progress) -> None:
+        heard.append(step.done)
+        if step.done == 3:
+            raise Cancelled
+
+    settings = LateSettings(epochs=40, batch=24, dimensions=6)
+    with pytest.raises(Cancelled):
+        train_late(vocabulary, documents, QUERIES, asked, POSITIONS, settings, progress)
+    assert heard == [1, 2, 3]
+
+
+def test_a_document_keeps_between_the_fewest_and_the_most_terms(
+    monkeypatch: pytest.MonkeyPatch, vocabulary: Vocabulary
+) -> None:
+    torch.manual_seed(3)
+    head = sparse_head(vocabulary, DIM, 10.0)
+    directions = torch.nn.functional.normalize(torch.randn(200, DIM), dim=1)
+    start(head, torch.randn(len(vocabulary.expandable), DIM), directions, 9.0)
+    states = [torch.randn(1, length, DIM) for length in range(3, 15)]
+    ids = [torch.arange(one.shape[1])[None] for one in states]
+
+    def weights() -> np.ndarray:
+        return torch.cat([head(*one) for one in zip(states, ids, strict=True)]).detach().numpy()
+
+    monkeypatch.setattr("engine.training.sparse_head.FEWEST", 0)
+    monkeypatch.setattr("engine.training.sparse_head.MOST", WORDS)
+    free = weights()
+    monkeypatch.setattr("engine.training.sparse_head.FEWEST", 14)
+    monkeypatch.setattr("engine.training.sparse_head.MOST", 17)
+    bounded = weights()
+    counts, before = (bounded > 0).sum(1), (free > 0).sum(1)
+    assert (before < 14).any()
+    assert (before > 17).any()
+    np.testing.assert_array_equal(counts, before.clip(14, 17))
+    for row, plain, count in zip(bounded, free, before, strict=True):
+        if count <= 14:  # what was there weighs more
+            assert (row >= plain).all()
+        elif count > 17:  # the heaviest stay as they are
+            np.testing.assert_array_equal(row[row > 0], plain[row > 0])
+            assert row[row > 0].min() >= plain[row == 0].max()
+        else:
+            np.testing.assert_array_equal(row, plain)
 
 
 def test_principal_components_are_orthonormal_and_keep_most(documents: TokenStates) -> None:
