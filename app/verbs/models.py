@@ -135,6 +135,14 @@ class ModelVerbs(PipelineVerbs):
         self.engine.workspace.models.refuse_taken(asked.target, asked.replace)
         return plan(asked)
 
+    def free_model_name(self, source: str, **options: Any) -> str:
+        """What a model can be called here: its own name, else one that says its weights, else a number behind it. Raises BadInput."""
+        asked = request(source, options)
+        taken = {name.lower() for name in (*bundled_models(), *self.engine.workspace.models.cards(), *self._adding())}
+        rounded = f"{asked.target}-{asked.quantise}" if asked.quantise else asked.target
+        numbered = (f"{rounded}-{number}" for number in range(2, 10_000))
+        return next(name for name in (asked.target, rounded, *numbered) if name.lower() not in taken)
+
     def add_model(self, source: str, **options: Any) -> str:
         """Queue the adding of a model: a catalogue name, a hub repository OWNER/NAME, or a local folder. Gives the job's id.
 

@@ -81,6 +81,10 @@ class FakeModels:
             else (),
         )
 
+    def free_model_name(self, source: str, **options: Any) -> str:
+        name = self.plan_model(source, **options).name
+        return f"{name}-2" if name in getattr(self, "own", ()) else name
+
     def add_model(self, source: str, **options: Any) -> str:
         self._known()
         plan = self.plan_model(source, **options)

@@ -82,6 +82,16 @@ def test_a_plan_comes_before_a_download(page: Page) -> None:
     assert page.services.model("bge-base-en-v1.5").state == "here"
 
 
+def test_a_model_that_is_here_can_be_added_again_under_a_free_name(page: Page) -> None:
+    page.services.models()
+    form = page.call("model-plan", source="bge-small-en-v1.5")["regions"]["md-plan"]
+    assert 'data-field="name" value="bge-small-en-v1.5-2"' in form
+    form = page.call("model-plan", source="bge-small-en-v1.5", name="mine")["regions"]["md-plan"]
+    assert 'data-field="name" value="mine"' in form
+    form = page.call("model-plan", source="bge-small-en-v1.5", replace="true")["regions"]["md-plan"]
+    assert 'data-field="name" value="bge-small-en-v1.5"' in form
+
+
 def test_a_conversion_may_be_forced(page: Page) -> None:
     asked = {"source": "bge-base-en-v1.5", "quantise": "none"}
     assert 'data-field="force"' in page.call("model-plan", **asked)["regions"]["md-plan"]

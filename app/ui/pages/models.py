@@ -124,6 +124,8 @@ def plan(ui: Ui, state: UiState, args: Args) -> Reply:
     options = _options(ui, args)
     if "value" in args:
         options["quantise"] = args.text("value", 10)
+    if not options["name"] and not options["replace"]:
+        options["name"] = ui.services.free_model_name(source, **options)
     planned = ui.services.plan_model(source, **options)
     form = views.planned(planned, source, options["quantise"], replace=options["replace"])
     return Reply({"md-plan": form, "md-alert": None}, focus="#md-plan .btn-primary")
