@@ -1,4 +1,8 @@
-"""Judgments in files: TREC qrels (`qid 0 docid rel`), BEIR (`query-id`, `corpus-id`, `score`), and `query,docid,rating` CSV."""
+"""Judgments in files: TREC qrels (`qid 0 docid rel`), BEIR (`query-id`, `corpus-id`, `score`), and `query,docid,rating` CSV.
+
+CSV is what people open in spreadsheets: cells that would run as a formula there are written with an apostrophe before them, which reading
+takes away again. TREC and BEIR files hold every id as it is.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.errors import BadInput
-from engine.lines import Mistakes, numbered_lines, shown
+from engine.lines import Mistakes, guarded, numbered_lines, shown, unguarded
 from engine.types import Judgment
 
 FORMS = ("trec", "beir", "csv")
@@ -123,7 +127,7 @@ def _csv(path: Path, mistakes: Mistakes) -> Iterator[tuple[int, tuple[str, str, 
             places = (named.index("query"), named.index("docid"), named.index("rating"))
         elif cells and len(cells) > max(places):
             query, document, rating = (cells[i].strip() for i in places)
-            yield number, (query, document, rating)
+            yield number, (unguarded(query), unguarded(document), rating)
         elif cells:
             mistakes.add(number, f"has {len(cells)} columns; query, docid and rating are expected")
         first = False
@@ -145,7 +149,8 @@ def write_judgments(judgments: pl.DataFrame, form: str, texts: dict[str, str] | 
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(("query", "docid", "rating"))
-        writer.writerows(((texts or {}).get(qid, qid), doc_id, rating) for qid, doc_id, rating in rows)
+        named = texts or {}
+        writer.writerows((guarded(named.get(qid, qid)), guarded(doc_id), rating) for qid, doc_id, rating in rows)
         return out.getvalue()
     unsafe = re.compile(r"\s" if form == "trec" else r"[\t\r\n]")
     for qid, doc_id, _ in rows:

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.evaluation_results import Disagreement
 from app.results import CompareResult, Ledger, RejectionView
-from app.verbs.exporting import FORMULA_STARTS
+from engine.lines import FORMULA_STARTS
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

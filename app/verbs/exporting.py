@@ -9,10 +9,9 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-Rows = Sequence[Mapping[str, Any]]
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""What a spreadsheet may take for the beginning of a formula, the full-width forms included."""
+from engine.lines import FORMULA_STARTS
 
+Rows = Sequence[Mapping[str, Any]]
 _TEX = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_"}
     | {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}

@@ -10,8 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from app.verbs.exporting import FORMULA_STARTS, tex
+from app.verbs.exporting import tex
 from engine.errors import BadInput
+from engine.lines import FORMULA_STARTS
 
 
 def table_bytes(table: pl.DataFrame, form: str) -> bytes:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 import pytrec_eval
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.errors import BadInput
 from engine.judgment_files import read_judgments, write_judgments
+from engine.lines import FORMULA_STARTS
 from engine.query_files import read_queries, write_queries
 from engine.run_files import RUN, read_run, write_run
 from engine.types import Query
@@ -113,6 +118,22 @@ def test_judgments_come_back(form: str, file: Any) -> None:
     if form == "trec":
         theirs = pytrec_eval.parse_qrel(io.StringIO(text))
         assert theirs == {"1": {"d1": 2, "d2": 0}, "q-2": {"é": -1}}
+
+
+CELLS = st.text("'=+-@＝ab1é,\"", min_size=1).filter(lambda text: text.strip() == text)
+
+
+@given(st.lists(st.tuples(CELLS, CELLS, st.integers(-1, 3)), min_size=1, max_size=6, unique_by=lambda row: row[:2]))
+def test_csv_judgments_hold_no_formula_and_come_back(rows: list[tuple[str, str, int]]) -> None:
+    table = pl.DataFrame(rows, JUDGED.schema, orient="row")
+    text = write_judgments(table, "csv")
+    cells = [cell for line in csv.reader(io.StringIO(text)) for cell in line[:2]]
+    assert not any(cell.startswith(FORMULA_STARTS) for cell in cells), "no spreadsheet runs anything"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "judgments.csv"
+        path.write_text(text, encoding="utf-8", newline="")
+        back = read_judgments(path, "csv").judgments
+    assert [(one.qid, one.doc_id, one.rating) for one in back] == rows
 
 
 def test_judgments_in_csv_may_name_queries_by_their_words(file: Any) -> None:
