@@ -164,6 +164,15 @@ def facts(card: Card) -> str:
 
 
 def _show_search(out: Any, found: SearchResult) -> None:
+    told = found.calibrated
+    if told is not None and told.probabilities and not found.cards:
+        hits = f"the likeliest of {len(told.probabilities)} hits has an estimated relevance of {told.best:.1%}"
+        out.print(
+            printable(
+                f"Nothing relevant here: {hits}, and {found.pipeline.name} drops what lies below {told.threshold:.1%}."
+            )
+        )
+        return
     if not found.cards:
         out.print(printable(f"{found.pipeline.name} finds nothing for {found.query!r} in {found.collection}."))
         for question in found.suggestions[:3]:
@@ -177,9 +186,12 @@ def _show_search(out: Any, found: SearchResult) -> None:
             out.print(f"     {snippet}", style="dim", soft_wrap=True)
         if card.found_by:
             lists = " · ".join(f"{printable(by.label)} #{by.rank}" for by in card.found_by)
-            out.print(f"     {lists} · score {card.score:.4g}", style="cyan", soft_wrap=True)
+            estimate = f"score {card.score:.4g}" if card.probability is None else f"relevance {card.probability:.1%}"
+            out.print(f"     {lists} · {estimate}", style="cyan", soft_wrap=True)
     many = "1 document" if len(found.cards) == 1 else f"{len(found.cards)} documents"
-    out.print(printable(f"{many} from {found.pipeline.name} in {found.took_ms:.0f} ms"), style="dim")
+    below = len(told.probabilities) - told.kept(told.threshold) if told is not None else 0
+    dropped = f"; {below} below the threshold of {told.threshold:.1%}" if told is not None and below else ""
+    out.print(printable(f"{many} from {found.pipeline.name} in {found.took_ms:.0f} ms{dropped}"), style="dim")
 
 
 def _show_compare(out: Any, found: CompareResult) -> None:
@@ -195,6 +207,10 @@ def _show_compare(out: Any, found: CompareResult) -> None:
     for column in found.columns:
         if column.error:
             out.print(printable(f"{column.pipeline.name} failed: {column.error}"), style="red", soft_wrap=True)
+        if (told := column.calibrated) is not None:
+            kept = told.kept(told.threshold)
+            counts = f"{kept} kept, {len(told.probabilities) - kept} below the threshold of {told.threshold:.1%}"
+            out.print(printable(f"{column.pipeline.name}: {counts}"), style="dim")
     for pair in found.agreement:
         left, right = (found.columns[i].pipeline.name for i in (pair.left, pair.right))
         shares = f"{pair.shared} of the first {found.k} shared, Jaccard {pair.jaccard:.2f}, RBO {pair.rbo:.2f}"

@@ -58,6 +58,27 @@ def test_a_search_without_hits_succeeds_and_says_so(cli: Cli, filled: Path) -> N
     assert "finds nothing" in ended.out
 
 
+def test_a_calibrated_pipeline_tells_estimates_and_what_its_threshold_leaves_out(cli: Cli, filled: Path) -> None:
+    with Services(filled) as services:
+        steps = "pipeline:\n- bm25: {k: 10}\n- platt: {slope: 0.0, intercept: 0.0, threshold: %s}\n"
+        services.save_pipeline("even", steps % 0.5)
+        services.save_pipeline("strict", steps % 0.75)
+    shown = cli("search", "weights", "-p", "even")
+    assert shown.out.count("relevance 50.0%") == 3
+    assert "below the threshold" not in shown.out
+    ended = cli("search", "weights", "-p", "strict")
+    assert ended.code == 0
+    told = " ".join(ended.out.split())
+    assert "Nothing relevant here: the likeliest of 3 hits has an estimated relevance of 50.0%" in told
+    assert "strict drops what lies below 75.0%" in told
+    compared = cli("compare", "weights", "-p", "even", "-p", "strict").out
+    assert "even: 3 kept, 0 below the threshold of 50.0%" in compared
+    assert "strict: 0 kept, 3 below the threshold of 75.0%" in compared
+    told = cli("search", "weights", "-p", "strict", "--json").data
+    assert (told["cards"], told["calibrated"]["probabilities"]) == ([], [0.5] * 3)
+    assert len(told["calibrated"]["dropped"]) == 3
+
+
 def test_output_is_never_broken_by_what_is_in_a_title(cli: Cli, filled: Path) -> None:
     for ended in (cli("search", "weights", "-p", "BM25"), cli("show", "p4"), cli("show", "p3")):
         assert ended.code == 0, ended.err
