@@ -54,12 +54,6 @@ def signed(value: float) -> str:
     return f"{'+' if value >= 0 else '−'}{score(abs(value))}"
 
 
-def names(authors: tuple[str, ...], most: int = 3) -> str:
-    """The first authors, then "et al."."""
-    shown = ", ".join(authors[:most])
-    return f"{shown} et al." if len(authors) > most else shown
-
-
 def shorten(text: str, most: int) -> str:
     """At most `most` characters, the last one an ellipsis where text was cut."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"

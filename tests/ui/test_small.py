@@ -14,6 +14,7 @@ from fakes import FakeServices
 from app.results import RejectionView
 from app.ui import exports, format
 from app.ui.uploads import UNCLAIMED_SECONDS, Uploads
+from app.ui.views import cards
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,6 @@ def test_milliseconds(value: float, text: str) -> None:
 def test_scores_and_names() -> None:
     assert [format.score(v) for v in (0, 0.03254, -0.5, 7.4891, 94.44)] == ["0", "0.0325", "-0.5000", "7.489", "94.44"]
     assert format.signed(-0.03) == "−0.0300"
-    assert format.names(("A", "B", "C", "D"), 2) == "A, B et al."
     assert format.shorten("abcdef", 4) == "abc…"
     assert (format.plural(1, "query", "queries"), format.plural(1200, "query", "queries")) == (
         "1 query",
@@ -111,3 +111,8 @@ def test_what_was_never_added_goes_after_a_day(tmp_path: Path) -> None:
     assert [entry.name for entry in uploads.root.iterdir()] == ["fresh"]
     uploads.discard([fresh])
     assert list(uploads.root.iterdir()) == []
+
+
+def test_names_of_authors_stand_apart_and_are_cut() -> None:
+    assert str(cards.people(("A", "B", "C", "D"), 2)) == '<span dir="auto">A</span>, <span dir="auto">B</span> et al.'
+    assert str(cards.people(("علي",), 3)) == '<span dir="auto">علي</span>'

@@ -16,14 +16,18 @@ SHORT_LABEL = 8
 """Labels up to this length are never cut in narrow cards."""
 
 
+def people(authors: Sequence[str], most: int) -> Markup:
+    """The first authors, then "et al."; names of either direction of writing stand apart, so that commas and dots stay between them."""
+    shown = [[", " if i else "", el("span", name, dir="auto")] for i, name in enumerate(authors[:most])]
+    return join(shown, " et al." if len(authors) > most else "")
+
+
 def byline(authors: tuple[str, ...], year: int | None, venue: str, most: int = 3) -> Markup | None:
     """Authors, year and venue on one line; None when nothing is known."""
     parts = [
-        el("span", format.names(authors, most), class_="by-authors", dir="auto", title=", ".join(authors))
-        if authors
-        else None,
+        el("span", people(authors, most), class_="by-authors", title=", ".join(authors)) if authors else None,
         el("span", year, class_="by-year") if year is not None else None,
-        el("span", venue, class_="by-venue", dir="auto", title=venue) if venue else None,
+        el("span", el("span", venue, dir="auto"), class_="by-venue", title=venue) if venue else None,
     ]
     shown = [part for part in parts if part is not None]
     return el("p", shown, class_="byline") if shown else None

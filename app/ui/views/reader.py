@@ -37,7 +37,7 @@ def pane(view: DocumentView, *, write: bool = False) -> Markup:
         el(
             "div",
             el("h2", title, dir="auto", class_="reader-title"),
-            el("p", ", ".join(view.authors), class_="reader-authors", dir="auto") if view.authors else None,
+            el("p", cards.people(view.authors, len(view.authors)), class_="reader-authors") if view.authors else None,
             cards.byline((), view.year, view.venue),
             _links(view),
             _text(view),
