@@ -22,6 +22,7 @@ SHAPES = frozenset({"path", "rect", "circle", "line"})
 ATTRIBUTE = re.compile(r"[a-z][a-zA-Z0-9-]*\Z")
 SAFE_URL = re.compile(r"(?:https?://[^\s/?#\\]|mailto:[^\s@]+@)", re.IGNORECASE)
 DOI = re.compile(r"(?:doi:\s*)?(10\.\d{4,9}/\S+)\Z", re.IGNORECASE)
+QUOTED = re.compile(r"`([^`\n]+)`")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -108,6 +109,11 @@ def pieces(runs: Sequence[Piece]) -> Markup:
         el("mark", run.text, class_=f"m-{run.mark}", title=titles[run.mark]) if run.mark in titles else run.text
         for run in runs
     )
+
+
+def prose(text: str) -> Markup:
+    """A message whose commands and names, written between backticks, are set as code."""
+    return join(el("code", part) if i % 2 else part for i, part in enumerate(QUOTED.split(text)))
 
 
 def classes(*names: str | bool | None) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from app.results import Piece
-from app.ui.html import clean, el, join, link, pieces, safe_url
+from app.ui.html import clean, el, join, link, pieces, prose, safe_url
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",
@@ -128,3 +128,11 @@ def test_pieces_mark_by_kind_and_ignore_unknown_kinds() -> None:
     seen = read(html)
     assert [attributes["class"] for _, attributes in seen.tags] == ["m-lexical", "m-semantic"]
     assert seen.text == "a<bcd"
+
+
+def test_what_a_message_quotes_is_set_as_code_and_stays_text() -> None:
+    assert str(prose("Build it with `triptych index -c <x>`.")) == (
+        "Build it with <code>triptych index -c &lt;x&gt;</code>."
+    )
+    assert str(prose("one ` alone")) == "one ` alone"
+    assert str(prose("nothing in ``")) == "nothing in ``"

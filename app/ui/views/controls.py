@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -112,6 +112,27 @@ def drop_zone(action: str, formats: str, /, *, label: str, line: str, alert: str
         ),
         class_="drop",
         data_drop=True,
+    )
+
+
+def switch(label: str, action: str, field: str, options: Mapping[str, str], value: str, /, **data: Any) -> Markup:
+    """One choice of a few, all of them in sight. The chosen key goes to `action` as `field`."""
+    return el(
+        "div",
+        [
+            el(
+                "button",
+                text,
+                type="button",
+                class_=classes("switch-item", "is-current" if key == value else ""),
+                aria_pressed=str(key == value).lower(),
+                **_data(action, {field: key, **data}),
+            )
+            for key, text in options.items()
+        ],
+        class_="switch",
+        role="group",
+        aria_label=label,
     )
 
 

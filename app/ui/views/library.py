@@ -11,11 +11,12 @@ from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.icons import icon
 from app.ui.views import adding, jobs
-from app.ui.views.controls import button, cell_title, icon_button, panel_head
+from app.ui.views.controls import button, cell_title, icon_button, panel_head, switch
 from app.ui.views.messages import empty, notices
 from app.ui.views.shell import STATES
 from app.ui.views.tables import table
 
+VIEWS = {"documents": "Documents", "models": "Models"}
 INDEX_STATES = {"ready": "Ready", "behind": "Behind", "absent": "Not built", "building": "Building"}
 
 
@@ -59,24 +60,7 @@ def head(view: WorkspaceView, *, models: bool = False) -> Markup:
     return el(
         "div",
         el("h1", "Library"),
-        el(
-            "div",
-            [
-                el(
-                    "button",
-                    text,
-                    type="button",
-                    class_=classes("switch-item", "is-current" if on else ""),
-                    data_action="library-view",
-                    data_view=key,
-                    aria_pressed=str(on).lower(),
-                )
-                for key, text, on in (("documents", "Documents", not models), ("models", "Models", models))
-            ],
-            class_="switch",
-            role="group",
-            aria_label="What the Library shows",
-        ),
+        switch("What the Library shows", "library-view", "view", VIEWS, "models" if models else "documents"),
         el(
             "span",
             f"{format.plural(len(view.collections), 'collection')}, {format.plural(documents, 'document')}",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from app.ui.html import Child, el, join
+from app.ui.html import Child, el, join, prose
 from app.ui.icons import icon
 
 TITLES = {
@@ -33,7 +33,7 @@ def error_box(kind: str, message: str, *actions: Child) -> Markup:
         el(
             "div",
             el("strong", TITLES.get(kind, "Something went wrong")),
-            el("p", message, dir="auto"),
+            el("p", prose(message), dir="auto"),
             el("div", *actions, class_="box-actions") if actions else None,
         ),
         class_="box box-error",
@@ -44,7 +44,8 @@ def error_box(kind: str, message: str, *actions: Child) -> Markup:
 def notices(messages: Sequence[str]) -> Markup:
     """Things to know that are no errors."""
     return join(
-        el("div", icon("info"), el("p", text, dir="auto"), class_="box box-note", role="status") for text in messages
+        el("div", icon("info"), el("p", prose(text), dir="auto"), class_="box box-note", role="status")
+        for text in messages
     )
 
 

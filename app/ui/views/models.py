@@ -9,14 +9,15 @@ from markupsafe import Markup
 from app.model_results import ModelPlan, ModelView
 from app.results import JobView
 from app.ui import format
-from app.ui.html import Child, classes, el, join, link
+from app.ui.html import Child, el, join, link, prose
 from app.ui.icons import icon
 from app.ui.views import jobs
-from app.ui.views.controls import button, cell_title, chip, icon_button, panel_head, select
+from app.ui.views.controls import button, cell_title, chip, icon_button, panel_head, select, switch
 from app.ui.views.ledger import bar
 from app.ui.views.messages import empty, error_box
 from app.ui.views.tables import head, table
 
+WHERE = {"": "All", "bundled": "Bundled", "here": "Added", "available": "Available"}
 KINDS = {"dense": "Dense", "sparse": "Sparse", "late": "Late interaction", "cross": "Reranker"}
 ABOUT = {
     "dense": "One vector for a text",
@@ -115,6 +116,7 @@ def planned(plan: ModelPlan, source: str, precision: str, *, replace: bool) -> M
     how = {
         "copy": "It is a finished model folder, and is copied as it is.",
         "graph": "It has an ONNX graph of its own, which is used as it is.",
+        "round": "The weights of its ONNX graph are rounded here, and the result is compared with the graph as it is.",
         "convert": "Its weights are converted here, and the result is compared with the original.",
     }.get(plan.how, "")
     place = link(f"https://huggingface.co/{plan.source}", plan.source) if plan.revision else plan.source
@@ -132,7 +134,7 @@ def planned(plan: ModelPlan, source: str, precision: str, *, replace: bool) -> M
         "form",
         el("dl", [[el("dt", term), el("dd", said, dir="auto")] for term, said in facts], class_="details"),
         [error_box("MissingDependency", note) for note in plan.notes],
-        _unfaithful() if plan.how == "convert" and plan.ready else None,
+        _unfaithful() if plan.how in ("round", "convert") and plan.ready else None,
         el("input", type="hidden", data_field="source", value=source),
         el("input", type="hidden", data_field="replace", value="true" if replace else ""),
         el(
@@ -172,15 +174,15 @@ def catalogue(
         el("div", el("h2", "Models"), el("span", _counted(models), class_="muted"), class_="panel-head"),
         el(
             "div",
-            _switch("kind", "Kind", {"": "All kinds"} | KINDS, kind),
-            _switch("where", "Where", {"": "All", "bundled": "Bundled", "here": "Added", "available": "Available"}, where),
+            switch("Kind", "model-filter", "value", {"": "All kinds"} | KINDS, kind, what="kind"),
+            switch("Where", "model-filter", "value", WHERE, where, what="where"),
             el(
                 "input",
                 type="search",
                 class_="input",
                 value=find,
-                placeholder="Name, license, language…",
-                aria_label="Find a model",
+                placeholder="Name, license…",
+                aria_label="Find a model by name, license or language",
                 data_input="model-filter",
                 data_what="find",
                 autocomplete="off",
@@ -200,22 +202,6 @@ def _counted(models: Sequence[ModelView]) -> str:
     return f"{len(here)} here, {sum(view.state == 'available' for view in models)} more to be had"
 
 
-def _switch(what: str, label: str, options: dict[str, str], value: str) -> Markup:
-    return el(
-        "div",
-        [
-            el(
-                "button", text, type="button", class_=classes("switch-item", "is-current" if key == value else ""), data_action="model-filter",
-                data_what=what, data_value=key, aria_pressed=str(key == value).lower(),
-            )
-            for key, text in options.items()
-        ],
-        class_="switch",
-        role="group",
-        aria_label=label,
-    )  # fmt: skip
-
-
 def _table(shown: Sequence[ModelView], *, read_only: bool) -> Markup:
     wide = [head(title, num=True, class_="md-wide") for title in ("Dimensions", "Tokens")]
     middle = (head("License", class_="md-mid"), head("Speed here", num=True, class_="md-mid"))
@@ -230,7 +216,7 @@ def _row(view: ModelView, read_only: bool) -> Markup:
         el(
             "td",
             cell_title(view.name, "model", name=view.name),
-            el("small", below or view.source, dir="auto"),
+            el("small", prose(below or view.source), dir="auto"),
             class_="md-name",
         ),
         el("td", el("span", class_=f"state s-{DOTS.get(view.state, '')}"), STATES.get(view.state, view.state), class_="md-state"),
@@ -289,7 +275,7 @@ def pane(view: ModelView, *, read_only: bool) -> Markup:
         ("State", STATES.get(view.state, view.state)),
         ("Kind", _kind(view.family) if view.state != "damaged" else ""),
         ("Hub", link(f"https://huggingface.co/{view.hub}", view.hub) if view.hub else ""),
-        ("From", f"{view.source} {view.revision}".strip() if view.state != "available" else ""),
+        ("From", prose(f"{view.source} {view.revision}".strip()) if view.state != "available" else ""),
         ("Architecture", view.architecture),
         ("Languages", ", ".join(view.languages)),
         ("License", view.licence),

@@ -79,6 +79,7 @@ def toolbar(kept: int) -> Markup:
             el("span", "Filters"),
             type="button",
             class_="btn only-narrow",
+            title="Filters",
             data_local="facets",
         ),
     )
