@@ -43,13 +43,19 @@ class Scoring:
         return float(np.interp(candidates, counts, times))
 
     def reached(self, candidates: int, budget_ms: float | None = None) -> int:
-        """How many of the first `candidates` have a score when the budget ends. What has been begun by then is finished, as in a run."""
+        """How many of the first `candidates` have a score when the budget ends, or the stage's own rule stops it. What has been begun by then
+        is finished, as in a run.
+        """
         wanted = min(candidates, self.most)
-        if budget_ms is None:
-            return wanted
-        if budget_ms <= 0:
+        if budget_ms is not None and budget_ms <= 0:
             return 0
-        return min(wanted, next((count for count, ms in self.marks if ms >= budget_ms), wanted))
+        asked = self.hits.head(candidates)
+        for count, ms in self.marks:
+            if count >= wanted:
+                break
+            if (budget_ms is not None and ms >= budget_ms) or self.reranker.settled(self.scores[:count], asked):
+                return count
+        return wanted
 
     def order(self, reached: int) -> pl.DataFrame:
         """The list when the first `reached` have scores: doc_id, received, rank (from 1), before, score (null: none), in the new order.

@@ -73,6 +73,10 @@ class Reranker(Stage, family="rerankers"):
         """What `score` makes of the pair scores of these candidates: float64 [candidates]; NaN stays."""
         return scores
 
+    def settled(self, scores: NDArray[np.float64], candidates: pl.DataFrame) -> bool:
+        """Whether reading may stop, given the pair scores of the first of these candidates; never, unless the stage has such a rule."""
+        return False
+
     def explain_document(self, query: str, doc_id: str, ctx: Context) -> ScoreExplanation | None:
         """Why this document gets its new score; None where the reranker cannot tell, or has no score for it."""
         return None

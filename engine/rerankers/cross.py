@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from typing import Literal, TypeAlias
 
@@ -18,6 +18,7 @@ from engine.rerankers.base import Deadline, Reached, Reranker
 from engine.retrievers.base import ScoreExplanation, TermWeight
 from engine.types import Ints
 
+Settled: TypeAlias = Callable[[NDArray[np.float64], pl.DataFrame], bool]
 Batches: TypeAlias = Generator[tuple[Ints, NDArray[np.float32]], None, None]
 
 MAX_LEFT_OUT = 12
@@ -30,8 +31,11 @@ class Cross(Reranker, name="cross"):
     """Score each candidate with a cross-encoder; the new score is the model's logit.
 
     Candidates are read in the order in which they came, not by length: when the budget ends, the best candidates of the stage before have
-    their scores, and those that it thought least of do not. There is no early stop: a logit has no useful upper bound, so whatever was not
-    read could still be the best.
+    their scores, and those that it thought least of do not.
+
+    A logit has no useful upper bound, so an early stop goes by what was seen: when the last n candidates left the first `top` as they were,
+    with 95 % confidence at most 1 − 0.05^(1/n) of such candidates change it (about 3/n, the rule of three: Hanley and Lippman-Hand 1983,
+    JAMA). Candidates further down are rather less likely to, so that share of the unread is a bound on what is missed.
     """
 
     model: str = Field(DEFAULT_CROSS, description="The cross-encoder, bundled or added to the workspace.")
@@ -48,25 +52,51 @@ class Cross(Reranker, name="cross"):
         description="How much the score before counts beside the model's, both brought to equal spread over what was scored; 0: not at all.",
     )
 
+    early_stop: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="Stop when at most this many of the candidates not yet read can be expected among the first `top`, with 95 % confidence, "
+        "given how many in a row were not. Empty: read all.",
+    )
+    top: int = Field(10, ge=1, le=1_000, description="How many of the first hits an early stop keeps in view.")
+
     def label(self) -> str:
         return f"rerank {self.candidates}" + ("" if self.model == DEFAULT_CROSS else f" ({self.model})")
 
     def score(self, query: str, candidates: pl.DataFrame, ctx: Context) -> NDArray[np.float64]:
-        return self.among(self.pair_scores(query, candidates, ctx), candidates)
+        return self.among(self._read(query, candidates, ctx, lambda _: None, self.settled), candidates)
 
     def pair_scores(
         self, query: str, candidates: pl.DataFrame, ctx: Context, reached: Reached = lambda _: None
+    ) -> NDArray[np.float64]:
+        return self._read(query, candidates, ctx, reached, lambda scores, candidates: False)
+
+    def settled(self, scores: NDArray[np.float64], candidates: pl.DataFrame) -> bool:
+        """The early stop: see the class."""
+        if self.early_stop is None:
+            return False
+        given = self.among(scores, candidates.head(len(scores)))
+        unchanged = len(given) - 1 - int(np.argsort(-given, kind="stable")[: self.top].max())
+        if unchanged == 0:
+            return False
+        share = 1 - 0.05 ** (1 / unchanged)
+        return bool((len(candidates) - len(given)) * share <= self.early_stop)
+
+    def _read(
+        self, query: str, candidates: pl.DataFrame, ctx: Context, reached: Reached, settled: Settled
     ) -> NDArray[np.float64]:
         deadline = Deadline(self.budget_ms)
         scores = np.full(len(candidates), np.nan)
         if deadline.passed:
             return scores
-        texts = self.read(query, candidates["doc_id"].to_list(), ctx)
+        texts = self.texts(query, candidates["doc_id"].to_list(), ctx)
         with closing(self.batches(query, texts, ctx)) as batches:
             for positions, found in batches:
                 scores[positions] = found
-                reached(int(positions[-1]) + 1)
-                if deadline.passed:
+                done = int(positions[-1]) + 1
+                reached(done)
+                if deadline.passed or settled(scores[:done], candidates):
                     break
         return scores
 
@@ -77,7 +107,7 @@ class Cross(Reranker, name="cross"):
         """What the score loses when one word of the query, or one sentence of the document, is left out: approximate, since such losses do not
         add up. Costs one reading for each; where a text has more than MAX_LEFT_OUT, neighbors go together.
         """
-        (text,) = self.read(query, [doc_id], ctx)
+        (text,) = self.texts(query, [doc_id], ctx)
         if not text:
             return None
         words = stretches([match.span() for match in _WORD.finditer(query)], MAX_LEFT_OUT)
@@ -110,7 +140,7 @@ class Cross(Reranker, name="cross"):
     def _scores(self, query: str, texts: Sequence[str], ctx: Context) -> list[float]:
         return [float(score) for _, scores in self.batches(query, texts, ctx) for score in scores]
 
-    def read(self, query: str, doc_ids: Sequence[str], ctx: Context) -> list[str]:
+    def texts(self, query: str, doc_ids: Sequence[str], ctx: Context) -> list[str]:
         """What the model reads of these documents."""
         if self.text == "document":
             return ctx.resources.texts(doc_ids)

@@ -142,13 +142,13 @@ def test_nothing_found_is_no_error(services: Services) -> None:
 def test_other_numbers_of_candidates_come_from_one_scoring(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     services._scorings.clear()
     calls: list[int] = []
-    kept = Cross.pair_scores
+    kept = Cross._read
 
     def counted(self: Cross, query: str, candidates: pl.DataFrame, ctx: Context, *rest: object) -> object:
         calls.append(len(candidates))
         return kept(self, query, candidates, ctx, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Cross, "pair_scores", counted)
+    monkeypatch.setattr(Cross, "_read", counted)
     own = services.reranking("papers", QUERY, "Read")
     assert (own.candidates, own.reached, own.received, own.most, own.judged) == (2, 2, 4, 4, 2)
     assert max(calls) == 4

@@ -11,6 +11,7 @@ import pytest
 from engine.candidates import Scoring, rerank_stages, scored
 from engine.context import Context
 from engine.pipeline import PipelineSpec
+from engine.rerankers.base import COST_NOTE
 from engine.rerankers.cross import Cross
 from engine.rerankers.e2rank import E2Rank
 from engine.testing import MemoryResources
@@ -68,6 +69,18 @@ def test_a_budget_of_a_run_reaches_what_the_scoring_says(context: Context) -> No
     assert scored(Cross(), QUERY, received().hits, 5, 0, context).order(0)["doc_id"].to_list() == list(RECEIVED)
     empty = Scoring(Cross(), received().hits, np.empty(0), (), separate=True)
     assert (empty.most, empty.ms(3), empty.reached(3)) == (0, 0.0, 0)
+
+
+def test_a_run_that_stops_early_reaches_what_the_scoring_says(tmp_path: Path) -> None:
+    texts = {"d0": "red", **{f"d{i}": "blue " * i for i in range(1, 10)}}
+    context = Context(MemoryResources(texts, tmp_path))
+    hits = pl.DataFrame({"qid": ["q"] * 10, "doc_id": list(texts), "score": np.arange(10.0)[::-1]})
+    ranking = Ranking.of([("q", "red")]).with_hits(hits)
+    stage = Cross(early_stop=1.85, top=1)
+    told = scored(stage, "red", ranking.hits, 10, 60_000, context)
+    assert (told.most, told.reached(10), told.reached(5)) == (10, 6, 4)
+    _, span = context.execute(stage, ranking)
+    assert span.details[COST_NOTE]["scored"].to_list() == [6]
 
 
 def test_a_query_without_words_and_an_empty_list_are_scored_by_nobody(context: Context) -> None:

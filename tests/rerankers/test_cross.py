@@ -132,3 +132,36 @@ def test_stretches_cover_all_in_order(lengths: list[int], most: int) -> None:
     assert len(found) == min(most, len(spans))
     assert [start for start, _ in found[1:]] == [end for _, end in found[:-1]]
     assert not found or (found[0][0], found[-1][1]) == (0, ends[-1])
+
+
+@pytest.mark.parametrize(
+    ("unread", "allowed", "settled"),
+    [
+        # Of 4 read, the best is the first: 3 in a row changed nothing, 1 - 0.05^(1/3) = .632 of the unread may still.
+        (0, 0.01, True),
+        (1, 0.64, True),
+        (1, 0.62, False),
+        (3, 1.90, True),
+        (3, 1.89, False),
+    ],
+)
+def test_an_early_stop_by_hand(unread: int, allowed: float, settled: bool) -> None:
+    candidates = pl.DataFrame({"score": np.arange(4.0 + unread)[::-1]})
+    stage = Cross(early_stop=allowed, top=1)
+    assert stage.settled(np.array([9.0, 1, 2, 3]), candidates) is settled
+    assert not Cross(top=1).settled(np.array([9.0, 1, 2, 3]), candidates)
+
+
+def test_nothing_is_settled_by_a_candidate_that_changed_the_first() -> None:
+    candidates = pl.DataFrame({"score": np.arange(9.0)[::-1]})
+    assert not Cross(early_stop=100, top=1).settled(np.array([1.0, 2, 3, 4]), candidates)
+    assert not Cross(early_stop=100, top=4).settled(np.array([4.0, 3, 2, 1]), candidates)
+
+
+def test_what_an_early_stop_leaves_unread_keeps_its_order(tmp_path: Path) -> None:
+    """Ten documents, two read at a time; the first is the best. After 6 read, 5 changed nothing: .451 of 4 unread is 1.80."""
+    texts = {"d0": "red", **{f"d{i}": "blue " * i for i in range(1, 10)}}
+    context = Context(MemoryResources(texts, tmp_path))
+    found, span = context.execute(Cross(early_stop=1.85, top=1), ranking(*texts))
+    assert span.details[COST_NOTE].select("candidates", "scored").rows() == [(10, 6)]
+    assert found.hits["doc_id"].to_list() == list(texts)
