@@ -30,7 +30,13 @@ def report(
         "report.html"
     ),
     metric: MeasureOption = "",
-    calibration: Annotated[str, typer.Option(metavar="ID", help="Add the plots of this stored calibration.")] = "",
+    calibration: Annotated[
+        str,
+        typer.Option(
+            metavar="ID",
+            help="The stored calibration whose plots are added, or `none`. Default: the newest of these pipelines and queries.",
+        ),
+    ] = "",
     query: Annotated[
         list[str] | None,
         typer.Option(
@@ -45,13 +51,14 @@ def report(
 
     Example: triptych report 3f2a --collection thesis --output report.html --calibration 91bc
     """
-    if not evaluation and not calibration:
+    if not evaluation and calibration in ("", "none"):
         raise BadInput("Name an evaluation (see `triptych evaluations list`) or a --calibration.")
     with run.reading() as services:
         name = the_collection(services, collection)
         if evaluation:
             key = found_evaluation(services, name, evaluation).evaluation_id
-            data = services.report(name, key, measure=metric, calibration=calibration, queries=query or (), k=k)
+            chosen = "" if calibration == "none" else calibration or None
+            data = services.report(name, key, measure=metric, calibration=chosen, queries=query or (), k=k)
         else:
             data = services.report_calibration(name, calibration)
     output.write_bytes(data)

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from app.evaluation_results import QueryValues
+from app.calibration_results import CalibrationView
+from app.evaluation_results import EvaluationView, QueryValues
 from app.report_results import CalibrationReport, ComparisonReport, EvaluationReport, Origin, ReportedQuery
 from app.verbs.base import checked_k
 from app.verbs.calibrating import CalibrationVerbs
 from app.verbs.evaluation_details import EvaluationDetailVerbs
 from app.verbs.reading import ReadingVerbs
 from engine import __version__
+from engine.calibration_job import stale
 from engine.errors import BadInput, NotFound
 from engine.evaluation_job import fingerprints
 from engine.pipeline import PipelineSpec
@@ -33,7 +35,7 @@ class ReportVerbs(ReadingVerbs, EvaluationDetailVerbs, CalibrationVerbs):
         evaluation_id: str,
         *,
         measure: str = "",
-        calibration: str = "",
+        calibration: str | None = None,
         queries: Sequence[str] = (),
         k: int = 10,
         baseline: str | None = None,
@@ -42,7 +44,8 @@ class ReportVerbs(ReadingVerbs, EvaluationDetailVerbs, CalibrationVerbs):
     ) -> bytes:
         """The report of a finished evaluation.
 
-        `measure` is what the drawings show, by default the first metric; `calibration` adds a stored one (its id or the first characters);
+        `measure` is what the drawings show, by default the first metric; `calibration` adds the plots of a stored one (its id or the first
+        characters), by default of the newest that holds one of these pipelines on these queries and still stands; "" adds none;
         `queries` are those shown side by side with their first k hits, by default the eight on which the pipelines differ most. Baseline,
         test and correction as in `evaluation`. Raises NotFound, and BadInput for an evaluation that is not finished or has no such measure.
         """
@@ -63,7 +66,11 @@ class ReportVerbs(ReadingVerbs, EvaluationDetailVerbs, CalibrationVerbs):
             queries=self._reported(collection, evaluation_id, rows, queries, checked_k(k, MOST_HITS)),
             chosen=bool(queries),
             origin=self._evaluation_origin(collection, evaluation_id),
-            calibration=self.calibration(collection, calibration) if calibration else None,
+            calibration=self._calibrated(view)
+            if calibration is None
+            else self.calibration(collection, calibration)
+            if calibration
+            else None,
         )
         return report.evaluation(found).encode()
 
@@ -114,6 +121,17 @@ class ReportVerbs(ReadingVerbs, EvaluationDetailVerbs, CalibrationVerbs):
             key, facts, fingerprints(self.engine, key, specs), [(words, shlex.join(line)) for words, line in commands]
         )  # fmt: skip
         return report.calibration(CalibrationReport(view, origin)).encode()
+
+    def _calibrated(self, view: EvaluationView) -> CalibrationView | None:
+        """The newest calibration of the evaluated pipelines on the same queries, unless something that it was made from has changed."""
+        yaml = {one.yaml for one in view.pipelines}
+        for stored in self.engine.workspace.calibrations.list(self._collection(view.collection).collection_id):
+            mine = stored.query_set == view.query_set and any(
+                part["yaml"] in yaml for part in stored.result["pipelines"]
+            )
+            if mine and not stale(self.engine, stored):
+                return self._calibration_view(view.collection, stored)
+        return None
 
     def _words(self, metrics: Sequence[str]) -> dict[str, str]:
         """What each metric tells, in plain words."""

@@ -115,6 +115,17 @@ def test_curves_of_one_query(calibrated):
     assert services.query_curves("papers", key, "BM25", "zebra").hits == ()
 
 
+def test_a_report_holds_the_calibration_of_its_pipelines(calibrated):
+    services, key = calibrated
+    mine = services.evaluate("papers", ["BM25"], metrics=["AP"])
+    other = services.evaluate("papers", [("BM25", "- bm25: {}\n- cutoff: {k: 3}\n")], metrics=["AP"])
+    plots = b'id="calibration"'
+    assert plots in services.report("papers", mine.evaluation_id)
+    assert plots not in services.report("papers", mine.evaluation_id, calibration="")
+    assert plots not in services.report("papers", other.evaluation_id), "of the same name, but another pipeline"
+    assert plots in services.report("papers", other.evaluation_id, calibration=key)
+
+
 def test_history_staleness_and_deletion(folder, calibrated):
     services, key = calibrated
     assert [one.calibration_id for one in services.calibrations("papers")] == [key]
