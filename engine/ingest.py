@@ -149,16 +149,22 @@ class Ingest:
             self._start(event, _stamp_of(event, sources, stamps))
             return
         file = self._files[event.path]
-        if isinstance(event, Batch):
-            file.read = min(event.bytes_read, file.size)
         if isinstance(event, FileFinished):
             self._touched.add(file.label)
             file.status = "done"  # with its last items, which may still wait to be stored
             self._cleaned.update(event.cleaned or {})
-        for item in event.items if isinstance(event, Batch) else ():
+        if isinstance(event, Batch):
+            self._gather(file, event)
+
+    def _gather(self, file: File, batch: Batch) -> None:
+        before, step = file.read, (min(batch.bytes_read, file.size) - file.read) / max(1, len(batch.items))
+        for number, item in enumerate(batch.items, start=1):
+            file.read = max(0, round(before + step * number))
             if file.skip:
                 file.skip -= 1
                 continue
+            if not self._pending:
+                self._flushed = time.monotonic()  # a batch waits from its first item on
             self._pending.append((file, item))
             self._touched.add(file.label)
             self._chars += len(item.text) if isinstance(item, Record) else 0
