@@ -33,7 +33,6 @@ ALERTS = (
     "questions-alert",
     "md-alert",
 )
-MAX_URL = 100_000
 
 
 @dataclass(frozen=True, slots=True)

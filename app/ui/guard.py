@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 SAFE_METHODS = ("GET", "HEAD")
 MAX_CALL = 1_000_000
 UPLOAD = "/gradio_api/upload"
-CALL = "/gradio_api/component_server"
 PATHS = re.compile(
     r"/(?:|ui/[\w.-]+|(?:assets|static)/[\w./+-]+|theme\.css|config/?|favicon\.ico|manifest\.json|login/?|logout/?"
     r"|gradio_api/(?:upload|component_server/?|startup-events|heartbeat/\w+|login/?|logout/?))\Z"

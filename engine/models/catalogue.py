@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from engine.encoders.cross import PairScorer
 
 DEFAULT_DENSE = "all-MiniLM-L6-v2"
-DEFAULT_SPARSE = "triptych-sparse"
 DEFAULT_LATE = "triptych-late"
 DEFAULT_CROSS = "triptych-cross"
 
