@@ -301,7 +301,12 @@ def _show_details(out: Any, view: ModelView) -> None:
             out.print("  " + printable(f"{label}: {value}"), soft_wrap=True)
 
 
-_HOW = {"copy": "copied as it is", "graph": "its own ONNX graph is used", "convert": "its weights are converted here"}
+_HOW = {
+    "copy": "copied as it is",
+    "graph": "its own ONNX graph is used",
+    "round": "the weights of its own ONNX graph are rounded here",
+    "convert": "its weights are converted here",
+}
 
 
 def _show_added(out: Any, view: ModelView) -> None:

@@ -69,7 +69,7 @@ class ModelPlan:
     source: str
     revision: str
     family: str
-    how: Literal["copy", "graph", "convert"]
+    how: Literal["copy", "graph", "round", "convert"]
     files: tuple[tuple[str, int], ...]
     """Path and size in bytes of what would be read or downloaded."""
     bytes: int

@@ -17,7 +17,7 @@ from engine.models.card import CARD_FILE, Family, ModelCard, Prompts, read_card,
 from engine.models.entries import CatalogueEntry, entry_of
 from engine.models.hub import checked_repository
 from engine.models.resolve import checked_model_name
-from engine.models.sources import Plan, first_files, local_sizes, plan, take_graph
+from engine.models.sources import Plan, attention_shape, first_files, local_sizes, plan, take_graph
 from engine.types import Progress
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ LICENCES = {
     "cc-by-sa-4.0": "CC-BY-SA-4.0",
 }
 CONVERTERS = ("torch", "sentence_transformers", "onnx")
+ROUNDERS = ("onnx",)
 SPARE = 1.2
 """Free space asked for, as a multiple of what is downloaded and made from it."""
 PROBES = ("information retrieval", "How are documents ranked?", "bread and butter")
@@ -107,9 +108,8 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
     if asked.local:
         source = Path(asked.source)
         running(Progress("look up", 0, None, "files"))
-        chosen = plan(source, local_sizes(source), source.name, asked.family, asked.precision)
-        if chosen.how == "convert":
-            require_conversion(source.name)
+        chosen = plan(source, local_sizes(source), source.name, asked.family, asked.precision, can_convert(asked))
+        require_packages(source.name, chosen)
         about = {
             "source": f"folder {source.name}",
             "revision": "unknown",
@@ -175,9 +175,9 @@ def _download(
             repository.name,
             asked.family or (asked.entry.family if asked.entry else None),
             asked.precision,
+            can_convert(asked),
         )
-        if chosen.how == "convert":
-            require_conversion(repository.name)
+        require_packages(repository.name, chosen)
         wanted = [by_path[path] for path in dict.fromkeys(chosen.files)]
         _need_space(wanted, source, free(), repository.name)
         _fetch(hub, repository, wanted, source, running)
@@ -185,9 +185,23 @@ def _download(
     return source, chosen, {"source": repository.name, "revision": repository.commit, "licence": licence}
 
 
-def require_conversion(name: str) -> None:
+def can_convert(asked: AddModel) -> bool:
+    """Whether weights can be converted here. Vectors are cut nowhere else, so who asks for that is told what is missing."""
+    if asked.dimensions:
+        return True
+    own_code = asked.entry is not None and asked.entry.custom_code
+    return not own_code and all(find_spec(module) is not None for module in CONVERTERS)
+
+
+def missing_packages(chosen: Plan) -> list[str]:
+    """What a plan needs and this installation lacks."""
+    needed = {"convert": CONVERTERS, "round": ROUNDERS}.get(chosen.how, ())
+    return [module for module in needed if find_spec(module) is None]
+
+
+def require_packages(name: str, chosen: Plan) -> None:
     """Raises MissingDependency before gigabytes are downloaded that could not be converted."""
-    missing = [module for module in CONVERTERS if find_spec(module) is None]
+    missing = missing_packages(chosen)
     if missing:
         from engine.errors import MissingDependency
 
@@ -240,6 +254,8 @@ def _make(
         convert(source, built, options | further, running, running.check)
         return _renamed(built, about, entry)
     running(Progress("copy", 0, None, "files"))
+    if chosen.how == "round":
+        return _rounded(asked, source, built, chosen, about, entry, running)
     built.mkdir()
     if chosen.how == "graph":
         card = take_graph(source, built, chosen, about, entry)
@@ -252,6 +268,29 @@ def _make(
         shutil.copyfile(source / file, built / file)
         running.check()
     return _renamed(built, {"name": about["name"]})
+
+
+def _rounded(
+    asked: AddModel,
+    source: Path,
+    built: Path,
+    chosen: Plan,
+    about: dict[str, str],
+    entry: CatalogueEntry | None,
+    running: Running,
+) -> ModelCard:
+    """The source's own graph in fewer bits, in the folder `built`."""
+    from engine.models.convert import convert
+
+    plain = built.with_name("plain")
+    shutil.rmtree(plain, ignore_errors=True)
+    plain.mkdir()
+    write_card(plain, take_graph(source, plain, chosen, about, entry))
+    shape = attention_shape(source)
+    options = {"task": "round", "quantise": asked.precision, "force": asked.force, **shape}
+    convert(plain, built, options, running, running.check)
+    shutil.rmtree(plain, ignore_errors=True)
+    return read_card(built)
 
 
 def _renamed(built: Path, about: dict[str, str], entry: CatalogueEntry | None = None) -> ModelCard:

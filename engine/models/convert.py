@@ -32,7 +32,8 @@ def convert(
 ) -> None:
     """Export `source` to the new folder `built` in a child. `progress` hears how far it is; it and `check`, called often, may raise to stop it.
 
-    options: further arguments of `export_model`. Raises what that raises, and TriptychError where the child dies.
+    options: further arguments of `export_model`, or of `round_model` where "task" is "round". Raises what that raises, and TriptychError where
+    the child dies.
     """
     heard: list[dict[str, Any]] = []
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -99,16 +100,25 @@ def main() -> None:
         print(json.dumps(message), file=lines, flush=True)
 
     try:
-        from engine.models.export import export_model
-
         source, out = Path(arguments.pop("source")), Path(arguments.pop("out_folder"))
-        export_model(source, out, say=lambda _: None, progress=lambda step: tell(progress=asdict(step)), **arguments)
+        _work(arguments.pop("task", "export"), source, out, arguments, lambda step: tell(progress=asdict(step)))
     except TriptychError as error:
         tell(error=type(error).__name__, message=str(error))
     except MemoryError:
         tell(error="StorageFull", message="There is not enough memory to convert this model here.")
     except OSError as error:
         tell(error="TriptychError", message=f"{error.filename or 'The system'}: {error.strerror or error}.")
+
+
+def _work(task: str, source: Path, out: Path, arguments: dict[str, Any], progress: ProgressSink) -> None:
+    if task == "round":
+        from engine.models.rounding import round_model
+
+        round_model(source, out, progress=progress, **arguments)
+        return
+    from engine.models.export import export_model
+
+    export_model(source, out, say=lambda _: None, progress=progress, **arguments)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from engine.types import Progress, ProgressSink, ignore_progress
 THRESHOLDS: Mapping[Family, float] = {"dense": 0.99, "sparse": 0.98, "late": 0.98, "cross": 0.98}
 """Lowest accepted mean agreement with the original: cosine of vectors, of term weights, of token vectors; rank correlation of scores."""
 INSTALL = "pip install torch==2.13.0 && pip install sentence-transformers onnx"
-_NOTES: Mapping[Precision, str] = {
+NOTES: Mapping[Precision, str] = {
     "none": "",
     "fp16": "weights and arithmetic float16; meant for GPUs",
     "int8": (
@@ -65,7 +65,7 @@ def export_model(
     `progress` hears the phases read, trace, round (matrix by matrix) and compare.
     Raises MissingDependency without torch, sentence-transformers or onnx; BadInput on a model that cannot be exported or is not faithful.
     """
-    _require("torch", "sentence_transformers", "onnx")
+    require("torch", "sentence_transformers", "onnx")
     if out_folder.exists() and any(out_folder.iterdir()):
         raise BadInput(f"{out_folder} is not empty; name a new folder.")
     recipe = RECIPES.get(str(source))
@@ -116,7 +116,8 @@ def open_source(path: str, family: Family | None = None, dimensions: int | None 
     return openers[family or detect_family(path)](path, dimensions)
 
 
-def _require(*modules: str) -> None:
+def require(*modules: str) -> None:
+    """Raises MissingDependency where one of these packages is not installed."""
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
         raise MissingDependency(f"Exporting a model needs {', '.join(missing)}. Install with: {INSTALL}")
@@ -152,6 +153,6 @@ def _card(original: Source, folder: Path, texts: Mapping[str, str], quantise: Pr
             "prompts": Prompts(**fields.get("prompts", {})),
             "files": {path.name: describe_file(path) for path in sorted(folder.iterdir())},
             "quantisation": quantise,
-            "quantisation_notes": _NOTES[quantise],
+            "quantisation_notes": NOTES[quantise],
         }
     )

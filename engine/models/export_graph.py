@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,22 +41,35 @@ def write_graph(
     with tempfile.TemporaryDirectory() as scratch:
         plain = Path(scratch) / "plain.onnx"
         trace(source, plain, padded=precision != "int8")
-        model, fused = _fuse(plain, source.stage.auto_model.config, samples)
+        model, fused = fuse(plain, source.stage.auto_model.config, samples, Path(scratch))
+    padded_queries = source.fields.get("query_padding") == "mask"  # which text does not attend to
+    store(model, target, precision, samples, keep_mask=padded_queries or source.attends, progress=progress)
+    _age(target)
+    return "attention fused" if fused else "attention not fused"
+
+
+def store(
+    model: ModelProto,
+    target: Path,
+    precision: Precision,
+    samples: Sequence[Sample],
+    *,
+    keep_mask: bool,
+    progress: ProgressSink = ignore_progress,
+) -> None:
+    """Write a float32 graph in the precision asked for; `model` is changed on the way. Raises BadInput where the weights are too many for a file."""
     if precision == "int8":
         from engine.models.quantise import quantise_int8
 
-        padded_queries = source.fields.get("query_padding") == "mask"  # which text does not attend to
-        quantise_int8(model, target, samples, keep_mask=padded_queries or source.attends, progress=progress)
-    else:
-        if precision == "int4":
-            from engine.models.quantise_blocks import quantise_int4
+        quantise_int8(model, target, samples, keep_mask=keep_mask, progress=progress)
+        return
+    if precision == "int4":
+        from engine.models.quantise_blocks import quantise_int4
 
-            quantise_int4(model, samples, progress)
-        elif precision == "fp16":
-            model = _halve(model)
-        _save(model, target)
-    _age(target)
-    return "attention fused" if fused else "attention not fused"
+        quantise_int4(model, samples, progress)
+    elif precision == "fp16":
+        model = _halve(model)
+    _save(model, target)
 
 
 def trace(source: Source, target: Path, padded: bool = True) -> None:
@@ -96,23 +110,25 @@ def _has_tokens(name: str) -> bool:
     return name not in ("term_weights", "logits")
 
 
-def _fuse(plain: Path, config: Any, samples: Sequence[Sample]) -> tuple[ModelProto, bool]:
-    """The traced graph with attention, GELU and layer norms fused by ONNX Runtime; as it is where that finds no attention or changes results."""
+def fuse(plain: Path, config: Any, samples: Sequence[Sample], scratch: Path) -> tuple[ModelProto, bool]:
+    """The graph in `plain` with attention, GELU and layer norms fused by ONNX Runtime, and whether it is; as it was where that finds no attention
+    or changes results. config: has num_attention_heads and hidden_size; scratch: a folder for a while."""
     import onnx
-    from onnxruntime.transformers.fusion_options import FusionOptions
-    from onnxruntime.transformers.optimizer import optimize_model
 
     traced = onnx.load(plain)
     heads, width = (getattr(config, name, 0) for name in ("num_attention_heads", "hidden_size"))
-    if _weight(traced) > LARGEST or not heads or width % heads:
+    if _weight(traced) > LARGEST or not heads or width % heads or find_spec("sympy") is None:
         return traced, False
+    from onnxruntime.transformers.fusion_options import FusionOptions
+    from onnxruntime.transformers.optimizer import optimize_model  # which needs sympy; it comes with torch
+
     options = FusionOptions("bert")
     options.use_multi_head_attention = True  # keeps the three projections as products that can be quantized
     options.enable_embed_layer_norm = False
     optimized = optimize_model(
         str(plain), "bert", num_heads=heads, hidden_size=width, optimization_options=options, opt_level=0
     )
-    path = plain.with_suffix(".fused.onnx")
+    path = scratch / "fused.onnx"
     optimized.save_model_to_file(str(path))  # declares the operator domains that the fusions use
     fused = onnx.load(path)
     if not any(node.op_type == "MultiHeadAttention" for node in fused.graph.node):

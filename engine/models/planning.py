@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from engine.models.adding import CONVERTERS, LICENCES, AddModel, local_licence, refuse_unusable
+from engine.models.adding import LICENCES, AddModel, can_convert, local_licence, missing_packages, refuse_unusable
 from engine.models.sources import Plan, first_files, local_sizes, plan
 
 
@@ -22,7 +21,8 @@ def plan_model(asked: AddModel) -> dict[str, Any]:
         folder = Path(asked.source)
         sizes = local_sizes(folder)
         licence = local_licence(folder, asked.entry)
-        return _told(asked, plan(folder, sizes, folder.name, asked.family, asked.precision), sizes, "", licence)
+        chosen = plan(folder, sizes, folder.name, asked.family, asked.precision, can_convert(asked))
+        return _told(asked, chosen, sizes, "", licence)
     from engine.models.hub import Hub
 
     with Hub() as hub, tempfile.TemporaryDirectory() as scratch:
@@ -32,13 +32,13 @@ def plan_model(asked: AddModel) -> dict[str, Any]:
             if file.path in first_files(sizes):
                 hub.fetch(repository, file, Path(scratch) / file.path, lambda _: None)
         family = asked.family or (asked.entry.family if asked.entry else None)
-        chosen = plan(Path(scratch), sizes, repository.name, family, asked.precision)
+        chosen = plan(Path(scratch), sizes, repository.name, family, asked.precision, can_convert(asked))
     licence = asked.entry.licence if asked.entry else LICENCES.get(repository.licence, repository.licence or "unknown")
     return _told(asked, chosen, sizes, repository.commit, licence)
 
 
 def _told(asked: AddModel, chosen: Plan, sizes: Mapping[str, int], revision: str, licence: str) -> dict[str, Any]:
-    missing = [module for module in CONVERTERS if chosen.how == "convert" and find_spec(module) is None]
+    missing = missing_packages(chosen)
     notes = [f"Converting it needs {', '.join(missing)}: pip install 'triptych-search[export]'"] if missing else []
     files = tuple((path, sizes[path]) for path in dict.fromkeys(chosen.files))
     return {

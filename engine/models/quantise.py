@@ -35,6 +35,7 @@ ACTIVATION_OUTLIER, WEIGHT_OUTLIER = (
     3,
     4,
 )  # multiples of the median and of the root mean square that count as equally outlying
+AXES_ARE_INPUTS = 18  # the opset from which operators that reduce are written in another way than here
 DAMPING = 0.5  # of the mean diagonal: samples are few, so correlations are trusted little
 BLOCK = 64
 
@@ -71,7 +72,8 @@ def quantise_int8(
 
     if not keep_mask:
         drop_mask(model)
-    decompose_layer_norms(model)
+    if all(opset.version < AXES_ARE_INPUTS for opset in model.opset_import if not opset.domain):
+        decompose_layer_norms(model)
     quantise_products(model, samples, progress)
     quantise_embeddings(model)
     save_model(model, target)

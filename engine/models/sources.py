@@ -35,9 +35,10 @@ Sizes = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done with a source. how: copy a finished folder, take its graph, or convert its weights; files: the paths that this needs."""
+    """What is to be done with a source. how: copy a finished folder, take its graph as it is or rounded, or convert its weights; files: the paths
+    that this needs."""
 
-    how: Literal["copy", "graph", "convert"]
+    how: Literal["copy", "graph", "round", "convert"]
     family: Family
     files: tuple[str, ...]
     graph: str = ""
@@ -57,8 +58,12 @@ def local_sizes(folder: Path) -> dict[str, int]:
     }
 
 
-def plan(folder: Path, sizes: Sizes, name: str, family: Family | None, quantise: str | None) -> Plan:
+def plan(
+    folder: Path, sizes: Sizes, name: str, family: Family | None, quantise: str | None, converts: bool = True
+) -> Plan:
     """How the source `name` becomes a model. `folder` holds its first files; quantise None: its own graph where it has one.
+
+    converts: whether its weights can be converted here; where they cannot, a graph is rounded instead.
 
     Raises BadInput where it has nothing that can be used, and says what is missing.
     """
@@ -72,13 +77,10 @@ def plan(folder: Path, sizes: Sizes, name: str, family: Family | None, quantise:
     graph = next((path for path in GRAPHS if path in sizes), "")
     runs = bool(graph) and TOKENIZER_FILE in sizes and _runs_as_it_is(folder, kind)
     weights = [path for path in sizes if path.endswith((".safetensors", ".safetensors.index.json")) and _own(path)]
-    if runs and (quantise in (None, "none") or not weights):
-        if quantise not in (None, "none"):
-            raise BadInput(
-                f"{name} holds a finished graph and no weights, so it cannot be rounded; add it without --quantize."
-            )
+    as_it_is = quantise in (None, "none")
+    if runs and (as_it_is or not weights or not converts):
         data = [path for path in sizes if path.startswith((f"{graph}_data", f"{graph}.data"))]
-        return Plan("graph", kind, (*_side_files(sizes), graph, *data), graph)
+        return Plan("graph" if as_it_is else "round", kind, (*_side_files(sizes), graph, *data), graph)
     if not weights:
         pickled = any(path.endswith((".bin", ".pt", ".pth", ".ckpt")) for path in sizes)
         why = (
@@ -155,6 +157,13 @@ def take_graph(
             "quantisation": "none",
         }
     )
+
+
+def attention_shape(source: Path) -> dict[str, int]:
+    """heads and width of a model's attention, as its configuration says; 0 where it does not."""
+    config = _table(source / "config.json")
+    found = {"heads": config.get("num_attention_heads"), "width": config.get("hidden_size")}
+    return {name: value if isinstance(value, int) else 0 for name, value in found.items()}
 
 
 def _refuse_many_labels(source: Path, name: str) -> None:
