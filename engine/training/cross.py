@@ -1,8 +1,7 @@
 """The recipe "cross": a small cross-encoder from a sentence encoder, taught to put lists of documents in the teacher's order.
 
-The model is `engine.training.pair_model`, the lists are `engine.training.pairs`, model and loss (softmax cross-entropy between the two orders,
-Cao et al. 2007, ListNet) are sentence-transformers' own. The loop is not: its trainer pads whole batches to their longest text and always
-computes the frozen layers with gradients in mind, which on two cores takes twice the time.
+The model is `engine.training.pair_model`, the lists are `engine.training.pairs`; trainer and loss (softmax cross-entropy between the two orders,
+Cao et al. 2007, ListNet) are sentence-transformers' own.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from engine.models.export_cross import PAIR_WEIGHTS as WEIGHTS
 from engine.models.recipes import RECIPES
 from engine.training.corpus import TrainingTexts, held_out
 from engine.training.pairs import Lexicon, PairList, ask, pair_lists
+from engine.training.trainer import library
 from engine.types import FloatRows, Progress, ProgressSink, ignore_progress
 
 CITATION = (
@@ -99,11 +98,11 @@ def train_cross(
         say(f"Before training, on {len(trial)} lists of held-out documents: {_told(before)}")
         drawn = np.random.default_rng(options.seed).choice(kept, options.lists, replace=options.lists > len(kept))
 
-        def blocks() -> Iterator[PairList]:
-            for start in range(0, options.lists, BLOCK):
-                yield from lists(drawn[start : start + BLOCK].tolist(), options.seed + 2 + start, options.length)
-
-        learn(model, blocks(), options, out, say)
+        made: list[PairList] = []
+        for start in range(0, options.lists, BLOCK):
+            made += lists(drawn[start : start + BLOCK].tolist(), options.seed + 2 + start, options.length)
+            say(f"Made {len(made):,} of {options.lists:,} lists")
+        learn(model, made, options, out, say)
         rng = np.random.default_rng(options.seed + 86)
         drawn = rng.choice(kept, min(options.balance_lists, len(kept)), replace=False)
         model.max_seq_length = options.balance_tokens
@@ -187,52 +186,96 @@ def publish(
     return card
 
 
-def learn(model: Any, lists: Iterator[PairList], options: CrossOptions, out: Path, say: Callable[[str], None]) -> None:
-    """One pass over the lists; the lower layers and the word embeddings stay as they are. A checkpoint every tenth of the way, beside `out`."""
+def learn(model: Any, lists: Sequence[PairList], options: CrossOptions, out: Path, say: Callable[[str], None]) -> None:
+    """One pass over the lists, in their order; the lower layers and the word embeddings stay as they are. A checkpoint every tenth of the way,
+    beside `out`. What `say` raises stops the training.
+    """
     import torch
+    from datasets import Dataset  # type: ignore[import-not-found, unused-ignore]
     from sentence_transformers.cross_encoder.losses import ListNetLoss
+    from transformers import PrinterCallback
 
-    body = model[0]
-    weights = body.interaction.weights
-    upper = body.auto_model.encoder.layer[-options.together :]
-    for parameter in body.auto_model.parameters():
+    weights = model[0].interaction.weights
+    upper = model[0].auto_model.encoder.layer[-options.together :]
+    for parameter in model[0].auto_model.parameters():
         parameter.requires_grad_(False)
     for parameter in upper.parameters():
         parameter.requires_grad_(True)
     groups: list[dict[str, Any]] = [
         {"params": list(upper.parameters()), "lr": options.rate},
-        {"params": [p for p in body.interaction.parameters() if p is not weights], "lr": options.head_rate},
+        {"params": [p for p in model[0].interaction.parameters() if p is not weights], "lr": options.head_rate},
         {"params": [weights], "lr": options.weights_rate, "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    steps = max(1, options.lists // options.batch)
+    steps = -(-len(lists) // options.batch)
     warm = max(1, int(steps * options.warmup))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm)))
     )
-    loss_of = ListNetLoss(model, mini_batch_size=options.length)
-    started, total = time.perf_counter(), 0.0
-    for step in range(steps):
-        batch = [one for _, one in zip(range(options.batch), lists, strict=False)]
-        model.eval()  # dropout in the frozen layers would only blur what they know
-        upper.train()
-        with torch.autocast(model.device.type, torch.bfloat16):
-            loss = loss_of(
-                [[one.query for one in batch], [one.documents for one in batch]],
-                [torch.tensor(one.logits) for one in batch],
-            )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        total += float(loss.detach())
-        if (step + 1) % max(1, steps // 50) == 0:
-            rate = (step + 1) * options.batch / (time.perf_counter() - started)
-            say(f"{step + 1:,} of {steps:,} steps, loss {total / max(1, steps // 50):.4f}, {rate:.2f} lists a second")
-            total = 0.0
-        if (step + 1) % max(1, steps // 10) == 0 and step + 1 < steps:
-            model.save(str(out.with_name(f"{out.name}-checkpoint")))
+    columns = {
+        "query": [one.query for one in lists],
+        "documents": [one.documents for one in lists],
+        "label": [one.logits for one in lists],
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = _trainer()(
+            model=model,
+            args=_arguments(model, options, steps, scratch),
+            train_dataset=Dataset.from_dict(columns),
+            loss=ListNetLoss(model, mini_batch_size=options.length),
+            callbacks=[_watch(model, steps, out, say)],
+            optimizers=(optimizer, schedule),
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+
+
+def _trainer() -> Any:
+    """The library's trainer, which takes the lists in their order, drawn at random already, and writes no model card of its own."""
+    from torch.utils.data import BatchSampler, SequentialSampler
+
+    class ListTrainer(library().CrossEncoderTrainer):  # type: ignore[misc]
+        def get_batch_sampler(self, dataset: Any, batch_size: int, drop_last: bool, **_: Any) -> Any:
+            return BatchSampler(SequentialSampler(dataset), batch_size, drop_last)
+
+        def add_model_card_callback(self, *_: Any) -> None:
+            pass
+
+    return ListTrainer
+
+
+def _arguments(model: Any, options: CrossOptions, steps: int, folder: str) -> Any:
+    on_cpu = model.device.type == "cpu"
+    return library().CrossEncoderTrainingArguments(
+        output_dir=folder,
+        seed=options.seed,
+        num_train_epochs=1,
+        per_device_train_batch_size=options.batch,
+        max_grad_norm=1.0,
+        bf16=True,
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
+        logging_steps=max(1, steps // 50),
+        save_strategy="no",  # the trainer's checkpoints are pickles
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def _watch(model: Any, steps: int, out: Path, say: Callable[[str], None]) -> Any:
+    """A callback that tells the loss, and saves the model every tenth of the way."""
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **_: Any) -> None:
+            if "loss" in logs:
+                say(f"{state.global_step:,} of {steps:,} steps, loss {logs['loss']:.4f}")
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step % max(1, steps // 10) == 0 and state.global_step < steps:
+                model.save(str(out.with_name(f"{out.name}-checkpoint")))
+
+    return Watch()
 
 
 def balance(model: Any, lists: Sequence[PairList]) -> list[float]:

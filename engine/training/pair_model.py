@@ -146,6 +146,14 @@ class PairTransformer(Transformer):  # type: ignore[misc, unused-ignore]  # unty
             return (1.0 - allowed[:, None].float()) * FAR
         return allowed[:, None]
 
+    def train(self, mode: bool = True) -> PairTransformer:
+        """See torch; parts that do not learn read as they always do, since dropout would only blur what they know."""
+        super().train(mode)
+        for part in (self.auto_model.embeddings, *self.auto_model.encoder.layer):
+            if not any(parameter.requires_grad for parameter in part.parameters()):
+                part.eval()
+        return self
+
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
         """See sentence_transformers."""
         super().save(output_path, *args, **kwargs)
