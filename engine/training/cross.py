@@ -191,7 +191,6 @@ def learn(model: Any, lists: Sequence[PairList], options: CrossOptions, out: Pat
     beside `out`. What `say` raises stops the training.
     """
     import torch
-    from datasets import Dataset  # type: ignore[import-not-found, unused-ignore]
     from sentence_transformers.cross_encoder.losses import ListNetLoss
     from transformers import PrinterCallback
 
@@ -221,7 +220,7 @@ def learn(model: Any, lists: Sequence[PairList], options: CrossOptions, out: Pat
         trainer = _trainer()(
             model=model,
             args=_arguments(model, options, steps, scratch),
-            train_dataset=Dataset.from_dict(columns),
+            train_dataset=library("datasets").Dataset.from_dict(columns),
             loss=ListNetLoss(model, mini_batch_size=options.length),
             callbacks=[_watch(model, steps, out, say)],
             optimizers=(optimizer, schedule),
