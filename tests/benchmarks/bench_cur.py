@@ -4,7 +4,8 @@
 
 Reads every document with every question first, which is what the others are compared with: recall@10 is the share of the cross-encoder's own
 first ten among the first ten, nDCG@10 is by judgments. These scores are kept in the benchmark's cache folder, row by row, so that a run that
-was stopped goes on. --documents takes part of a collection: the judged ones of the questions first. --queries: questions that the index asks.
+was stopped goes on. --documents takes part of a collection: the judged ones of the questions first. --queries: questions that the index asks. --others: it asks the other judged questions instead of titles and sentences, never the one
+that is measured; that takes no further reading.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import hashlib
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
+from unittest.mock import patch
 
 import ir_measures
 import numpy as np
@@ -109,13 +112,28 @@ def measure(corpus: Corpus, scorer: PairScorer, options: argparse.Namespace) -> 
             hits = Context(resources).execute(stage, Ranking.of(questions))[0].top(TOP).hits
             return {qid: hits.filter(qid=qid)["doc_id"].to_list() for qid, _ in questions}
 
+        def found_by_others(stage: Cur) -> dict[str, list[str]]:
+            first: dict[str, list[str]] = {}
+            for qid, text in questions:
+                others = cycle(other for other_qid, other in questions if other_qid != qid)
+                with patch("engine.indexes.cur.question", lambda *_, others=others: next(others)):
+                    own = MemoryResources(texts, Path(folder) / f"{qid}-{stage.anchors}-{stage.rescored}", scorer=table)
+                    hits = Context(own).execute(stage, Ranking.of([(qid, text)]))[0].top(TOP).hits
+                first[qid] = hits["doc_id"].to_list()
+            return first
+
         tell("cross-encoder, every document", len(texts), exact)
         tell("BM25", 0, found(Bm25(k=TOP)))
         for calls in (calls for calls in CALLS if calls < len(texts)):
             tell("BM25, then cross", calls, found(Bm25(k=calls) >> Cross(candidates=calls)))
             for anchors in (calls, calls // 2):
-                cur = Cur(queries=options.queries, anchors=anchors, rescored=calls - anchors, ridge=options.ridge)
-                tell(f"cur, {anchors} anchors, {calls - anchors} rescored", calls, found(cur))
+                width = len(questions) - 1 if options.others else options.queries
+                cur = Cur(queries=width, anchors=anchors, rescored=calls - anchors, ridge=options.ridge)
+                tell(
+                    f"cur, {anchors} anchors, {calls - anchors} rescored",
+                    calls,
+                    found_by_others(cur) if options.others else found(cur),
+                )
 
 
 def main() -> None:
@@ -125,6 +143,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=1_500)
     parser.add_argument("--questions", type=int, default=20)
     parser.add_argument("--queries", type=int, default=Cur().queries)
+    parser.add_argument("--others", action="store_true")
     parser.add_argument("--ridge", type=float, default=Cur().ridge)
     options = parser.parse_args()
     scorer = load_scorer(DEFAULT_CROSS)
