@@ -261,13 +261,17 @@ def _make(
         card = take_graph(source, built, chosen, about, entry)
         write_card(built, card)
         return card
-    card = read_card(source)
-    for file in (CARD_FILE, *card.files):
+    _copy_finished(source, built, running)
+    return _renamed(built, {"name": about["name"]})
+
+
+def _copy_finished(source: Path, target: Path, running: Running) -> None:
+    """The card and the files that it lists. Raises BadInput on a card that names files elsewhere."""
+    for file in (CARD_FILE, *read_card(source).files):
         if Path(file).name != file:
             raise BadInput(f"The card of {source.name} lists {file!r}, which is not a file of its folder.")
-        shutil.copyfile(source / file, built / file)
+        shutil.copyfile(source / file, target / file)
         running.check()
-    return _renamed(built, {"name": about["name"]})
 
 
 def _rounded(
@@ -285,12 +289,15 @@ def _rounded(
     plain = built.with_name("plain")
     shutil.rmtree(plain, ignore_errors=True)
     plain.mkdir()
-    write_card(plain, take_graph(source, plain, chosen, about, entry))
+    if chosen.graph:
+        write_card(plain, take_graph(source, plain, chosen, about, entry))
+    else:
+        _copy_finished(source, plain, running)
     shape = attention_shape(source)
     options = {"task": "round", "quantise": asked.precision, "force": asked.force, **shape}
     convert(plain, built, options, running, running.check)
     shutil.rmtree(plain, ignore_errors=True)
-    return read_card(built)
+    return _renamed(built, about)
 
 
 def _renamed(built: Path, about: dict[str, str], entry: CatalogueEntry | None = None) -> ModelCard:

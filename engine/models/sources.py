@@ -14,7 +14,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from engine.errors import BadInput
-from engine.models.card import CARD_FILE, MODEL_FILE, TOKENIZER_FILE, Family, ModelCard, Prompts, describe_file
+from engine.models.card import (
+    CARD_FILE,
+    MODEL_FILE,
+    TOKENIZER_FILE,
+    Family,
+    ModelCard,
+    Prompts,
+    describe_file,
+    read_card,
+)
 from engine.models.entries import CatalogueEntry
 
 GRAPHS = ("onnx/model.onnx", "model.onnx")
@@ -25,7 +34,7 @@ RUNNABLE: Mapping[Family, frozenset[str]] = {
 }
 """Stages of models whose published graphs, with what is done here, compute all that is asked of them; others are converted."""
 MAX_SIDE_FILE = 100_000_000
-_FIRST = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "tokenizer_config.json", "router_config.json", "artifact.metadata")  # fmt: skip
+_FIRST = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "tokenizer_config.json", "router_config.json", "artifact.metadata", CARD_FILE)  # fmt: skip
 _SIDE = (".json", ".txt", ".model", ".metadata")
 _FOREIGN = {"onnx", "openvino", "coreml", "gguf", "tf", "flax", "assets", "images", "runs", "eval", "logs"}
 _POOLINGS = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls", "lasttoken": "last"}
@@ -68,7 +77,14 @@ def plan(
     Raises BadInput where it has nothing that can be used, and says what is missing.
     """
     if CARD_FILE in sizes and MODEL_FILE in sizes:
-        return Plan("copy", family or "dense", tuple(sizes))
+        card = read_card(folder)
+        if quantise in (None, card.quantisation):
+            return Plan("copy", card.family, tuple(sizes))
+        if card.quantisation != "none" or card.body:
+            raise BadInput(
+                f"{name} is a finished model with {card.quantisation} weights; only float32 ones can be rounded. Add it as it is."
+            )
+        return Plan("round", card.family, tuple(sizes))
     if not {"config.json", "router_config.json"} & sizes.keys():  # a router has its models in folders of their own
         raise BadInput(f"{name} has no config.json, so it is not a model in sentence-transformers layout.")
     from engine.models.export_source import detect_family

@@ -108,3 +108,21 @@ def test_the_job_rounds_in_a_child_and_publishes(tmp_path: Path) -> None:
         assert sorted(path.name for path in (workspace.models.folder / "mine").iterdir()) == [
             "card.json", "model.onnx", "tokenizer.json",
         ]  # fmt: skip
+
+
+def test_a_finished_float32_model_is_rounded_and_another_is_refused(tmp_path: Path) -> None:
+    folder = projected(tmp_path / "finished")
+    with Workspace.open(tmp_path / "workspace") as workspace:
+
+        def added(source: Path, **options: Any) -> Any:
+            asked = {"source": str(source), "local": True, **options}
+            return workspace.jobs.wait(workspace.jobs.submit("model-add", "", asked), 120)
+
+        job = added(folder, name="small", quantise="int8", force=True)
+        assert (job.status, job.error) == ("done", "")
+        card = workspace.models.cards()["small"]
+        assert (card.name, card.quantisation, card.source, card.dimensions) == ("small", "int8", "made by the test", 64)
+        assert read_card(folder).quantisation == "none", "the source stays as it is"
+        rounded = workspace.models.folder / "small"
+        assert "only float32 ones can be rounded" in added(rounded, name="other", quantise="int4").error
+        assert added(rounded, name="other", quantise="int8").status == "done", "what it is already is copied"
