@@ -277,12 +277,14 @@ def test_the_table_of_questions_pages_and_orders_by_difference() -> None:
     assert "31–40 of 40" in last.text
 
 
-def test_changes_show_the_lines_that_differ_and_the_means_that_moved_first() -> None:
+def test_changes_show_the_lines_that_differ_and_the_means_that_moved() -> None:
     html = str(history.changes(FakeEvaluations().evaluation_changes("Retrieval papers", "ev-1", "ev-2")))
     assert "<del>- - bm25: {k: 50}" in html
     assert "<ins>+ - bm25: {k: 100}" in html
     assert "cutoff" not in html
-    assert html.index("+0.0200") < html.index("same")
+    assert html.index("+0.0200") < html.index("0.5000"), "what is in one of them only comes last"
+    assert "One mean did not move." in html
+    assert "0.4000" not in html
 
 
 def test_history_says_what_is_stale_and_what_is_unfinished() -> None:

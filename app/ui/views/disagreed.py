@@ -67,7 +67,7 @@ def _name(name: str, place: dict[str, int]) -> Markup:
 
 def _values(one: PairAgreement | QueryAgreement) -> list[Markup]:
     values = (one.jaccard, one.rbo, one.rbo_top, one.tau)
-    return [el("td", "–" if value is None else f"{value:.3f}", class_="num") for value in values]
+    return [el("td", "–" if value is None else f"{value:.3f}".replace("-", "−"), class_="num") for value in values]
 
 
 def _table(first: Sequence[str], rows: Sequence[Markup]) -> Markup:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from app.evaluation_results import EvaluationChanges, EvaluationSummary
+from app.evaluation_results import ChangedMean, EvaluationChanges, EvaluationSummary
 from app.ui import format
 from app.ui.html import Child, classes, el, join
 from app.ui.views import tables
 from app.ui.views.controls import cell_title, chip, icon_button, panel_head
 
 MOST = 12
+SAME = 5e-5
 MOST_MEANS = 60
 STATES = {"current": "Current", "stale": "Stale", "stopped": "Not finished"}
 
@@ -145,7 +146,11 @@ def _lines(before: str, after: str) -> Markup:
 def _values(found: EvaluationChanges) -> Markup | None:
     if not found.means:
         return el("p", "They have no pipeline and metric in common.", class_="muted")
-    moved = sorted(found.means, key=lambda one: -abs((one.after or 0.0) - (one.before or 0.0)))
+    alone = [one for one in found.means if one.before is None or one.after is None]
+    moved = sorted(
+        (one for one in found.means if one not in alone and abs(_gap(one)) >= SAME), key=lambda one: -abs(_gap(one))
+    )
+    same = len(found.means) - len(moved) - len(alone)
     rows = [
         el(
             "tr",
@@ -155,10 +160,23 @@ def _values(found: EvaluationChanges) -> Markup | None:
             el("td", _number(one.after), class_="num"),
             _change(one.before, one.after),
         )
-        for one in moved[:MOST_MEANS]
+        for one in [*moved, *alone][:MOST_MEANS]
     ]
     numbers = ("Before", "After", "Change")
-    return tables.table(("Pipeline", "Metric", *numbers), rows, numbers=numbers)
+    return join(
+        tables.table(("Pipeline", "Metric", *numbers), rows, numbers=numbers) if rows else None,
+        el(
+            "p",
+            f"{format.plural(same, 'mean')} did not move." if same > 1 else "One mean did not move.",
+            class_="muted small",
+        )
+        if same
+        else None,
+    )
+
+
+def _gap(one: ChangedMean) -> float:
+    return (one.after or 0.0) - (one.before or 0.0)
 
 
 def _number(value: float | None) -> str:
@@ -169,5 +187,4 @@ def _change(before: float | None, after: float | None) -> Markup:
     if before is None or after is None:
         return el("td", "–", class_="num muted")
     change = after - before
-    look = "" if abs(change) < 5e-5 else "up-text" if change > 0 else "down-text"
-    return el("td", "same" if not look else f"{change:+.4f}", class_=classes("num", look or "muted"))
+    return el("td", f"{change:+.4f}", class_=classes("num", "up-text" if change > 0 else "down-text"))
