@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Liberation Sans", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Noto Sans Mono", "Liberation Mono", "monospace")
 FILES = "/ui"
-SCRIPTS = ("morph.js", "uploads.js", "flow.js", "charts.js", "judge.js", "threshold.js", "triptych.js")
+SCRIPTS = ("morph.js", "uploads.js", "flow.js", "charts.js", "years.js", "judge.js", "threshold.js", "triptych.js")
 STYLES = ("triptych.css", "evaluate.css", "calibrate.css", "judge.css", "models.css", "unrolled.css")
 
 

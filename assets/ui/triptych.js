@@ -390,33 +390,9 @@
     for (const kind of ['dragover', 'dragleave', 'drop']) document.addEventListener(kind, (event) => TriptychUploads.drag(event, call, argsOf));
     root.addEventListener('mouseover', (event) => window.TriptychFlow.follow(event.target.closest('[data-columns] [data-hit], .ledger [data-doc], [data-dot]')?.dataset.doc ?? null));
     root.addEventListener('focusin', (event) => { const hit = event.target.closest('[data-hit]'); if (hit) select(hit); });
-    brush();
+    window.TriptychYears.attach(root, call);
     window.addEventListener('popstate', () => { returning = true; returns += 1; call('open').finally(() => { returning = false; }); });
     call('open').then(() => document.documentElement.classList.add('is-ready'));
-  }
-
-  // Press on a bar of the years, drag to another, let go: that span is chosen.
-  function brush() {
-    let from = null;
-    const barAt = (event) => document.elementFromPoint(event.clientX, event.clientY)?.closest?.('[data-years] .bar');
-    const span = (a, b) => [Math.min(a.dataset.low, b.dataset.low), Math.max(a.dataset.high, b.dataset.high)];
-    root.addEventListener('pointerdown', (event) => {
-      from = event.target.closest('[data-years] .bar');
-      if (from) event.preventDefault();
-    });
-    document.addEventListener('pointermove', (event) => {
-      const to = from && barAt(event);
-      if (!to) return;
-      const [low, high] = span(from, to);
-      for (const bar of from.parentElement.children) bar.classList.toggle('picked', bar.dataset.low >= low && bar.dataset.high <= high);
-    });
-    document.addEventListener('pointerup', (event) => {
-      if (!from) return;
-      const [low, high] = span(from, barAt(event) ?? from);
-      for (const bar of from.parentElement.children) bar.classList.remove('picked');
-      from = null;
-      call('years', {low, high});
-    });
   }
 
   window.Triptych = {attach};
