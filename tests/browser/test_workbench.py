@@ -224,6 +224,24 @@ def test_hostile_documents_do_nothing(open_page: Any, filled: Any) -> None:
     page.wait_for_timeout(200)
 
 
+def test_hostile_file_names_and_errors_do_nothing(open_page: Any, fresh: Any, tmp_path: Path) -> None:
+    file = tmp_path / "<img src=x onerror=alert(1)>${alert(1)}.jsonl"
+    file.write_text('{"_id": "1", "title": "One", "text": "word"}\n{<img src=x onerror=alert(1)>\n', encoding="utf-8")
+    page = open_page(fresh.address + "/?tab=library")
+    page.get_by_label("Or a file or folder on this computer").fill(str(file))
+    page.get_by_role("button", name="Preview").click()
+    page.locator(".preview-head strong", has_text="<img src=x onerror=alert(1)>${alert(1)}.jsonl").wait_for()
+    page.get_by_label("Into the collection").fill("<b>x</b>")
+    page.get_by_role("button", name="Add to the collection").click()
+    page.locator(".job.is-done").wait_for(timeout=60_000)
+    page.locator(".skipped summary").click()
+    page.locator(".skipped td", has_text="onerror=alert(1)").first.wait_for()
+    page.get_by_label("Or a file or folder on this computer").fill(str(tmp_path / "<img src=y onerror=alert(2)>"))
+    page.get_by_role("button", name="Preview").click()
+    page.locator("#lib-add-alert", has_text="<img src=y onerror=alert(2)>").wait_for()
+    assert page.locator("#tp-app img, #tp-app script, #tp-app iframe, .collection b").count() == 0
+
+
 def test_a_pipeline_is_edited_in_the_form_and_in_the_yaml(open_page: Any, filled: Any) -> None:
     page = open_page(filled.address + "/?tab=compare&q=rank+fusion&panel=editor&on=Hybrid")
     field = page.locator(".node-field", has_text="Weights").locator("input")
