@@ -89,7 +89,7 @@ def run_add_model(workspace: Workspace, running: Running) -> None:
     try:
         card = add_model(workspace, asked, key, running)
     except BaseException:
-        if running.wish == "cancel":
+        if running.wish == "cancel" or asked.local:  # only what was downloaded is worth keeping
             workspace.models.drop_work(key)
         raise
     workspace.models.drop_work(key)
@@ -295,8 +295,10 @@ def _rounded(
         _copy_finished(source, plain, running)
     shape = attention_shape(source)
     options = {"task": "round", "quantise": asked.precision, "force": asked.force, **shape}
-    convert(plain, built, options, running, running.check)
-    shutil.rmtree(plain, ignore_errors=True)
+    try:
+        convert(plain, built, options, running, running.check)
+    finally:
+        shutil.rmtree(plain, ignore_errors=True)
     return _renamed(built, about)
 
 

@@ -126,3 +126,7 @@ def test_a_finished_float32_model_is_rounded_and_another_is_refused(tmp_path: Pa
         rounded = workspace.models.folder / "small"
         assert "only float32 ones can be rounded" in added(rounded, name="other", quantise="int4").error
         assert added(rounded, name="other", quantise="int8").status == "done", "what it is already is copied"
+        left = workspace.models.folder / ".work"
+        assert not left.exists() or not list(left.iterdir()), (
+            "nothing stays of what failed, since nothing was downloaded"
+        )

@@ -74,7 +74,7 @@ def test_rounding_tells_matrix_by_matrix_and_what_is_too_far_off_says_what_to_do
     assert "not faithful" in job.error
     assert "force it" in job.error
     assert workspace.models.cards() == {}
-    assert workspace.models.work_folder(job.job_id).is_dir()
+    assert not (workspace.models.folder / ".work" / job.job_id).exists()
     job = workspace.jobs.wait(workspace.jobs.submit("model-add", "", params | {"force": True}), 300)
     assert job.status == "done"
     assert workspace.models.cards()["rounded"].quantisation == "int4"
