@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.services import Services
+from engine.fusers import fit_lambdamart
 from tests.cli.conftest import Cli
 
 QUERIES = '{"_id": "1", "text": "learned sparse"}\n{"_id": "2", "text": "dense"}\n{"_id": "3", "text": "weights"}\n'
@@ -105,6 +106,32 @@ def test_verdicts_and_changes_are_told(judged: Path, cli: Cli, tmp_path: Path) -
     changes = cli("evaluations", "changes", ids[0][:8], ids[1][:8]).out
     assert "depth: 1000 → 5" in changes
     assert "BM25, P@2: 0.500 → 0.500" in changes
+
+
+def test_trees_are_fitted_and_compared_with_weights(
+    judged: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("lightgbm", reason="lightgbm is an optional extra")
+    monkeypatch.setitem(fit_lambdamart.SETTINGS, "min_data_in_leaf", 1)  # the fixture's lists are short
+    arguments = (
+        "pipelines",
+        "fit",
+        "-p",
+        "BM25",
+        "-p",
+        tmp_path / "cut.yaml",
+        "-m",
+        "RR",
+        "--folds",
+        2,
+        "--lambdamart",
+    )
+    told = cli(*arguments, "--save", "Trees").out
+    assert "BM25: RR " in told
+    assert "; weighted sum " in told
+    assert "weight 0" not in told, "trees have no weights"
+    assert told.endswith("Saved as Trees.\n")
+    assert "lambdamart:" in cli("pipelines", "show", "Trees").out
 
 
 def test_weights_are_fitted_and_blind_votes_counted(judged: Path, cli: Cli, tmp_path: Path) -> None:
