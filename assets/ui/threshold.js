@@ -1,6 +1,7 @@
 // The threshold of Compare, and that of Calibrate's hits: counts and greys without asking the server; the address keeps where it stands.
 (() => {
   let timer = 0;
+  let frame = 0;
 
   const percent = (t) => `${Number((100 * t).toFixed(1))}%`;
   const numbers = (text) => (text ? text.split(' ').map(Number) : []);
@@ -18,6 +19,7 @@
     for (const place of column.querySelectorAll(`[data-cut="${name}"]`)) if (place.textContent !== text) place.textContent = text;
   }
 
+  // True where cards have moved, so that lines must be drawn anew.
   function cut(column, t) {
     const all = numbers(column.dataset.probabilities);
     const relevant = numbers(column.dataset.relevant);
@@ -28,6 +30,7 @@
     tell(column, 'lost', grouped(lost));
     column.querySelector('.cut-lost')?.classList.toggle('is-some', lost > 0);
     const none = column.querySelector('[data-cut="none"]');
+    const moved = none !== null && none.hidden !== kept > 0;
     if (none) none.hidden = kept > 0;
     const folded = column.querySelector('details[data-below]');
     let back = false; // a hit that the pipeline dropped is kept at this threshold
@@ -37,7 +40,9 @@
       hit.classList.toggle('is-dropped', dropped);
       back ||= inside && !dropped;
     }
-    if (back) folded.open = true;
+    const opens = back && !folded.open;
+    if (opens) folded.open = true;
+    return moved || opens;
   }
 
   function apply(t) {
@@ -51,8 +56,8 @@
     range.setAttribute('aria-valuetext', said);
     const board = document.querySelector('[data-columns]');
     board?.classList.toggle('is-cut', t !== null);
-    for (const column of document.querySelectorAll('[data-probabilities]')) cut(column, t);
-    window.TriptychFlow.redraw();
+    const moved = [...document.querySelectorAll('[data-probabilities]')].map((column) => cut(column, t));
+    if (moved.includes(true)) window.TriptychFlow.redraw();
   }
 
   function keep(t) {
@@ -72,7 +77,8 @@
     if (event.target.matches?.('.cal-slider')) grey(Number(event.target.value));
     if (event.target !== slider()) return;
     const t = Number(event.target.value);
-    requestAnimationFrame(() => apply(t));
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(() => apply(t));
     clearTimeout(timer);
     timer = setTimeout(() => { timer = 0; keep(t); }, 250);
   }
