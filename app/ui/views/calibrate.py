@@ -14,9 +14,10 @@ from app.ui import format
 from app.ui.html import Child, classes, el
 from app.ui.views import jobs
 from app.ui.views import setup as parts
-from app.ui.views.controls import button, icon_button, select
+from app.ui.views.controls import button, cell_title, icon_button, panel_head, select
 from app.ui.views.history import when
 from app.ui.views.messages import empty
+from app.ui.views.tables import table
 
 MOST = 12
 TARGETS = {
@@ -211,22 +212,8 @@ def history(found: Sequence[CalibrationSummary], shown: str, *, write: bool) -> 
     titles = ("When", "Question set", "Pipelines", "Calibrators", "Target", "")
     return el(
         "section",
-        el(
-            "div",
-            el("h2", "History"),
-            el("span", format.plural(len(found), "calibration"), class_="muted small"),
-            class_="panel-head",
-        ),
-        el(
-            "div",
-            el(
-                "table",
-                el("thead", el("tr", [el("th", title, scope="col") for title in titles])),
-                el("tbody", [_past(one, shown, write) for one in found[:MOST]]),
-                class_="table history",
-            ),
-            class_="table-wrap",
-        ),
+        panel_head("History", said=format.plural(len(found), "calibration")),
+        table(titles, [_past(one, shown, write) for one in found[:MOST]], look="history"),
         el("p", f"The newest {MOST} are listed.", class_="muted small") if len(found) > MOST else None,
         class_="panel",
         aria_label="History",
@@ -235,16 +222,7 @@ def history(found: Sequence[CalibrationSummary], shown: str, *, write: bool) -> 
 
 def _past(one: CalibrationSummary, shown: str, write: bool) -> Markup:
     here = one.calibration_id == shown
-    opened = el(
-        "button",
-        when(one.created_at),
-        type="button",
-        class_="cell-title",
-        data_action="cal-open",
-        data_id=one.calibration_id,
-        title=one.calibration_id,
-        aria_current="true" if here else None,
-    )
+    opened = cell_title(when(one.created_at), "cal-open", title=one.calibration_id, current=here, id=one.calibration_id)
     return el(
         "tr",
         el("td", opened, class_="history-when"),
