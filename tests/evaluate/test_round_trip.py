@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import random
@@ -90,8 +89,6 @@ run.save("theirs.trec", kind="trec")
 
 
 def test_ranx_reads_ours_and_we_read_its_runs(tmp_path: Path) -> None:
-    if importlib.util.find_spec("ranx") is None:
-        pytest.skip("ranx is not installed; it brings 270 MB of numba, matplotlib and more")
     hits, judgments = made(2, ties=False)  # it orders ties by chance
     (tmp_path / "ours.trec").write_text(write_run(hits, "ours"))
     (tmp_path / "qrels.trec").write_text(write_judgments(judgments, "trec"))
