@@ -198,7 +198,7 @@ class OverlapScorer:
         return self
 
     def batches(
-        self, query: str, texts: Sequence[str], tokens: int = 0
+        self, query: str, texts: Sequence[str], tokens: int = 0, in_order: bool = True
     ) -> Generator[tuple[Ints, NDArray[np.float32]], None, None]:
         """Two texts at a time, in order."""
         asked = set(re.findall(r"\w+", query.lower()))

@@ -35,7 +35,7 @@ class PassScorer:
         scores = np.zeros(len(texts), dtype=np.float32)
         done = 0
         progress(Progress("score", 0, len(texts), "pairs"))
-        with closing(self.batches(query, texts)) as batches:
+        with closing(self.batches(query, texts, in_order=False)) as batches:
             for positions, found in batches:
                 scores[positions] = found
                 done += len(positions)
@@ -43,12 +43,13 @@ class PassScorer:
         return scores
 
     def batches(
-        self, query: str, texts: Sequence[str], tokens: int = TOKENS
+        self, query: str, texts: Sequence[str], tokens: int = TOKENS, in_order: bool = True
     ) -> Generator[tuple[Ints, Scores], None, None]:
-        """(positions, logits) of one pass at a time, in the order given: who stops early has the scores of the first ones.
+        """(positions, logits) of one pass at a time.
 
-        tokens: of a pass at most, the query's included; a candidate that is longer has a pass of its own. Work runs a few passes ahead; closing
-        the generator ends it. Raises BadInput on a score that is not finite.
+        tokens: of a pass at most, the query's included; a candidate that is longer has a pass of its own. in_order: the first texts first, so that
+        who stops early has their scores; else texts of about equal length together, which spares the padding between them. Work runs a few passes
+        ahead; closing the generator ends it. Raises BadInput on a score that is not finite.
         """
         limit = self.runner.reader.max_tokens
         (asked,) = (cut(ids, limit // 2) for ids in self.runner.ids([query], "query"))
@@ -58,7 +59,9 @@ class PassScorer:
         def work(unit: Ints) -> None:
             found[int(unit[0])] = self._run([asked, *(told[place] for place in unit)])
 
-        units = list(plan_passes([len(ids) for ids in told], tokens - len(asked)))
+        lengths = np.array([len(ids) for ids in told], dtype=np.int64)
+        order = np.arange(len(told)) if in_order else np.argsort(-lengths, kind="stable")
+        units = [order[unit] for unit in plan_passes(lengths[order].tolist(), tokens - len(asked))]
         with closing(run_units(units, work, self.runner.threads)) as finished:
             for unit in finished:
                 scores = found.pop(int(unit[0]))

@@ -65,12 +65,13 @@ class Cross(Reranker, name="cross"):
         return f"rerank {self.candidates}" + ("" if self.model == DEFAULT_CROSS else f" ({self.model})")
 
     def score(self, query: str, candidates: pl.DataFrame, ctx: Context) -> NDArray[np.float64]:
-        return self.among(self._read(query, candidates, ctx, lambda _: None, self.settled), candidates)
+        in_order = self.budget_ms is not None or self.early_stop is not None
+        return self.among(self._read(query, candidates, ctx, lambda _: None, self.settled, in_order), candidates)
 
     def pair_scores(
         self, query: str, candidates: pl.DataFrame, ctx: Context, reached: Reached = lambda _: None
     ) -> NDArray[np.float64]:
-        return self._read(query, candidates, ctx, reached, lambda scores, candidates: False)
+        return self._read(query, candidates, ctx, reached, lambda scores, candidates: False, True)
 
     def settled(self, scores: NDArray[np.float64], candidates: pl.DataFrame) -> bool:
         """The early stop: see the class."""
@@ -84,14 +85,14 @@ class Cross(Reranker, name="cross"):
         return bool((len(candidates) - len(given)) * share <= self.early_stop)
 
     def _read(
-        self, query: str, candidates: pl.DataFrame, ctx: Context, reached: Reached, settled: Settled
+        self, query: str, candidates: pl.DataFrame, ctx: Context, reached: Reached, settled: Settled, in_order: bool
     ) -> NDArray[np.float64]:
         deadline = Deadline(self.budget_ms)
         scores = np.full(len(candidates), np.nan)
         if deadline.passed:
             return scores
         texts = self.texts(query, candidates["doc_id"].to_list(), ctx)
-        with closing(self.batches(query, texts, ctx)) as batches:
+        with closing(self.batches(query, texts, ctx, in_order)) as batches:
             for positions, found in batches:
                 scores[positions] = found
                 done = int(positions[-1]) + 1
@@ -133,12 +134,15 @@ class Cross(Reranker, name="cross"):
         )
         return ScoreExplanation(False, whole, tuple(sorted(parts, key=lambda part: -part.weight)), note, -1)
 
-    def batches(self, query: str, texts: Sequence[str], ctx: Context) -> Batches:
-        """(positions, logits) of a few texts at a time, in order; closing it ends the work."""
+    def batches(self, query: str, texts: Sequence[str], ctx: Context, in_order: bool) -> Batches:
+        """(positions, logits) of a few texts at a time, `in_order` the first ones first; closing it ends the work."""
         return ctx.resources.scorer(self.model).batches(query, texts)
 
     def _scores(self, query: str, texts: Sequence[str], ctx: Context) -> list[float]:
-        return [float(score) for _, scores in self.batches(query, texts, ctx) for score in scores]
+        scores = np.zeros(len(texts))
+        for positions, found in self.batches(query, texts, ctx, in_order=False):
+            scores[positions] = found
+        return [float(score) for score in scores]
 
     def texts(self, query: str, doc_ids: Sequence[str], ctx: Context) -> list[str]:
         """What the model reads of these documents."""

@@ -17,7 +17,8 @@ class Uni(Cross, name="uni"):
 
     Needs a model whose lower layers read texts apart, as the bundled one does: the query goes through them once for a whole pass. The paper's query
     sees all candidates of a pass; here each has its own copy of the query in the upper layers, so that a score does not depend on the company.
-    Candidates are read in the order in which they came; when the budget ends, passes that are done keep their scores.
+    With a budget in milliseconds or an early stop, candidates are read in the order in which they came; passes that are done keep their scores.
+    Without either, candidates of about equal length share a pass.
     """
 
     model: str = Field(
@@ -35,6 +36,6 @@ class Uni(Cross, name="uni"):
     def label(self) -> str:
         return f"rerank {self.candidates} in passes" + ("" if self.model == DEFAULT_CROSS else f" ({self.model})")
 
-    def batches(self, query: str, texts: Sequence[str], ctx: Context) -> Batches:
+    def batches(self, query: str, texts: Sequence[str], ctx: Context, in_order: bool) -> Batches:
         """See Cross."""
-        return ctx.resources.scorer(self.model).passes.batches(query, texts, self.tokens)
+        return ctx.resources.scorer(self.model).passes.batches(query, texts, self.tokens, in_order)

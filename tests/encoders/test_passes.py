@@ -55,6 +55,12 @@ def test_the_length_of_passes_changes_no_score(scorer: PairScorer, tokens: int) 
     np.testing.assert_allclose(found, scorer.passes.score(QUERY, texts), rtol=0, atol=SAME)
 
 
+def test_without_an_order_texts_of_equal_length_share_a_pass(scorer: PairScorer) -> None:
+    texts = ["stemming", LONG, "indexing", LONG + " again"]
+    units = [positions.tolist() for positions, _ in scorer.passes.batches(QUERY, texts, 64, in_order=False)]
+    assert [sorted(unit) for unit in units] == [[1], [3], [0, 2]]
+
+
 def test_the_scores_are_those_of_pairs_but_for_rounding(scorer: PairScorer) -> None:
     texts = [*TEXTS, LONG, "stemming", "cooking onion soup", "Indexing and searching: what is found, and what is not."]
     for query in (QUERY, "soup", "neural ranking models " * 8):

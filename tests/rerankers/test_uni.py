@@ -77,13 +77,29 @@ def test_when_the_budget_ends_the_passes_that_are_done_count(
     assert found.hits["doc_id"].to_list()[first:] == list(ORDER[first:])
 
 
+def test_scores_of_candidates_one_after_another_tell_how_far_they_are(tmp_path: Path, scorer: PairScorer) -> None:
+    resources = Bundled(tmp_path, scorer)
+    found, _ = Context(resources).execute(Uni(), ranking())
+    heard: list[int] = []
+    query = ranking().queries["text"][0]
+    scores = Uni(tokens=64).pair_scores(query, ranking().hits, Context(resources), heard.append)
+    assert heard == sorted(heard)
+    assert heard[-1] == len(ORDER)
+    given = dict(found.hits.select("doc_id", "score").iter_rows())
+    np.testing.assert_allclose(scores, [given[doc_id] for doc_id in ORDER], atol=1e-3)
+
+
 def test_an_explanation_is_of_the_score_of_a_pass(tmp_path: Path, scorer: PairScorer) -> None:
     context = Context(Bundled(tmp_path, scorer))
     query = ranking().queries["text"][0]
     told = Uni().explain_document(query, "stem", context)
     assert told is not None
     assert told.score == pytest.approx(float(scorer.passes.score(query, [TEXTS["stem"]])[0]), abs=1e-3)
-    assert {weight.term for weight in told.weights} >= {"stemming", "Stemming."}
+    weights = {weight.term: weight.weight for weight in told.weights}
+    assert weights.keys() >= {"stemming", "Stemming."}
+    longer = TEXTS["stem"].removeprefix("Stemming. ")
+    without = float(scorer.passes.score(query, [longer])[0])
+    assert weights["Stemming."] == pytest.approx(told.score - without, abs=1e-3)
 
 
 def test_a_model_of_pairs_is_refused_with_the_remedy(tmp_path: Path) -> None:
