@@ -15,7 +15,7 @@ from app.ui.html import classes, el, pieces
 from app.ui.icons import icon
 from app.ui.views import cards, history, slots
 from app.ui.views.compare import from_match
-from app.ui.views.controls import button, cell_title, icon_button, kbd, panel_head, select
+from app.ui.views.controls import button, cell_title, hit_title, icon_button, kbd, panel_head, select
 from app.ui.views.messages import empty
 from app.ui.views.tables import table
 
@@ -203,10 +203,7 @@ def _hit(card: Card) -> Markup:
         el("span", card.rank, class_="hit-rank"),
         el(
             "div",
-            el(
-                "button", el("span", title, class_="clamp"), type="button", class_="hit-title", data_action="read",
-                data_doc=card.doc_id, title=title, dir="auto",
-            ),
+            hit_title(title, card.doc_id, tip=title),
             cards.byline(card.authors, card.year, card.venue, 1),
             el("p", pieces(from_match(card.snippet)), class_="hit-snippet", dir="auto") if card.snippet else None,
             class_="hit-body",

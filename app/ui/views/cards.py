@@ -10,7 +10,7 @@ from app.results import Calibrated, Card, FoundBy
 from app.ui import format
 from app.ui.html import classes, el, join, pieces
 from app.ui.views import grades, relevance
-from app.ui.views.controls import chip, icon_button
+from app.ui.views.controls import chip, hit_title, icon_button
 
 SHORT_LABEL = 8
 """Labels up to this length are never cut in narrow cards."""
@@ -87,15 +87,7 @@ def result(
             "div",
             el(
                 "h3",
-                el(
-                    "button",
-                    el("span", title, class_="clamp-3"),
-                    type="button",
-                    class_="hit-title",
-                    data_action="read",
-                    data_doc=card.doc_id,
-                    dir="auto",
-                ),
+                hit_title(title, card.doc_id, clamp="clamp-3"),
             ),
             byline(card.authors, card.year, card.venue),
             el("p", pieces(card.snippet), class_="hit-snippet", dir="auto") if card.snippet else None,

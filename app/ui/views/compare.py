@@ -13,7 +13,7 @@ from app.ui.html import classes, el, join, pieces
 from app.ui.icons import icon
 from app.ui.session import MAX_COLUMNS
 from app.ui.views import cards, cutting, grades, latency, relevance
-from app.ui.views.controls import GLYPHS, button, chip, icon_button, select, slot_mark
+from app.ui.views.controls import GLYPHS, button, chip, hit_title, icon_button, select, slot_mark
 from app.ui.views.messages import empty, error_box, notices
 
 Filters: TypeAlias = Sequence[tuple[str, tuple[str, ...]]]
@@ -239,16 +239,7 @@ def _hit(
             "div",
             el(
                 "h3",
-                el(
-                    "button",
-                    el("span", title, class_="clamp"),
-                    type="button",
-                    class_="hit-title",
-                    data_action="read",
-                    data_doc=card.doc_id,
-                    title=title,
-                    dir="auto",
-                ),
+                hit_title(title, card.doc_id, tip=title),
             ),
             cards.byline(card.authors, card.year, card.venue, 1),
             el("p", pieces(from_match(card.snippet)), class_="hit-snippet", dir="auto") if card.snippet else None,

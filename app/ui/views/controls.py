@@ -59,6 +59,20 @@ def cell_title(
     )
 
 
+def hit_title(title: str, doc_id: str, /, *, clamp: str = "clamp", tip: str = "") -> Markup:
+    """The title of a hit, which opens the document in the reader. `clamp` is the class that keeps it to some lines."""
+    return el(
+        "button",
+        el("span", title, class_=clamp) if clamp else title,
+        type="button",
+        class_="hit-title",
+        data_action="read",
+        data_doc=doc_id,
+        title=tip or None,
+        dir="auto",
+    )
+
+
 def panel_head(title: Child, /, *tools: Markup | None, said: str = "") -> Markup:
     """The heading of a panel, what is said of it in short, and at its end what can be done with it."""
     return el(

@@ -10,7 +10,7 @@ from app.results import Ledger, LedgerEntry, WhyNot
 from app.ui import format
 from app.ui.html import el, join
 from app.ui.icons import icon
-from app.ui.views.controls import button, cell_title, icon_button, select, slot_mark
+from app.ui.views.controls import button, cell_title, hit_title, icon_button, select, slot_mark
 from app.ui.views.messages import empty
 from app.ui.views.tables import head, table
 
@@ -192,15 +192,7 @@ def _verdicts(document: str, title: str, verdicts: Sequence[WhyNot], query: str)
     return join(
         el(
             "h3",
-            el(
-                "button",
-                title or document,
-                type="button",
-                class_="hit-title",
-                data_action="read",
-                data_doc=document,
-                dir="auto",
-            ),
+            hit_title(title or document, document, clamp=""),
             class_="why-title",
         ),
         [_verdict(item) for item in verdicts],

@@ -55,7 +55,7 @@ def empty(glyph: str, title: str, text: str, *actions: Child) -> Markup:
         "div",
         el("div", icon(glyph), class_="empty-art"),
         el("h2", title),
-        el("p", text),
+        el("p", prose(text)),
         el("div", *actions, class_="empty-actions") if actions else None,
         class_="empty",
     )

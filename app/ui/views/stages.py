@@ -12,7 +12,7 @@ from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.icons import icon
 from app.ui.views import cards, grades
-from app.ui.views.controls import button, icon_button, select
+from app.ui.views.controls import button, hit_title, icon_button, select
 from app.ui.views.messages import empty, notices
 from app.ui.views.slots import shape
 
@@ -261,16 +261,7 @@ def row(hit: StageHit, move: Markup | None, foot: Markup, document: str, *, firs
             "div",
             el(
                 "h3",
-                el(
-                    "button",
-                    el("span", title, class_="clamp"),
-                    type="button",
-                    class_="hit-title",
-                    data_action="read",
-                    data_doc=hit.doc_id,
-                    title=title,
-                    dir="auto",
-                ),
+                hit_title(title, hit.doc_id, tip=title),
             ),
             el("div", foot, class_="hit-foot"),
             class_="hit-body",
