@@ -124,22 +124,17 @@ def _title(view: EvaluationView, chosen: Chosen) -> Markup:
         )
         if view.finished
         else None,
-        button(
-            "Report",
-            "ev-report",
-            glyph="document",
-            hint="Everything about this evaluation as one file that opens from disk",
-        )
-        if view.evaluation_id and view.finished
-        else None,
-        _exports(view),
+        el("div", _report(), _exports(view), class_="ev-out") if view.evaluation_id and view.finished else None,
         class_="panel-head ev-title",
     )
 
 
-def _exports(view: EvaluationView) -> Markup | None:
-    if not view.evaluation_id or not view.finished:
-        return None
+def _report() -> Markup:
+    hint = "Everything about this evaluation as one file that opens from disk"
+    return button("Report", "ev-report", glyph="document", hint=hint)
+
+
+def _exports(view: EvaluationView) -> Markup:
     tables = [
         el(
             "div",

@@ -146,11 +146,10 @@ def _lines(before: str, after: str) -> Markup:
 def _values(found: EvaluationChanges) -> Markup | None:
     if not found.means:
         return el("p", "They have no pipeline and metric in common.", class_="muted")
-    alone = [one for one in found.means if one.before is None or one.after is None]
-    moved = sorted(
-        (one for one in found.means if one not in alone and abs(_gap(one)) >= SAME), key=lambda one: -abs(_gap(one))
-    )
-    same = len(found.means) - len(moved) - len(alone)
+    alone = [one for one in found.means if (one.before is None) != (one.after is None)]
+    both = [one for one in found.means if one.before is not None and one.after is not None]
+    moved = sorted((one for one in both if abs(_gap(one)) >= SAME), key=lambda one: -abs(_gap(one)))
+    same = len(both) - len(moved)
     rows = [
         el(
             "tr",
