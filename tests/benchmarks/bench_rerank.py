@@ -5,7 +5,8 @@
 
 FOLDER is what `triptych train cross --cache CACHE` leaves in CACHE; examples/training says how it was made. Both sides of the latency read the
 same pairs by turns in one process with the same number of threads. Quality: every judged query (or --queries of each collection), the same 50
-candidates for each row; p by a paired randomization test against BM25.
+candidates for each row; p by a paired randomization test against BM25. --ways: `cross` reads pairs, `uni` reads the query with all candidates in
+passes; milliseconds by turns as well, beside them those that the processor spent, which other programs disturb less.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=1_000, help="of each collection, evenly drawn")
     parser.add_argument("--model", type=Path, help="a model folder to measure instead of the bundled one")
     parser.add_argument("--original", type=Path, help="the float32 model's folder: measure latency")
+    parser.add_argument("--ways", default="cross,uni")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     threads = options.threads
@@ -53,10 +56,10 @@ def main() -> None:
         latency(scorer, options.original, load(names[0]), min(options.queries, 20), threads)
         return
     print(
-        f"{'collection':14} {'n':>4} {'first 50 ordered by':24} {'nDCG@10':>8} {'change':>8} {'p':>7} {'ms/query':>9}"
+        f"{'collection':14} {'n':>4} {'first 50 ordered by':24} {'nDCG@10':>8} {'change':>8} {'p':>7} {'ms/query':>9} {'cpu ms':>9}"
     )
     for name in names:
-        quality(scorer, load(name), options.queries)
+        quality(scorer, load(name), options.queries, options.ways.split(","))
 
 
 def candidates(corpus: Corpus, places: Sequence[int]) -> list[tuple[list[int], NDArray[np.float64]]]:
@@ -72,27 +75,34 @@ def candidates(corpus: Corpus, places: Sequence[int]) -> list[tuple[list[int], N
     ]
 
 
-def quality(scorer: PairScorer, corpus: Corpus, most: int) -> None:
-    """One row for BM25, for the model, and for the model with half the standing before."""
+def quality(scorer: PairScorer, corpus: Corpus, most: int, ways: Sequence[str]) -> None:
+    """One row for BM25, for each way of reading, and for each with half the standing before."""
     places = sorted({int(place) for place in np.linspace(0, len(corpus.qids) - 1, min(most, len(corpus.qids)))})
-    rankings: dict[str, dict[str, dict[str, float]]] = {"BM25": {}, "cross": {}, "cross, standing 0.5": {}}
-    spent = []
+    readers = {way: scorer if way == "cross" else scorer.passes for way in ways}
+    rankings: dict[str, dict[str, dict[str, float]]] = defaultdict(dict)
+    spent: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for place, (rows, before) in zip(places, candidates(corpus, places), strict=True):
-        started = time.perf_counter()
-        scores = scorer.score(corpus.queries[place], [corpus.docs[row] for row in rows]).astype(np.float64)
-        spent.append((time.perf_counter() - started) * 1000)
-        found = (before, scores, with_standing(scores, before, 0.5))
-        for ranking, values in zip(rankings.values(), found, strict=True):
-            ranking[corpus.qids[place]] = {corpus.doc_ids[r]: float(v) for r, v in zip(rows, values, strict=True)}
+        found = {"BM25": before}
+        texts = [corpus.docs[row] for row in rows]
+        for way, reader in readers.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            scores = reader.score(corpus.queries[place], texts).astype(np.float64)
+            spent[way].append(((time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000))
+            found |= {way: scores, f"{way}, standing 0.5": with_standing(scores, before, 0.5)}
+        for name, values in found.items():
+            rankings[name][corpus.qids[place]] = {
+                corpus.doc_ids[r]: float(v) for r, v in zip(rows, values, strict=True)
+            }
     qrels = {corpus.qids[place]: corpus.qrels[corpus.qids[place]] for place in places}
     values = {name: per_query(qrels, ranking) for name, ranking in rankings.items()}
     for name, own in values.items():
-        change, p = "", ""
+        change, p, ms = "", "", ""
         if name != "BM25":
             change = f"{own.mean() / values['BM25'].mean() - 1:+.1%}"
             p = f"{randomization(own - values['BM25']):.4f}"
-        ms = "" if name == "BM25" else f"{np.mean(spent):9.0f}"
-        print(f"{corpus.name:14} {len(own):4} {name:24} {own.mean():8.4f} {change:>8} {p:>7} {ms:>9}", flush=True)
+        if name in spent:
+            ms = " ".join(f"{value:9.0f}" for value in np.mean(spent[name], axis=0))
+        print(f"{corpus.name:14} {len(own):4} {name:24} {own.mean():8.4f} {change:>8} {p:>7} {ms}", flush=True)
 
 
 def per_query(qrels: dict[str, dict[str, int]], ranking: dict[str, dict[str, float]]) -> NDArray[np.float64]:
