@@ -110,6 +110,8 @@ class EvaluatedPipeline:
 
 @dataclass(frozen=True, slots=True)
 class FailedQuery:
+    """A query on which a pipeline failed, and how."""
+
     pipeline: str
     qid: str
     error: str

@@ -98,6 +98,8 @@ class MeasuredLists:
 
 @dataclass(frozen=True, slots=True)
 class AssessorView:
+    """Somebody who judged, and how much."""
+
     name: str
     judgments: int
 

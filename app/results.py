@@ -76,6 +76,8 @@ class Calibrated:
 
 @dataclass(frozen=True, slots=True)
 class FacetValue:
+    """One value of a field, and how many hits have it."""
+
     value: str
     count: int
     selected: bool
@@ -119,6 +121,8 @@ class PipelineView:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
+    """A page of hits of one pipeline, with the facets of all of them."""
+
     collection: str
     query: str
     pipeline: PipelineView
@@ -139,6 +143,8 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class ColumnHit:
+    """A hit in a column of a comparison, and how it stands against the column to the left."""
+
     card: Card
     movement: int | None
     """Ranks gained (+) or lost (-) against the column to the left; None when it is not there, or this is the first column."""
@@ -148,6 +154,8 @@ class ColumnHit:
 
 @dataclass(frozen=True, slots=True)
 class Column:
+    """What one pipeline of a comparison returned, or why it failed."""
+
     pipeline: PipelineView
     hits: tuple[ColumnHit, ...]
     stages: tuple[StageTime, ...]
@@ -173,6 +181,8 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class CompareResult:
+    """One query by two to four pipelines, side by side, and how far each pair agrees."""
+
     collection: str
     query: str
     k: int
@@ -197,6 +207,8 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRow:
+    """A fused hit, and what each list gave to it."""
+
     doc_id: str
     title: str
     rank: int
@@ -271,6 +283,8 @@ class DocumentView:
 
 @dataclass(frozen=True, slots=True)
 class IndexView:
+    """One index of a collection: its state, its size, and what it loses."""
+
     generation_id: str
     kind: str
     label: str
@@ -288,6 +302,8 @@ class IndexView:
 
 @dataclass(frozen=True, slots=True)
 class CollectionView:
+    """A collection with its counts, its size and its indexes."""
+
     name: str
     description: str
     documents: int
@@ -301,6 +317,8 @@ class CollectionView:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
+    """A job as it stands: how far it is, what it counted, what went wrong."""
+
     job_id: str
     kind: str
     collection: str
@@ -325,6 +343,8 @@ class JobView:
 
 @dataclass(frozen=True, slots=True)
 class RejectionView:
+    """A row that was skipped: where it stood, why, and what stood there."""
+
     place: str
     reason: str
     excerpt: str
@@ -352,6 +372,8 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceView:
+    """The workspace: its folder, what it takes, its collections, and what there is to know about it."""
+
     folder: str
     bytes: int
     free_bytes: int
