@@ -368,8 +368,7 @@
       if (!reply && turn !== turns) { poll(200); return; } // the answer was of a page that has changed since
       const ended = known.some((job) => !runningJobs().includes(job));
       known = runningJobs();
-      // A search that waited for an index can be answered now.
-      // So has an evaluation that is over something to show.
+      // A search that waited for an index can be answered now, and an evaluation that is over has something to show.
       if (reply && ended && document.querySelector('#tp-results .box-error, #tp-board .box-error, #ev-job [data-evaluating], #cal-job [data-evaluating]')) call('open', {}, '', true);
       if (reply && !reply.poll && !known.length) return;
       poll(reply ? 1000 : 5000);

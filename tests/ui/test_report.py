@@ -180,7 +180,9 @@ def test_the_comparison_holds_agreement_ledger_and_latency() -> None:
 
 def test_calibration_plots_stand_where_the_numbers_say() -> None:
     page = html.fragment_fromstring(
-        str(calibration_charts.reliability(calibrated().pipelines[0].methods[0].bins, "Platt", calibration_charts.PAPER))
+        str(
+            calibration_charts.reliability(calibrated().pipelines[0].methods[0].bins, "Platt", calibration_charts.PAPER)
+        )
     )
     dots = [(float(dot.get("cx")), float(dot.get("cy")), float(dot.get("r"))) for dot in page.iter("circle")]
     assert dots == [(53.0, 164.0, 4.1), (205.0, 50.0, 7.5)], "an empty bin has no dot"

@@ -6,12 +6,11 @@ The calibrated pipeline of the stand-in gives 0.8, 0.72, 0.64, 0.56, 0.48, 0.40,
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from fakes import FakeServices
+from driving import Page
 from lxml import html
-from test_dispatch import COMPARE, SEARCH, Page
+from test_dispatch import COMPARE, SEARCH
 
 from app.results import Calibrated, Card
 from app.ui.views import cutting, relevance
@@ -19,11 +18,6 @@ from app.ui.views import cutting, relevance
 NAME = "Dense, platt"
 TOLD = Calibrated("platt", 0.3, (0.9, 0.5, 0.3, 0.1), (0.9, 0.1))
 CARD = Card("d", "", (), None, "", "", "", (), 1, 0.5)
-
-
-@pytest.fixture
-def page(tmp_path: Path) -> Page:
-    return Page(FakeServices(tmp_path))
 
 
 def drawn(reply: dict[str, dict[str, str]], region: str = "tp-main") -> html.HtmlElement:
