@@ -192,7 +192,6 @@ def learn(model: Any, lists: Sequence[PairList], options: CrossOptions, out: Pat
     """
     import torch
     from sentence_transformers.cross_encoder.losses import ListNetLoss
-    from transformers import PrinterCallback
 
     weights = model[0].interaction.weights
     upper = model[0].auto_model.encoder.layer[-options.together :]
@@ -225,7 +224,7 @@ def learn(model: Any, lists: Sequence[PairList], options: CrossOptions, out: Pat
             callbacks=[_watch(model, steps, out, say)],
             optimizers=(optimizer, schedule),
         )
-        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(library("transformers").PrinterCallback)
         trainer.train()
 
 
@@ -263,9 +262,8 @@ def _arguments(model: Any, options: CrossOptions, steps: int, folder: str) -> An
 
 def _watch(model: Any, steps: int, out: Path, say: Callable[[str], None]) -> Any:
     """A callback that tells the loss, and saves the model every tenth of the way."""
-    from transformers import TrainerCallback
 
-    class Watch(TrainerCallback):  # type: ignore[misc]
+    class Watch(library("transformers").TrainerCallback):  # type: ignore[misc]
         def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **_: Any) -> None:
             if "loss" in logs:
                 say(f"{state.global_step:,} of {steps:,} steps, loss {logs['loss']:.4f}")
