@@ -26,6 +26,7 @@ NOT_INSTALLED_HERE = {
     "torch": "torch",
     "safetensors": "safetensors",
     "sentence_transformers": "sentence-transformers",
+    "transformers": "transformers",
     "numba": "numba",
     "ir_measures": "ir-measures",
 }
