@@ -29,7 +29,7 @@ def torch_module() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise MissingDependency("Training needs PyTorch: pip install 'triptych[train]'") from error
+        raise MissingDependency("Training needs PyTorch: pip install 'triptych-search[train]'") from error
     return torch
 
 
