@@ -35,7 +35,7 @@ check:  ## run every check with what is installed
 
 test-models: $(VENV)/test.stamp  ## compare exports with the libraries they come from, and train on a handful of texts; installs torch beside the rest
 	@test -d $(VENV)-models || $(PYTHON) -m venv $(VENV)-models
-	@$(VENV)-models/bin/python -m pip --disable-pip-version-check --quiet install torch==2.13.0 -e '.[export,test]'
+	@$(VENV)-models/bin/python -m pip --disable-pip-version-check --quiet install torch==2.13.0 -e '.[export,train,test]'
 	$(VENV)-models/bin/python -m pytest tests/models_reference tests/engine/training tests/models/test_convert.py $(ARGS)
 
 lock:  ## pin the newest allowed dependencies with their hashes; needs uv

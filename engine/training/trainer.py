@@ -40,7 +40,9 @@ def library(name: str = "sentence_transformers") -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingDependency(f"Training needs {name.replace('_', '-')}: pip install 'triptych-search[train]'") from error
+        raise MissingDependency(
+            f"Training needs {name.replace('_', '-')}: pip install 'triptych-search[train]'"
+        ) from error
 
 
 def training_device() -> str:
