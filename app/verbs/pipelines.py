@@ -11,6 +11,7 @@ from app.verbs.offered import offered
 from engine.candidates import rerank_stages
 from engine.errors import BadInput, NotFound
 from engine.pipeline import Cutoff, Fuse, PipelineSpec, Stage, Then, json_schema
+from engine.retrievers.base import Retriever
 
 BUILT_IN = {
     "BM25": """
@@ -146,10 +147,21 @@ def _parsed(yaml: str) -> PipelineSpec:
 
 
 def summary(stage: Stage) -> str:
-    """A pipeline in one line: "BM25 + all-MiniLM-L6-v2, fused by rrf → top 100"."""
+    """A pipeline in one line: "BM25 + Dense, fused by rrf → rerank 50"; a retriever alone by its model."""
+    first, *others = _shown(stage)
+    model = getattr(first, "model", None)
+    return model if isinstance(model, str) and isinstance(first, Retriever) and not others else _line(stage)
+
+
+def _shown(stage: Stage) -> list[Stage]:
+    """The steps of a pipeline that its line names: a cut-off only where there is nothing else."""
+    steps = list(stage.stages) if isinstance(stage, Then) else [stage]
+    return [step for step in steps if not isinstance(step, Cutoff)] or steps
+
+
+def _line(stage: Stage) -> str:
     if isinstance(stage, Fuse):
-        return " + ".join(summary(part) for part in stage.inputs) + f", fused by {stage.method.name}"
+        return " + ".join(_line(part) for part in stage.inputs) + f", fused by {stage.method.name}"
     if isinstance(stage, Then):
-        shown = [part for part in stage.stages if not isinstance(part, Cutoff)] or list(stage.stages)
-        return " → ".join(summary(part) for part in shown)
+        return " → ".join(_line(part) for part in _shown(stage))
     return stage.label()

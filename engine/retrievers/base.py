@@ -84,6 +84,11 @@ class Retriever(Stage, family="retrievers"):
         return document_scores(self.index_spec(), self.exact_scores(query, ctx), ctx)
 
 
+def encoder_label(stage: Retriever, model: str) -> str:
+    """What a list by an encoder is called: the family where the model is the one that comes along ("Dense"), else the model."""
+    return stage.name.capitalize() if model == type(stage).model_fields["model"].default else model
+
+
 def best_documents(
     spec: IndexSpec, qids: Sequence[str], k: int, search: Callable[[int], TopK], ctx: Context
 ) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from engine.context import Context, no_hits
 from engine.encoders.dense import DenseEncoder
 from engine.indexes.dense import DenseIndex, DenseOpenIndex
 from engine.pipeline import Stage
-from engine.retrievers.base import MAX_K, Retriever, ScoreExplanation, TermWeight
+from engine.retrievers.base import MAX_K, Retriever, ScoreExplanation, TermWeight, encoder_label
 from engine.types import Ranking, TopK
 
 CANDIDATES = 3
@@ -48,7 +48,7 @@ class Dense(DenseParameters, Retriever, name="dense"):
     )
 
     def label(self) -> str:
-        return self.model
+        return encoder_label(self, self.model)
 
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
         if self.passages == "max":

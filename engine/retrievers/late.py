@@ -16,7 +16,7 @@ from engine.indexes.late import CANDIDATES, LateIndex, LateOpenIndex, vectors_of
 from engine.kernels.maxsim import matches
 from engine.models.catalogue import DEFAULT_LATE
 from engine.pipeline import Stage
-from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight
+from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight, encoder_label
 from engine.types import FloatRows, TopK
 
 NOTE = (
@@ -87,7 +87,7 @@ class Late(LateParameters, Retriever, name="late"):
     )
 
     def label(self) -> str:
-        return f"late · {self.model}"
+        return encoder_label(self, self.model)
 
     def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
         vectors = ctx.query_tokens(self.model, queries["text"].to_list())

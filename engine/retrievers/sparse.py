@@ -17,7 +17,7 @@ from engine.encoders.tokens import readable
 from engine.errors import BadInput
 from engine.indexes.sparse import SparseIndex, SparseOpenIndex, TermEncoder, term_encoder
 from engine.pipeline import Stage
-from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight
+from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight, encoder_label
 from engine.types import SparseRows, TopK
 
 TERMS_NOTE = "query_terms"
@@ -51,7 +51,7 @@ class Sparse(SparseParameters, Retriever, name="sparse"):
     )
 
     def label(self) -> str:
-        return self.model
+        return encoder_label(self, self.model)
 
     @property
     def needs_match(self) -> bool:

@@ -47,7 +47,7 @@ def test_its_explanation_marks_the_words_that_were_added(services: Services) -> 
 
 def test_stages_after_one_another_are_timed_and_searched(services: Services) -> None:
     found = services.search("papers", "animals that fly", "Moved")
-    assert [stage.label for stage in found.stages] == ["all-MiniLM-L6-v2", "vector Rocchio", "MMR 0.7"]
+    assert [stage.label for stage in found.stages] == ["Dense", "vector Rocchio", "MMR 0.7"]
     assert len(found.cards) == 2
     lost = services.why_not("papers", "animals that fly", ["Moved"], "bread")[0]
     assert lost.verdict == "below_cutoff"

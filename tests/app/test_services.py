@@ -88,10 +88,10 @@ def test_search_gives_cards_with_facts_marks_and_provenance(services: Services):
         1,
     )
     assert {piece.text for piece in first.snippet if piece.mark == "lexical"} == {"Terms", "weights"}
-    assert [found.label for found in first.found_by] == ["BM25", "all-MiniLM-L6-v2"]
+    assert [found.label for found in first.found_by] == ["BM25", "Dense"]
     assert first.rating == 3
     assert first.score == pytest.approx(2 / 61)
-    assert {stage.label for stage in result.stages} == {"BM25", "all-MiniLM-L6-v2", "fuse (rrf)", "top 1000"}
+    assert {stage.label for stage in result.stages} == {"BM25", "Dense", "fuse (rrf)", "top 1000"}
 
 
 def test_warming_opens_what_searches_need_and_logs_nothing(tmp_path):
@@ -203,7 +203,7 @@ def test_compare_moves_links_and_agreement_follow_from_the_ranks(services: Servi
 
 def test_shared_stages_run_once(services: Services):
     columns = services.compare("papers", "token vectors", ["BM25", "Dense", "Hybrid"]).columns
-    assert [stage.cached for stage in columns[2].stages if stage.label in ("BM25", "all-MiniLM-L6-v2")] == [True, True]
+    assert [stage.cached for stage in columns[2].stages if stage.label in ("BM25", "Dense")] == [True, True]
     assert not any(stage.cached for stage in columns[0].stages + columns[1].stages)
 
 
@@ -229,7 +229,7 @@ def test_compare_takes_two_to_four(services: Services, names: list[str]):
 def test_the_ledger_adds_up(services: Services):
     ledger = services.ledger("papers", "sparse term weights", "Hybrid", k=8)
     assert ledger is not None
-    assert ledger.inputs == ("BM25", "all-MiniLM-L6-v2")
+    assert ledger.inputs == ("BM25", "Dense")
     for row in ledger.rows:
         assert math.isclose(sum(entry.contribution for entry in row.entries), row.score)
         for entry in row.entries:
@@ -380,5 +380,5 @@ def test_a_shared_stage_costs_its_column_what_it_cost_when_it_ran(services: Serv
     dense, hybrid = services.compare("papers", "vectors of passages", ["Dense", "Hybrid"]).columns
     spent = {stage.label: stage.ms for stage in dense.stages}
     shared = {stage.label: stage.ms for stage in hybrid.stages if stage.cached}
-    assert shared == {"all-MiniLM-L6-v2": spent["all-MiniLM-L6-v2"]}
+    assert shared == {"Dense": spent["Dense"]}
     assert hybrid.took_ms >= dense.took_ms

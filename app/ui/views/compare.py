@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from markupsafe import Markup
 
-from app.results import Agreement, Calibrated, Column, ColumnHit, CompareResult, Piece, PipelineView
+from app.results import Agreement, Calibrated, Card, Column, ColumnHit, CompareResult, Piece, PipelineView
 from app.ui import format
 from app.ui.html import classes, el, join, pieces
 from app.ui.icons import icon
@@ -245,7 +245,7 @@ def _hit(
             el("p", pieces(from_match(card.snippet)), class_="hit-snippet", dir="auto") if card.snippet else None,
             el(
                 "div",
-                cards.found_chips(card.found_by),
+                cards.found_chips(card.found_by) if tells_more(card) else None,
                 el("span", format.score(card.score), class_="score", title="Score of the whole pipeline")
                 if not relevance.is_probability(card)
                 else None,
@@ -271,6 +271,11 @@ def _hit(
         tabindex="0" if first else "-1",
         aria_label=f"{card.rank}. {title}",
     )
+
+
+def tells_more(card: Card) -> bool:
+    """Whether the lists that held a hit say anything that its rank in the column does not."""
+    return len(card.found_by) != 1 or card.found_by[0].rank != card.rank
 
 
 def from_match(runs: Sequence[Piece], before: int = 24) -> tuple[Piece, ...]:
