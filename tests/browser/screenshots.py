@@ -28,16 +28,59 @@ SHOTS = {
         page="compare",
         collection=COLLECTION,
         query="combining keyword and semantic search",
-        columns=("BM25", "Dense", "Hybrid"),
+        columns=("BM25", "Sparse", "Dense", "Late"),
     ),
+    "stages": UiState(
+        page="compare",
+        collection=COLLECTION,
+        query="combining keyword and semantic search",
+        columns=("BM25, reranked", "Dense"),
+    ).with_options(view="stages", of="BM25, reranked"),
     "search": UiState(
         collection=COLLECTION,
         query="how should ranked lists be merged?",
         pipeline="Hybrid",
         document="cormack-2009-rrf",
     ),
+    "calibrate": UiState(page="calibrate", collection=COLLECTION),
+    "evaluate": UiState(page="evaluate", collection=COLLECTION),
+    "judge": UiState(page="judge", collection=COLLECTION),
     "library": UiState(page="library", collection=COLLECTION),
 }
+# What pages show must have been made.
+BEFORE = (
+    ("demo", "--no-serve"),
+    (
+        "evaluate",
+        "-p",
+        "BM25",
+        "-p",
+        "Sparse",
+        "-p",
+        "Dense",
+        "-p",
+        "Late",
+        "-p",
+        "Four families",
+        "-m",
+        "nDCG@10",
+        "-m",
+        "R@100",
+    ),
+    (
+        "calibrate",
+        "-p",
+        "Dense",
+        "--method",
+        "platt",
+        "--method",
+        "isotonic",
+        "--method",
+        "cosine_adapter",
+        "--target",
+        "best>=0.92",
+    ),
+)
 
 
 def chromium() -> str:
@@ -53,16 +96,10 @@ def chromium() -> str:
 def workbench() -> Iterator[str]:
     """The address of a workbench on a workspace of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "app",
-            "demo",
-            "--json",
-            "--no-browser",
-            "-w",
-            f"{folder}/workspace",
-        ]
+        program, workspace = (sys.executable, "-m", "app"), ("-w", f"{folder}/workspace")
+        for arguments in BEFORE:
+            subprocess.run([*program, *arguments, *workspace], stdout=subprocess.DEVNULL, check=True, cwd=ROOT)
+        command = [*program, "demo", "--json", "--no-browser", *workspace]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
             assert server.stdout is not None
             try:
