@@ -42,16 +42,16 @@ def test_the_rarest_words_of_the_first_hits_are_added(ctx: Context) -> None:
     encoder = HashTokenEncoder()
     own = encoder.encode_queries(["fruit", *new.names[1:]]).vectors
     np.testing.assert_allclose(new.parts, own * [[1], [0.5 * rarity], [0.5 * rarity]], atol=0.01)
-    all_three = asked(ColbertPrf(), ctx, "fruit", "c")
+    all_three = asked(ColbertPrf(beta=1), ctx, "fruit", "c")
     assert all_three.terms == pytest.approx({"apple": rarity, "pie": rarity, "red": math.log(6 / 4)})
 
 
 def test_equal_tokens_of_several_documents_share_a_cluster(ctx: Context) -> None:
-    new = asked(ColbertPrf(expansions=1), ctx, "fruit", "a", "c")
+    new = asked(ColbertPrf(expansions=1, beta=1), ctx, "fruit", "a", "c")
     numbers = dict(zip(("apple", "pie"), HashTokenEncoder().encode_queries(["apple pie"]).ids.tolist(), strict=True))
     assert list(new.terms) == [min(numbers, key=lambda word: numbers[word])], "of equally rare ones the lower token"
     assert new.documents == {"a": 0.0, "c": 1.0}, "pie stands in one of the two"
-    pie = asked(ColbertPrf(expansions=10), ctx, "fruit", "a", "c")
+    pie = asked(ColbertPrf(expansions=10, beta=1), ctx, "fruit", "a", "c")
     assert pie.documents == pytest.approx({"a": 2 / 5, "c": 3 / 5}), "2 and 3 of the 5 tokens in the clusters"
 
 
@@ -75,17 +75,17 @@ def test_the_new_score_is_the_old_one_plus_what_was_added(ctx: Context) -> None:
 
 
 def test_without_hits_or_without_weight_it_is_the_query_itself(ctx: Context) -> None:
-    assert asked(ColbertPrf(), ctx, "green").names == ("green",)
+    assert asked(ColbertPrf(beta=1), ctx, "green").names == ("green",)
     nothing = asked(ColbertPrf(beta=0), ctx, "green car", "a")
     assert nothing.terms == {}
     assert nothing.documents == {"a": 1.0}
-    np.testing.assert_array_equal(nothing.parts, ColbertPrf().query_vectors("green car", ctx))
+    np.testing.assert_array_equal(nothing.parts, ColbertPrf(beta=1).query_vectors("green car", ctx))
 
 
 def test_it_finds_what_the_query_alone_does_not(ctx: Context) -> None:
     first = Ranking.of([("q", "apple")])
     hits = pl.DataFrame({"qid": ["q"], "doc_id": ["c"], "score": [1.0]})
-    found, span = ctx.execute(ColbertPrf(documents=1, k=3), first.with_hits(hits))
+    found, span = ctx.execute(ColbertPrf(documents=1, k=3, beta=1), first.with_hits(hits))
     assert found.hits["doc_id"].to_list()[:2] == ["c", "a"]
     assert "pie" in span.details[QUERIES_NOTE]["q"].terms
     assert "e" in found.hits["doc_id"].to_list(), "the crust comes in through its pie"
@@ -93,4 +93,4 @@ def test_it_finds_what_the_query_alone_does_not(ctx: Context) -> None:
 
 def test_models_without_token_vectors_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="a vector for each token"):
-        ColbertPrf().encoder(Context(MemoryResources(TEXTS, tmp_path)))
+        ColbertPrf(beta=1).encoder(Context(MemoryResources(TEXTS, tmp_path)))
