@@ -165,3 +165,12 @@ def test_what_an_early_stop_leaves_unread_keeps_its_order(tmp_path: Path) -> Non
     found, span = context.execute(Cross(early_stop=1.85, top=1), ranking(*texts))
     assert span.details[COST_NOTE].select("candidates", "scored").rows() == [(10, 6)]
     assert found.hits["doc_id"].to_list() == list(texts)
+
+
+@pytest.mark.parametrize(("candidates", "least"), [(50, 40), (200, 153), (1000, 752)])
+def test_how_early_an_early_stop_can_come(candidates: int, least: int) -> None:
+    """As assets/docs/rerank.md says, where nothing after the tenth changes the first ten."""
+    asked = pl.DataFrame({"score": np.arange(float(candidates))[::-1]})
+    stage, scores = Cross(early_stop=1), np.arange(1000.0)[::-1]
+    reads = [n for n in range(1, candidates + 1) if stage.settled(scores[:n], asked)]
+    assert reads == list(range(least, candidates + 1))
