@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from app.services import Services
 from engine.context import Context
 from engine.encoders.cross import PairScorer
+from engine.encoders.passes import PassScorer
 from engine.feedback.colbert import ColbertPrf
 from engine.feedback.rm3 import Rm3
 from engine.feedback.rocchio import Rocchio
@@ -49,6 +50,7 @@ from engine.pipeline import Fuse, PipelineSpec, Stage
 from engine.rerankers.cross import Cross
 from engine.rerankers.e2rank import E2Rank
 from engine.rerankers.maxsim import MaxSim
+from engine.rerankers.uni import Uni
 from engine.retrievers.bm25 import Bm25
 from engine.retrievers.dense import Dense
 from engine.retrievers.late import Late
@@ -135,6 +137,7 @@ GROUPS = (
         BM25,
         (
             ("cross", BM25 >> Cross()),
+            ("uni", BM25 >> Uni()),
             ("cross, standing .5", BM25 >> Cross(standing=0.5)),
             ("e2rank", BM25 >> E2Rank()),
         ),
@@ -174,6 +177,11 @@ class Remembering:
         self._scorer = scorer
         self._known: dict[tuple[str, str], tuple[float, float]] = {}
         self.spared = 0.0
+
+    @property
+    def passes(self) -> PassScorer:
+        """The passes of the model itself: they share a reading of the query, so there is nothing to remember."""
+        return self._scorer.passes
 
     def batches(self, query: str, texts: Sequence[str]) -> Iterator[tuple[Ints, NDArray[np.float32]]]:
         """See PairScorer; all pairs at once."""
