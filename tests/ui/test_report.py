@@ -13,7 +13,7 @@ from fake_evaluation import HOSTILE, MEASURES, NAMES, rows, value, view
 from fake_report import ORIGIN, PAGES, calibrated, compared, hits, reported
 from lxml import html
 
-from app.evaluation_results import EvaluationView
+from app.evaluation_results import EvaluatedHit, EvaluationView
 from app.report_results import CalibrationReport, ReportedQuery
 from app.ui.views import calibration_charts, report, report_flow
 
@@ -152,8 +152,8 @@ def test_the_verdict_names_the_best_and_whether_it_can_be_told() -> None:
 
 
 def test_lines_join_the_same_document_and_stubs_end() -> None:
-    left = report_flow.FlowColumn("a", 0, tuple(report_flow.FlowHit(i + 1, d, d, 1.0, r) for i, (d, r) in enumerate([("x", 1), ("y", None), ("z", 0)])))  # fmt: skip
-    right = report_flow.FlowColumn("b", 1, tuple(report_flow.FlowHit(i + 1, d, d, 1.0, None) for i, d in enumerate(["w", "x", "z"])))  # fmt: skip
+    left = report_flow.FlowColumn("a", 0, tuple(EvaluatedHit(i + 1, d, d, 1.0, r) for i, (d, r) in enumerate([("x", 1), ("y", None), ("z", 0)])))  # fmt: skip
+    right = report_flow.FlowColumn("b", 1, tuple(EvaluatedHit(i + 1, d, d, 1.0, None) for i, d in enumerate(["w", "x", "z"])))  # fmt: skip
     drawn = html.fragment_fromstring(str(report_flow.lines(left, right, 3)))
     paths = [(path.get("d"), path.get("class")) for path in drawn.iter("path")]
     assert paths == [

@@ -206,5 +206,4 @@ def nothing(collection: str, sets: Sequence[QuerySetView], *, write: bool) -> Ma
         f"“{collection}” has no questions yet. Bring in a file of queries, TREC topics or a BEIR folder, and judgments where you have them. "
         "The example collection of `triptych demo` comes with a judged set of its own."
     )
-    bring = button("Bring in questions", "panel", glyph="upload", look="primary", panel="questions")
-    return empty("question", "No questions to ask", text, *([bring] if write else []))
+    return parts.without_questions("No questions to ask", text, write=write)

@@ -218,5 +218,4 @@ def nothing(collection: str, sets: Sequence[QuerySetView], *, write: bool) -> Ma
         f"“{collection}” has no questions yet. Bring in a file of queries, or judge any result on Search and Compare: its question joins the "
         "set “My questions”."
     )
-    bring = button("Bring in questions", "panel", glyph="upload", look="primary", panel="questions")
-    return empty("question", "No questions to judge", text, *([bring] if write else []))
+    return parts.without_questions("No questions to judge", text, write=write)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from app.evaluation_results import EvaluationView, MeasureCell
+from app.evaluation_results import EvaluatedHit, EvaluationView, MeasureCell
 from app.report_results import CalibrationReport, ComparisonReport, EvaluationReport, ReportedQuery
 from app.ui import format
 from app.ui.html import el, join
@@ -85,7 +85,7 @@ def comparison(report: ComparisonReport) -> str:
             column.pipeline.name,
             i,
             tuple(
-                report_flow.FlowHit(hit.card.rank, hit.card.doc_id, hit.card.title, hit.card.score, hit.card.rating)
+                EvaluatedHit(hit.card.rank, hit.card.doc_id, hit.card.title, hit.card.score, hit.card.rating)
                 for hit in column.hits
             ),
             format.milliseconds(column.took_ms),
@@ -252,7 +252,7 @@ def _query(query: ReportedQuery, report: EvaluationReport) -> Markup:
         report_flow.FlowColumn(
             one.pipeline,
             slot.get(one.pipeline, i),
-            tuple(report_flow.FlowHit(hit.rank, hit.doc_id, hit.title, hit.score, hit.rating) for hit in one.hits),
+            one.hits,
             fact(one.pipeline),
             one.error,
         )

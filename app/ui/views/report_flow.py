@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from app.evaluation_results import EvaluatedHit
 from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.views import slots
@@ -22,23 +23,12 @@ STUB = 14
 
 
 @dataclass(frozen=True, slots=True)
-class FlowHit:
-    """One hit; `rating` is None where nobody judged it."""
-
-    rank: int
-    doc_id: str
-    title: str
-    score: float
-    rating: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class FlowColumn:
     """The hits of one pipeline. `fact` stands beside its name, as what it is worth; `error` tells why there are none."""
 
     name: str
     slot: int
-    hits: tuple[FlowHit, ...]
+    hits: tuple[EvaluatedHit, ...]
     fact: str = ""
     error: str = ""
 
@@ -78,7 +68,7 @@ def _column(column: FlowColumn, left: FlowColumn | None) -> Markup:
     )
 
 
-def _hit(hit: FlowHit, before: dict[str, int] | None) -> Markup:
+def _hit(hit: EvaluatedHit, before: dict[str, int] | None) -> Markup:
     return el(
         "li",
         el("span", hit.rank, class_="flow-rank"),

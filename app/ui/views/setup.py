@@ -10,10 +10,17 @@ from app.evaluation_results import QuerySetView
 from app.ui.html import Child, classes, el
 from app.ui.icons import icon
 from app.ui.views import slots
-from app.ui.views.controls import check, select
+from app.ui.views.controls import button, check, select
+from app.ui.views.messages import empty
 
 UNKNOWN = "This pipeline is not saved in this workspace."
 READING = "This workspace is open for reading only; nothing is kept."
+
+
+def without_questions(title: str, text: str, *, write: bool) -> Markup:
+    """What stands where a collection has no questions yet."""
+    bring = button("Bring in questions", "panel", glyph="upload", look="primary", panel="questions")
+    return empty("question", title, text, *([bring] if write else []))
 
 
 def shell(
