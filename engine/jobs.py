@@ -29,6 +29,7 @@ Wish: TypeAlias = Literal["pause", "cancel", "stop"]
 FINISHED = ("done", "failed", "cancelled")
 _AFTER: dict[str, Status] = {"pause": "paused", "cancel": "cancelled", "stop": "interrupted"}
 _WRITE_EVERY, _WINDOW = 0.5, 20.0  # seconds between progress rows; seconds that the rate is measured over
+_AGAIN = 5.0  # seconds until a start that could not be written, because the disk is full, is tried again
 _COLUMNS = "j.job_id, j.kind, j.collection_id, c.name, j.params, j.status, j.phase, j.done, j.total, j.unit, j.error, j.counts, j.created_at, j.started_at, j.finished_at"
 _FILE_COLUMNS = (
     "source", "status", "items_done", "added", "changed", "unchanged", "duplicate", "rejected", "queries", "judgments", "error",
@@ -320,13 +321,19 @@ class Jobs:
     def _work(self) -> None:
         while True:
             with self._changed:
-                job = None if self._closing else self._next()
+                if self._closing:
+                    return
+                try:
+                    job = self._next()
+                    if job is not None:
+                        self._set(job.job_id, "running")
+                except Exception as problem:  # the only worker must outlive a disk that is full for a while
+                    log.error("the next job could not be started, trying again: %s", problem)
+                    self._changed.wait(_AGAIN)
+                    continue
                 if job is None:
-                    if self._closing:
-                        return
                     self._changed.wait()
                     continue
-                self._set(job.job_id, "running")
                 self._running = Running(job, self, counts=dict(job.counts))
             self._run(self._running)
 
@@ -340,7 +347,7 @@ class Jobs:
             status = _AFTER[halt.wish]
         except TriptychError as problem:
             status, error = "failed", str(problem)
-        except Exception as problem:
+        except BaseException as problem:  # a panic of a native library is no Exception, and must not end the worker
             log.exception("job %s (%s) failed", job.job_id, job.kind)
             status, error = (
                 "failed",
@@ -350,7 +357,7 @@ class Jobs:
             try:
                 self.store_progress(job.job_id, running.progress)
                 self._set(job.job_id, status, error, running.counts)
-            except TriptychError as problem:
+            except Exception as problem:
                 log.error("the end of job %s (%s) could not be stored: %s", job.job_id, status, problem)
                 self._unstored[job.job_id] = (status, error or str(problem))
             self._running = None

@@ -198,3 +198,31 @@ def test_interrupting_the_wait_pauses_nothing_by_itself(workspace, papers, work)
     assert workspace.jobs.wait(job_id, 0.2).status == "running"
     workspace.jobs.pause(job_id)
     assert workspace.jobs.wait(job_id, 5).status == "paused"
+
+
+def test_a_panic_of_a_native_library_fails_its_job_and_the_next_one_runs(workspace, papers, work):
+    class Panic(BaseException):
+        """As pyo3 raises it: no Exception."""
+
+    work.error = Panic("index out of bounds")
+    failed = workspace.jobs.wait(workspace.jobs.submit("count", papers.collection_id, {}), 10)
+    assert failed.status == "failed"
+    assert "Panic: index out of bounds" in failed.error
+    work.error = None
+    assert workspace.jobs.wait(workspace.jobs.submit("count", papers.collection_id, {}), 10).status == "done"
+
+
+def test_a_start_that_could_not_be_written_is_tried_again(workspace, papers, work, monkeypatch):
+    monkeypatch.setattr(jobs_module, "_AGAIN", 0.01)
+    store, refused = workspace.jobs._set, []
+
+    def full_at_first(job_id, status, *rest):
+        if status == "running" and len(refused) < 2:
+            refused.append(job_id)
+            raise StorageFull("The disk is full.")
+        store(job_id, status, *rest)
+
+    monkeypatch.setattr(workspace.jobs, "_set", full_at_first)
+    first = workspace.jobs.submit("count", papers.collection_id, {})
+    assert workspace.jobs.wait(first, 10).status == "done"
+    assert refused == [first, first]
