@@ -136,6 +136,13 @@ def test_a_document_is_deleted_after_a_question(page: Page) -> None:
     assert 'data-doc="paper-000"' not in reply["regions"]["tp-main"]
 
 
+def test_the_ledger_of_an_address_without_columns_says_so(page: Page) -> None:
+    page.state = COMPARE.with_(columns=(), panel="ledger")
+    reply = page.call("ledger", value="BM25")
+    assert "failed" not in reply
+    assert "fault of Triptych" not in reply["regions"]["tp-side"]
+
+
 def test_ledger_why_and_exports(page: Page) -> None:
     page.state = COMPARE
     reply = page.call("panel", panel="ledger")

@@ -133,7 +133,7 @@ def roll_up(ui: Ui, state: UiState, args: Args) -> Reply:
 def ledger_pane(ui: Ui, state: UiState) -> Markup:
     """The fusion ledger of one column; the last fusing one where none was chosen."""
     names = list(state.columns)
-    if not state.query.strip():
+    if not names or not state.query.strip():
         return ledger.ledger_pane(names, state.subject, None, "")
     tried = [state.subject] if state.subject in names else [*reversed(names)]
     found = None
