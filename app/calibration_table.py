@@ -39,7 +39,7 @@ def rows(view: CalibrationView) -> list[tuple[str | float | None, ...]]:
 def markdown(view: CalibrationView) -> str:
     """The table with intervals in brackets, under a line that says what was measured."""
     lines = [
-        f"{_cell(view.collection)}, question set {_cell(view.query_set)}, {view.folds} folds, target {view.target}. Measured on held-out questions, with 95% intervals.",
+        f"{_cell(view.collection)}, query set {_cell(view.query_set)}, {view.folds} folds, target {view.target}. Measured on held-out questions, with 95% intervals.",
         "",
     ]
     heads = ("pipeline", "calibrator", "threshold", *MEASURES, "best kept", "emptied", "results")

@@ -281,7 +281,7 @@ def _failed(one: EvaluatedPipeline) -> str:
 
 def _remarks(found: EvaluationView) -> list[str]:
     told = [
-        f"{found.queries:,} judged queries of the set {found.query_set}; below each mean its {found.level:.0%} bootstrap interval."
+        f"{found.queries:,} judged queries of the query set {found.query_set}; below each mean its {found.level:.0%} bootstrap interval."
     ]
     if len(found.pipelines) > 1:
         corrected = {"holm": ", Holm-corrected", "bh": ", Benjamini–Hochberg-corrected", "none": ", not corrected"}[

@@ -189,7 +189,8 @@ def judging_rule(
     with run.writing() as services:
         services.set_judgment_rule(the_collection(services, collection), queries, rule)
         run.emit(
-            {"query_set": queries, "rule": rule}, lambda out: _say(out, f"In the set {queries} the {rule} counts.")
+            {"query_set": queries, "rule": rule},
+            lambda out: _say(out, f"In the query set {queries} the {rule} counts."),
         )
 
 

@@ -42,7 +42,7 @@ def queries_import(
     queries: SetOption = "default",
     form: Annotated[QueryForm, typer.Option("--format", help="How the file is written.")] = "auto",
 ) -> None:
-    """Add queries to a set: BEIR, TREC topics, id and text with a tab between, `query: …, answer: …`, or plain lines.
+    """Add queries to a query set: BEIR, TREC topics, id and text with a tab between, `query: …, answer: …`, or plain lines.
 
     Example: triptych queries import questions.txt --collection thesis --queries hard
     """
@@ -68,7 +68,7 @@ def queries_export(
     form: Annotated[Literal["beir", "tsv"], typer.Option("--format", help="How the queries are written.")] = "beir",
     output: OutputOption = None,
 ) -> None:
-    """Export the queries of a set.
+    """Export the queries of a query set.
 
     Example: triptych queries export --collection thesis --output queries.jsonl
     """
@@ -143,7 +143,7 @@ def judgments_export(
 
 
 def _imported(run: Run, found: Imported) -> None:
-    sentence = f"{found.queries:,} queries and {found.judgments:,} judgments are now in the set {found.query_set} ({found.form})."
+    sentence = f"{found.queries:,} queries and {found.judgments:,} judgments are now in the query set {found.query_set} ({found.form})."
     run.emit(found, lambda out: out.print(printable(sentence), soft_wrap=True))
     run.notify(*found.notices)
 
@@ -155,8 +155,8 @@ def _show_sets(out: Any, found: tuple[QuerySetView, ...]) -> None:
         out.print("There is no query set yet: triptych queries import FILE")
         return
     table = Table(box=None, pad_edge=False)
-    for head in ("set", "queries", "judged", "judgments"):
-        table.add_column(head, justify="left" if head == "set" else "right")
+    for head in ("query set", "queries", "judged", "judgments"):
+        table.add_column(head, justify="left" if head == "query set" else "right")
     for view in found:
         table.add_row(printable(view.name), *(f"{n:,}" for n in (view.queries, view.judged_queries, view.judgments)))
     out.print(table)

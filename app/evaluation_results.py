@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class QuerySetView:
-    """A named set of questions; `judged_queries` counts those with a judgment of any rating."""
+    """A named set of queries; `judged_queries` counts those with a judgment of any rating."""
 
     name: str
     queries: int

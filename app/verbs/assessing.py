@@ -30,7 +30,7 @@ OWN_SET = "My questions"
 
 
 class AssessingVerbs(JudgingVerbs):
-    """Judgments beside a queue, and what several assessors make of a set."""
+    """Judgments beside a queue, and what several assessors make of a query set."""
 
     def judge_card(
         self,
@@ -45,7 +45,7 @@ class AssessingVerbs(JudgingVerbs):
         rank: int | None = None,
         note: str | None = None,
     ) -> JudgedCard:
-        """Rate a document where it was found (None takes the rating back). A query that no set holds joins the set "My questions".
+        """Rate a document where it was found (None takes the rating back). A query that no query set holds joins "My questions".
 
         Pipeline and rank are kept as what was shown. Raises NotFound for a document that is not there, and BadInput.
         """
@@ -90,7 +90,7 @@ class AssessingVerbs(JudgingVerbs):
         return MeasuredLists(len(ratings), values)
 
     def assessors(self, collection: str, query_set: str = DEFAULT_SET) -> AssessorAgreement:
-        """Who judged a set, how far they agree beyond chance, and where they differ. Raises NotFound."""
+        """Who judged a query set, how far they agree beyond chance, and where they differ. Raises NotFound."""
         key, documents = self._collection(collection).collection_id, self.engine.workspace.documents
         self._known_set(collection, query_set)
         judgments = documents.judgments(key, query_set)
@@ -121,7 +121,7 @@ class AssessingVerbs(JudgingVerbs):
         self.engine.workspace.judging.rule(key, query_set, rule)
 
     def export_judging_log(self, collection: str, query_set: str = DEFAULT_SET) -> str:
-        """Every act of every assessor in a set as CSV: who, when, what, the note, what was shown, and whether it was taken back."""
+        """Every act of every assessor in a query set as CSV: who, when, what, the note, what was shown, and whether it was taken back."""
         key = self._collection(collection).collection_id
         self._known_set(collection, query_set)
         events = self.engine.workspace.judging.events(key, query_set)

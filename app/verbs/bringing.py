@@ -1,4 +1,4 @@
-"""Question sets, judgments and runs from files of any of the known layouts, told apart by what stands in them."""
+"""Query sets, judgments and runs from files of any of the known layouts, told apart by what stands in them."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class CalibrationVerbs(PipelineVerbs):
         progress: ProgressSink = ignore_progress,
         **options: Any,
     ) -> CalibrationView:
-        """Fit calibrators to the judged queries of a set and measure them on held-out ones.
+        """Fit calibrators to the judged queries of a query set and measure them on held-out ones.
 
         pipelines: names, or (name, YAML) pairs; options: query_set, methods (names or `{name: parameters}`), target ("recall>=0.9",
         "precision>=0.5", "best>=0.9", "results<=10"), folds, depth (hits of each query), rating (from which on a document is relevant).

@@ -34,7 +34,7 @@ class DisagreementVerbs(EvaluationVerbs):
         query_set: str = DEFAULT_SET,
         k: int = 10,
     ) -> str:
-        """Queue a comparison of the first k documents on every query of a set; gives the job's id. Its `result` is what `stored_disagreement` takes.
+        """Queue a comparison of the first k documents on every query of a query set; gives the job's id. Its `result` is what `stored_disagreement` takes.
 
         No judgments are needed. Stopped, it goes on where it was when asked the same again; asked again when it is done, it is there at once. Raises BadInput, NotFound.
         """

@@ -237,7 +237,7 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
         }
 
     def _rejected(self, collection_id: str, query_set: str) -> bool:
-        """Whether a set holds judgments of documents that are not relevant."""
+        """Whether a query set holds judgments of documents that are not relevant."""
         lowest = self.engine.workspace.documents.settled_judgments(collection_id, query_set)["rating"].min()
         return isinstance(lowest, int) and lowest <= 0
 

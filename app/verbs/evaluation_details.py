@@ -67,7 +67,7 @@ class EvaluationDetailVerbs(EvaluationVerbs):
         workspace = self.engine.workspace
         texts = self._texts(stored.collection_id, stored.query_set)
         if qid not in texts:
-            raise NotFound(f"There is no query {qid!r} in the set {stored.query_set!r}.")
+            raise NotFound(f"There is no query {qid!r} in the query set {stored.query_set!r}.")
         hits = workspace.evaluations.hits_of(stored.evaluation_id, qid)
         ordered = hits.with_columns(key=pl.col("score").cast(pl.Float32)).sort("key", "doc_id", descending=True)
         judged = workspace.documents.settled_judgments(stored.collection_id, stored.query_set)

@@ -56,7 +56,7 @@ class FittingVerbs(EvaluationVerbs):
         save_as: str = "",
         progress: ProgressSink = ignore_progress,
     ) -> FittedPipeline:
-        """Run 2 to 5 pipelines on the judged queries of a set, and find the weights under which their sum is best by a measure.
+        """Run 2 to 5 pipelines on the judged queries of a query set, and find the weights under which their sum is best by a measure.
 
         What to expect of the weights is measured by cross-validation: `held_out`. Queries on which a pipeline fails are left out. With
         `save_as`, the weighted sum is saved as a pipeline. Raises BadInput, NotFound, and the error of a pipeline that failed everywhere.
@@ -99,7 +99,7 @@ class FittingVerbs(EvaluationVerbs):
         depth: int,
         progress: ProgressSink,
     ) -> _Found:
-        """Run the pipelines on the queries of a set that have a relevant document."""
+        """Run the pipelines on the queries of a query set that have a relevant document."""
         stored = self._collection(collection)
         specs = self._chosen_specs(pipelines)
         if not 2 <= len(specs) == len(pipelines) <= MOST_LISTS:

@@ -55,7 +55,7 @@ class JudgingVerbs(EvaluationVerbs):
         again: bool = False,
         limit: int = 2_000,
     ) -> QueueView:
-        """Pool the first `depth` documents of pipelines and imported runs on every query of a set, and put them in an order for judging.
+        """Pool the first `depth` documents of pipelines and imported runs on every query of a query set, and put them in an order for judging.
 
         The orders are those of `engine.queues`; `flip` asks which documents could change who is better by `measure` than `baseline` (the
         first pipeline by default). Documents that somebody judged are left out unless `again`, which a second assessor wants. The pipelines

@@ -29,7 +29,7 @@ class QuerySetVerbs(Verbs):
         return tuple(QuerySetView(*row) for row in self.engine.workspace.documents.query_sets(key).iter_rows())
 
     def delete_query_set(self, collection: str, query_set: str) -> int:
-        """Delete a set with its judgments; gives how many queries it had. Raises NotFound."""
+        """Delete a query set with its judgments; gives how many queries it had. Raises NotFound."""
         key = self._collection(collection).collection_id
         self._known_set(collection, query_set)
         return int(self.engine.workspace.documents.delete_query_set(key, query_set))
@@ -83,19 +83,19 @@ class QuerySetVerbs(Verbs):
         notices = self._strangers(key, judgments)
         if homeless:
             notices += (
-                f"{len(homeless):,} judged queries are not in the set {name!r} yet; import them to evaluate with them.",
+                f"{len(homeless):,} judged queries are not in the query set {name!r} yet; import them to evaluate with them.",
             )
         return Imported(name, file.form, len(new), len(judgments), notices)
 
     def export_queries(self, collection: str, *, query_set: str = DEFAULT_SET, form: str = "beir") -> str:
-        """The queries of a set as BEIR JSON lines, or tab-separated (`tsv`)."""
+        """The queries of a query set as BEIR JSON lines, or tab-separated (`tsv`)."""
         key = self._collection(collection).collection_id
         self._known_set(collection, query_set)
         rows = self.engine.workspace.documents.queries(key, query_set).iter_rows()
         return write_queries([Query(qid, text, json.loads(metadata)) for qid, text, metadata in rows], form)
 
     def export_judgments(self, collection: str, *, query_set: str = DEFAULT_SET, form: str = "trec") -> str:
-        """The judgments of a set as `trec` qrels, `beir` or `csv`; of several for one pair, the last."""
+        """The judgments of a query set as `trec` qrels, `beir` or `csv`; of several for one pair, the last."""
         key = self._collection(collection).collection_id
         self._known_set(collection, query_set)
         documents = self.engine.workspace.documents
@@ -107,7 +107,7 @@ class QuerySetVerbs(Verbs):
         key = self._collection(collection).collection_id
         found = self.engine.workspace.documents.queries(key, query_set).filter(pl.col("qid") == qid)["text"]
         if not len(found):
-            raise NotFound(f"There is no query {qid!r} in the set {query_set!r}.")
+            raise NotFound(f"There is no query {qid!r} in the query set {query_set!r}.")
         return str(found[0])
 
     def _known_set(self, collection: str, query_set: str) -> None:

@@ -108,7 +108,7 @@ class ReportVerbs(ReadingVerbs, EvaluationDetailVerbs, CalibrationVerbs):
         specs = [PipelineSpec.from_yaml(part.methods[0].yaml) for part in view.pipelines if part.methods]
         facts = (
             ("collection", view.collection),
-            ("question set", view.query_set),
+            ("query set", view.query_set),
             ("calibration", view.calibration_id),
         )
         commands = [
@@ -161,7 +161,7 @@ class ReportVerbs(ReadingVerbs, EvaluationDetailVerbs, CalibrationVerbs):
         view = self.evaluation(collection, evaluation_id)
         facts = (
             ("collection", view.collection),
-            ("question set", view.query_set),
+            ("query set", view.query_set),
             ("evaluation", stored.evaluation_id),
             ("measured with", f"Triptych {stored.spec.get('version', '')}".strip()),
             ("hits of each question", str(stored.spec.get("depth", ""))),

@@ -113,7 +113,7 @@ class VotingVerbs(PipelineVerbs, QuerySetVerbs):
         return session
 
     def _next_question(self, session: Session) -> str:
-        """The first question of the set that was not asked yet. Raises BadInput."""
+        """The first question of the query set that was not asked yet. Raises BadInput."""
         asked = {one.query for one in self.engine.workspace.blind.rounds(session.session_id)}
         name = session.spec["query_set"]
         if not name:
@@ -121,7 +121,7 @@ class VotingVerbs(PipelineVerbs, QuerySetVerbs):
         texts = self.engine.workspace.documents.queries(session.collection_id, name)["text"].to_list()
         left = [text for text in (checked_query(text)[0] for text in texts) if text and text not in asked]
         if not left:
-            raise BadInput(f"Every question of the set {name!r} was asked; type one of your own.")
+            raise BadInput(f"Every question of the query set {name!r} was asked; type one of your own.")
         return left[0]
 
     def _round_view(self, session: Session, one: Round) -> BlindRound:

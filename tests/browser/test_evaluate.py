@@ -78,7 +78,7 @@ def test_questions_are_brought_in_and_wrong_lines_are_named(open_page: Any, exam
     good.write_text("how are lists merged?\nwhat is a cross-encoder?\n")
     bad.write_text('{"_id": "1", "text": "x"}\n{oops\n')
     page = open_page(f"{example.address}/?tab=evaluate&panel=questions")
-    page.get_by_label("Into the set").fill("mine")
+    page.get_by_label("Into the query set").fill("mine")
     page.locator("#tp-side [data-upload]").set_input_files(str(bad))
     page.locator("#questions-alert", has_text="line 2: is not JSON").wait_for()
     page.locator("#tp-side [data-upload]").set_input_files(str(good))
@@ -103,4 +103,4 @@ def test_questions_are_brought_in_and_wrong_lines_are_named(open_page: Any, exam
     assert page.url == shown, "it is kept, and has an address"
     page.get_by_role("button", name="Judge them").click()
     page.get_by_role("button", name="Prepare the queue").wait_for()
-    assert page.get_by_label("Question set").input_value() == "mine"
+    assert page.get_by_label("Query set").input_value() == "mine"

@@ -22,7 +22,7 @@ def judged(filled: Path, cli: Cli, tmp_path: Path) -> Path:
     (tmp_path / "qrels.txt").write_text("1 0 p1 2\n2 0 p2 1\n2 0 p1 0\n")
     assert cli("queries", "import", tmp_path / "queries.jsonl").code == 0
     imported = cli("judgments", "import", tmp_path / "qrels.txt")
-    assert imported.out == "0 queries and 3 judgments are now in the set default (trec).\n"
+    assert imported.out == "0 queries and 3 judgments are now in the query set default (trec).\n"
     return filled
 
 

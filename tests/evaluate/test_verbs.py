@@ -306,7 +306,9 @@ def test_a_beir_folder_brings_its_judgments(services: Services, tmp_path: Path) 
     assert means(view, "RR") == {"BM25": 1.0}
     assert view.queries == 1
     homeless = services.import_judgments("papers", tmp_path, query_set="beir")
-    assert homeless.notices == ("1 judged queries are not in the set 'beir' yet; import them to evaluate with them.",)
+    assert homeless.notices == (
+        "1 judged queries are not in the query set 'beir' yet; import them to evaluate with them.",
+    )
 
 
 def test_a_read_only_workspace_evaluates_without_storing(services: Services) -> None:

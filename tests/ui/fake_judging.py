@@ -210,7 +210,7 @@ class FakeJudging:
     def blind_round(self, collection: str, session_id: str, query: str = "") -> BlindRound:
         self._judging()
         if len(self.rounds) > 5:
-            raise BadInput("Every question of the set 'default' was asked; type one of your own.")
+            raise BadInput("Every question of the query set 'default' was asked; type one of your own.")
         self.rounds.append(query or f"question {len(self.rounds) + 1}")
         return self.blind_shown(collection, session_id, len(self.rounds))
 

@@ -35,7 +35,7 @@ from app.results import (
 from app.ui.views import report
 
 ORIGIN = Origin(
-    (("hash of the documents", "c0ffee"), ("question set", HOSTILE)),
+    (("hash of the documents", "c0ffee"), ("query set", HOSTILE)),
     {"BM25 · english": "bm25:abc@7", HOSTILE: ""},
     (("Everything again", f"triptych evaluations reproduce ev-2 --collection '{HOSTILE}'"),),
     "1.2.3",

@@ -252,7 +252,7 @@ def test_the_setup_shows_what_is_chosen_and_what_metrics_tell() -> None:
         (replace(DRAFT, pipelines=()), "Choose at least one pipeline."),
         (replace(DRAFT, metrics=()), "Choose at least one metric."),
         (replace(DRAFT, query_set="nur Fragen"), "Judgments are needed for an evaluation."),
-        (replace(DRAFT, query_set="gone"), "Choose a question set."),
+        (replace(DRAFT, query_set="gone"), "Choose a query set."),
     ],
 )
 def test_what_cannot_run_says_why(draft: evaluate.Draft, why: str) -> None:

@@ -77,7 +77,7 @@ def _ask(ui: Ui, state: UiState, session: BlindSession, found: BlindResults) -> 
     if session.query_set:
         known = {item.name: item.queries for item in ui.services.query_sets(state.collection)}
         if session.query_set not in known:
-            note = f"The set “{session.query_set}” is not there any more; type a question."
+            note = f"The query set “{session.query_set}” is not there any more; type a question."
     return blind.ask(session, first=not found.rounds, note=note)
 
 
@@ -104,7 +104,7 @@ def _redrawn(ui: Ui, state: UiState, *, push: bool = False, say: str = "", focus
 
 # -------------------------------------------------------------------- actions
 def choose(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Another pipeline, question set or length; choosing one pipeline twice changes places."""
+    """Another pipeline, query set or length; choosing one pipeline twice changes places."""
     name, value = args.text("name"), args.text("value")
     if name not in SETTINGS:
         raise BadInput("There is no such setting.")
@@ -120,7 +120,7 @@ def choose(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 def start(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Begin; with a question set its first question comes at once."""
+    """Begin; with a query set its first question comes at once."""
     names = [view.name for view in ui.services.pipelines()]
     if len(names) < 2:
         raise BadInput("A blind comparison is between two different pipelines.")
@@ -133,7 +133,7 @@ def start(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 def following(ui: Ui, state: UiState, args: Args) -> Reply:
-    """The next question of the set, or the typed one."""
+    """The next question of the query set, or the typed one."""
     query = args.text("query", MAX_QUERY).strip()
     session = _session(ui, state)
     if session is None:

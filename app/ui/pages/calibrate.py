@@ -155,7 +155,7 @@ def toggle(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 def choose(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Another question set, target or number."""
+    """Another query set, target or number."""
     name, value = args.text("name"), args.text("value")
     if name not in SETTINGS:
         raise BadInput("There is no such setting.")

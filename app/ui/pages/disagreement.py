@@ -20,7 +20,7 @@ from engine.errors import TriptychError
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The question set and the lists that a click on a shown comparison is about."""
+    """The query set and the lists that a click on a shown comparison is about."""
 
     query_set: str
     names: tuple[str, ...]

@@ -142,7 +142,7 @@ def _replanned(ui: Ui, state: UiState) -> Reply:
 
 
 def choose(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Another question set, baseline, test, correction or grouping."""
+    """Another query set, baseline, test, correction or grouping."""
     name, value = args.text("name"), args.text("value")
     if name not in SETTINGS:
         raise BadInput("There is no such setting.")

@@ -63,7 +63,7 @@ def grade(ui: Ui, state: UiState, args: Args) -> Reply:
     scores = measured(ui, state, lists)
     regions: dict[str, Markup | None] = {f"tp-measures-{i}": grades.measures(one) for i, one in enumerate(scores)}
     what = f"Judged {rating}" if rating is not None else "Judgment taken back"
-    return Reply(regions, say=f"{what}, in the set {judged.query_set}")
+    return Reply(regions, say=f"{what}, in the query set {judged.query_set}")
 
 
 def _lists(args: Args) -> list[list[str]]:

@@ -150,7 +150,7 @@ def draft(ui: Ui, state: UiState) -> judge.Draft:
 
 
 def set_of(ui: Ui, state: UiState) -> str:
-    """The question set of the address; without one, the largest."""
+    """The query set of the address; without one, the largest."""
     sets = ui.services.query_sets(state.collection)
     largest = max(sets, key=lambda item: item.queries).name if sets else "default"
     return state.option("set", largest)
@@ -184,7 +184,7 @@ def toggle(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 def choose(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Another question set, depth, order, measure or baseline; or the scores opened and closed."""
+    """Another query set, depth, order, measure or baseline; or the scores opened and closed."""
     name, value = args.text("name"), args.text("value")
     if name not in SETTINGS:
         raise BadInput("There is no such setting.")

@@ -1,4 +1,4 @@
-"""The pane of question sets: bring them in, take them out, delete them."""
+"""The pane of query sets: bring them in, take them out, delete them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
     name = args.text("name")
     view = next((item for item in ui.services.query_sets(state.collection) if item.name == name), None)
     if view is None:
-        raise BadInput(f"There is no question set “{name}”.")
+        raise BadInput(f"There is no query set “{name}”.")
     text = f"“{name}” with {view.queries:,} questions and {view.judgments:,} judgments. Evaluations that used it keep their numbers."
     return Reply(dialog=shell.ask_dialog("Delete this set?", text, "delete-set", "Delete", danger=True, name=name))
 

@@ -34,10 +34,10 @@ def kappa_words(kappa: float | None) -> str:
 def pane(found: AssessorAgreement | None, sets: Sequence[str], chosen: str, *, write: bool) -> Markup:
     """The side pane."""
     sets_select = select(
-        "agreement-set", [(name, name) for name in sets], chosen, label="Question set", action="jd-set", data_name="set"
+        "agreement-set", [(name, name) for name in sets], chosen, label="Query set", action="jd-set", data_name="set"
     )
     if found is None:
-        return join(bar("Judgments"), el("div", el("p", "There is no question set yet."), class_="reader-scroll"))
+        return join(bar("Judgments"), el("div", el("p", "There is no query set yet."), class_="reader-scroll"))
     return join(
         bar("Judgments", sets_select),
         el(

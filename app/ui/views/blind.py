@@ -128,7 +128,7 @@ def sessions(found: Sequence[BlindSession], *, write: bool) -> Markup | None:
 
 # ---------------------------------------------------------------------- round
 def ask(session: BlindSession, *, first: bool, note: str = "") -> Markup:
-    """Before a round: the next question of the set, or one that is typed."""
+    """Before a round: the next question of the query set, or one that is typed."""
     following = (
         el(
             "button", icon("play"), el("span", "First question" if first else "Next question"), kbd("n"), type="button",

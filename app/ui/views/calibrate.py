@@ -74,7 +74,7 @@ def setup(
     names = dict.fromkeys([*(view.name for view in pipelines), *draft.pipelines])
     known = {view.name: view.summary for view in pipelines}
     rows = [
-        parts.row("Questions", parts.query_sets(sets, draft.query_set, "cal-set", _judged), _about(chosen)),
+        parts.row("Query set", parts.query_sets(sets, draft.query_set, "cal-set", _judged), _about(chosen)),
         parts.row("Pipelines", parts.checks("pipe", names, parts.places(draft.pipelines), "cal-toggle", label="Pipelines", tip=lambda name: known.get(name, parts.UNKNOWN), marked=True)),
         parts.row("Calibrators", parts.checks("method", methods, parts.places(draft.methods), "cal-toggle", label="Calibrators", tip=lambda name: methods[name], words=method_name)),
         parts.row("Threshold", _target(draft)),
@@ -162,7 +162,7 @@ def _start(draft: Draft, chosen: QuerySetView | None, *, write: bool) -> list[Ch
 def _missing(draft: Draft, chosen: QuerySetView | None) -> str:
     """What keeps the calibration from being run."""
     if chosen is None:
-        return "Choose a question set."
+        return "Choose a query set."
     if not chosen.judgments:
         return "Judge some results first, or bring in judgments."
     if not 1 <= len(draft.pipelines) <= 4:
@@ -196,7 +196,7 @@ def nothing(collection: str, sets: Sequence[QuerySetView], *, write: bool) -> Ma
             "A score orders documents; it does not say whether any of them is relevant. Choose a pipeline and calibrators above and fit them: "
             "scores become probabilities, and a threshold drops what is unlikely, down to an honest empty list.",
         )
-    text = f"Calibration learns from judgments, and “{collection}” has none yet. Judge some results, or bring in a set of questions with judgments."
+    text = f"Calibration learns from judgments, and “{collection}” has none yet. Judge some results, or bring in a query set with judgments."
     remedies = (
         button("Judge results", "go", glyph="check", look="primary", page="judge"),
         button("Bring in judgments", "panel", glyph="upload", panel="questions"),
@@ -209,7 +209,7 @@ def history(found: Sequence[CalibrationSummary], shown: str, *, write: bool) -> 
     """The calibrations, newest first; `shown` is on the page."""
     if not found:
         return None
-    titles = ("When", "Question set", "Pipelines", "Calibrators", "Target", "")
+    titles = ("When", "Query set", "Pipelines", "Calibrators", "Target", "")
     return el(
         "section",
         panel_head("History", said=format.plural(len(found), "calibration")),

@@ -57,7 +57,7 @@ def panel(found: Disagreement, *, write: bool) -> Markup:
 
 
 def _of(found: Disagreement) -> dict[str, str]:
-    """What a click carries: which comparison it was, or the question set of one that is kept nowhere."""
+    """What a click carries: which comparison it was, or the query set of one that is kept nowhere."""
     return {"of": found.disagreement_id} if found.disagreement_id else {"set": found.query_set}
 
 

@@ -38,7 +38,7 @@ class Draft:
 def head(collection: str, sets: Sequence[QuerySetView]) -> Markup:
     """Title, what there is to ask, and where questions come from."""
     questions = sum(item.queries for item in sets)
-    told = f"{format.plural(questions, 'question')} in {format.plural(len(sets), 'set')}" if sets else ""
+    told = f"{format.plural(questions, 'question')} in {format.plural(len(sets), 'query set')}" if sets else ""
     return el(
         "div",
         el("h1", "Evaluate"),
@@ -50,7 +50,7 @@ def head(collection: str, sets: Sequence[QuerySetView]) -> Markup:
             "panel",
             glyph="question",
             panel="questions",
-            hint="Question sets and their judgments: bring them in, take them out",
+            hint="Query sets and their judgments: bring them in, take them out",
         )
         if collection
         else None,
@@ -77,7 +77,7 @@ def setup(
     place = parts.places((*draft.pipelines, *draft.runs))
     imported = {name: i for name, i in place.items() if name in draft.runs}
     rows = [
-        parts.row("Questions", parts.query_sets(sets, draft.query_set, "ev-set", _questions), _about(chosen)),
+        parts.row("Query set", parts.query_sets(sets, draft.query_set, "ev-set", _questions), _about(chosen)),
         parts.row("Pipelines", parts.checks("pipe", names, parts.places(draft.pipelines), "ev-toggle", label="Pipelines", tip=lambda name: known.get(name, parts.UNKNOWN), marked=True)),
         parts.row("Runs", parts.checks("pipe", runs, imported, "ev-toggle", label="Runs of other systems", tip=lambda _: "A run of another system, judged as it is", marked=True)) if runs else None,
         parts.row("Metrics", parts.checks("metric", listed, parts.places(draft.metrics), "ev-toggle", label="Metrics", tip=lambda name: words.get(name, "")), _other_metric()),
@@ -166,7 +166,7 @@ def _run(draft: Draft, chosen: QuerySetView | None, *, write: bool) -> list[Chil
 def _missing(draft: Draft, chosen: QuerySetView | None) -> str:
     """What keeps the evaluation from being run."""
     if chosen is None:
-        return "Choose a question set."
+        return "Choose a query set."
     if not chosen.judgments:
         return "Judgments are needed for an evaluation."
     if not draft.pipelines and not draft.runs:
@@ -204,6 +204,6 @@ def nothing(collection: str, sets: Sequence[QuerySetView], *, write: bool) -> Ma
         )
     text = (
         f"“{collection}” has no questions yet. Bring in a file of queries, TREC topics or a BEIR folder, and judgments where you have them. "
-        "The example collection of `triptych demo` comes with a judged set of its own."
+        "The example collection of `triptych demo` comes with a judged query set of its own."
     )
     return parts.without_questions("No questions to ask", text, write=write)

@@ -37,7 +37,7 @@ def table(found: Sequence[EvaluationSummary], shown: str, compared: str, *, ever
         "section",
         panel_head("History", said=format.plural(len(found), "evaluation")),
         tables.table(
-            ("When", "Question set", "Questions", "Pipelines", "Best", "State", ""),
+            ("When", "Query set", "Questions", "Pipelines", "Best", "State", ""),
             [_row(one, shown, compared, write) for one in part],
             numbers=("Questions",),
             look="history",
@@ -106,7 +106,7 @@ def changes(found: EvaluationChanges) -> Markup:
             icon_button("Close", "ev-changes", "close", id=""),
             said=f"from {when(found.before.created_at)} to {when(found.after.created_at)}",
         ),
-        _settings(found) if found.settings else el("p", "The same question set, pipelines, documents and judgments."),
+        _settings(found) if found.settings else el("p", "The same query set, pipelines, documents and judgments."),
         _values(found),
         class_="panel ev-changes",
         aria_label="What changed",

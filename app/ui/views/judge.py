@@ -72,7 +72,7 @@ def head(collection: str, assessor: str) -> Markup:
         button("Judgments", "panel", glyph="check", panel="agreement", hint="Who judged, how far they agree, and exports")
         if collection
         else None,
-        button("Questions", "panel", glyph="question", panel="questions", hint="Question sets: bring them in, take them out")
+        button("Questions", "panel", glyph="question", panel="questions", hint="Query sets: bring them in, take them out")
         if collection
         else None,
         button("Blind A/B", "go", glyph="compare", page="blind", hint="Two anonymous columns, and a vote") if collection else None,
@@ -93,7 +93,7 @@ def setup(
     missing = _missing(draft, sets)
     place = parts.places((*draft.pipelines, *draft.runs))
     rows = [
-        parts.row("Questions", parts.query_sets(sets, draft.query_set, "jd-set", _questions), _again(draft)),
+        parts.row("Query set", parts.query_sets(sets, draft.query_set, "jd-set", _questions), _again(draft)),
         parts.row("Pipelines", parts.checks("pipe", pipelines, place, "jd-toggle", label="Pipelines", marked=True)),
         parts.row("Runs", parts.checks("pipe", runs, place, "jd-toggle", label="Runs of other systems", marked=True)) if runs else None,
         parts.row("Depth", _depth(draft), el("span", "documents of each pipeline on each question", class_="muted small")),
@@ -118,7 +118,7 @@ def _in_short(draft: Draft) -> str:
 def _missing(draft: Draft, sets: Sequence[QuerySetView]) -> str:
     """What keeps the queue from being prepared."""
     if draft.query_set not in {item.name for item in sets}:
-        return "Choose a question set."
+        return "Choose a query set."
     chosen = len(draft.pipelines) + len(draft.runs)
     if not chosen:
         return "Choose at least one pipeline."
@@ -174,7 +174,7 @@ def queues(found: Sequence[QueueView], shown: str, *, every: bool, write: bool) 
     if not found:
         return None
     part = found if every else found[:MOST]
-    heads = ("Prepared", "Question set", "Order", "Pipelines", "Left", "")
+    heads = ("Prepared", "Query set", "Order", "Pipelines", "Left", "")
     return el(
         "section",
         panel_head("Queues", said=format.plural(len(found), "queue")),
@@ -216,6 +216,6 @@ def nothing(collection: str, sets: Sequence[QuerySetView], *, write: bool) -> Ma
         )
     text = (
         f"“{collection}” has no questions yet. Bring in a file of queries, or judge any result on Search and Compare: its question joins the "
-        "set “My questions”."
+        "query set “My questions”."
     )
     return parts.without_questions("No questions to judge", text, write=write)

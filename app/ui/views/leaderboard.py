@@ -287,7 +287,9 @@ def _span(pipelines: Sequence[EvaluatedPipeline], measure: str) -> tuple[float, 
 
 def _caption(view: EvaluationView) -> str:
     against = f", compared with {view.baseline}" if len(view.pipelines) > 1 else ""
-    return f"{len(view.pipelines)} pipelines on {view.queries} judged questions of the set {view.query_set}{against}"
+    return (
+        f"{len(view.pipelines)} pipelines on {view.queries} judged questions of the query set {view.query_set}{against}"
+    )
 
 
 def legend(view: EvaluationView) -> Markup:

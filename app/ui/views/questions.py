@@ -1,4 +1,4 @@
-"""The pane of question sets: what there is, how it is taken out, and how more is brought in."""
+"""The pane of query sets: what there is, how it is taken out, and how more is brought in."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _bring(collection: str, chosen: str, *, paths: bool) -> Markup:
                 "div",
                 el(
                     "label",
-                    el("span", "Into the set"),
+                    el("span", "Into the query set"),
                     el(
                         "input",
                         type="text",

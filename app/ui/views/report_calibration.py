@@ -16,7 +16,7 @@ def section(view: CalibrationView) -> Markup:
     return join(
         el(
             "p",
-            f"Calibrators fitted to the question set {view.query_set}, and measured on questions that the fit has not seen "
+            f"Calibrators fitted to the query set {view.query_set}, and measured on questions that the fit has not seen "
             f"({view.folds} folds, the first {view.depth} hits of each question, relevant from rating {view.rating} on). "
             f"Thresholds were chosen for {view.target}. Ranges are 95% intervals that resample questions; the best value is underlined.",
             class_="muted",

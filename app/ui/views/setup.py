@@ -60,15 +60,15 @@ def row(name: str, *content: Child) -> Markup:
 
 
 def query_sets(sets: Sequence[QuerySetView], chosen: str, action: str, count: Callable[[QuerySetView], str]) -> Markup:
-    """The question sets, each with what `count` says of it; a chosen one that is gone stays, and is said to be missing."""
+    """The query sets, each with what `count` says of it; a chosen one that is gone stays, and is said to be missing."""
     options = [(item.name, f"{item.name} ({count(item)})") for item in sets]
     if chosen not in {item.name for item in sets}:
         options.insert(0, (chosen, f"{chosen} (missing)"))
-    return select("query-set", options, chosen, label="Question set", action=action, data_name="set")
+    return select("query-set", options, chosen, label="Query set", action=action, data_name="set")
 
 
 def chosen_set(sets: Sequence[QuerySetView], name: str) -> QuerySetView | None:
-    """The question set of this name."""
+    """The query set of this name."""
     return next((item for item in sets if item.name == name), None)
 
 
