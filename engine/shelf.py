@@ -1,11 +1,10 @@
-"""The small things that a workspace keeps: saved pipelines, the shortlist, settings and the query log."""
+"""The small things that a workspace keeps: saved pipelines, the shortlist and settings."""
 
 # ruff: noqa: S608 - only names that are written in this file are spliced into SQL; values are parameters
 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,24 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from engine import arrow
 from engine.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
     from engine.database import Database
-
-_LOG = pl.Schema(
-    {
-        "ts": pl.Datetime("us"),
-        "collection_id": pl.String(),
-        "query": pl.String(),
-        "pipeline": pl.String(),
-        "k": pl.Int32(),
-        "hits": pl.Int32(),
-        "ms": pl.Float64(),
-    }
-)
-_LOG_BATCH = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +32,6 @@ class Shelf:
     """The part of a workspace that holds small named things."""
 
     _db: Database
-    _log_guard = threading.Lock()
 
     # pipelines
 
@@ -129,33 +113,3 @@ class Shelf:
             cursor.execute("DELETE FROM settings WHERE key = ?", [key]).fetchall()
             if value is not None:
                 cursor.execute("INSERT INTO settings VALUES (?, ?::JSON)", [key, json.dumps(value)]).fetchall()
-
-    # query log
-
-    def log_query(self, collection_id: str, query: str, pipeline: str, k: int, hits: int, ms: float) -> None:
-        """Remember one search. Rows are gathered and written together, so that a search never waits for the disk."""
-        if self._db.read_only:
-            return
-        with self._log_guard:
-            pending: list[tuple[Any, ...]] = self.__dict__.setdefault("_pending_log", [])
-            pending.append((datetime.now(), collection_id, query, pipeline, k, hits, ms))
-            full = len(pending) >= _LOG_BATCH
-        if full:
-            self.flush_query_log()
-
-    def flush_query_log(self) -> None:
-        """Write the gathered rows."""
-        with self._log_guard:
-            pending = self.__dict__.pop("_pending_log", [])
-        if pending:
-            rows = pl.DataFrame(pending, schema=_LOG, orient="row")
-            with self._db.write("the query log") as cursor, arrow.lent(cursor, batch=rows):
-                cursor.execute("INSERT INTO query_log SELECT * FROM batch").fetchall()
-
-    def query_log(self, collection_id: str, limit: int = 100) -> pl.DataFrame:
-        """ts, query, pipeline, k, hits, ms; newest first."""
-        self.flush_query_log()
-        return self._db.query(
-            "SELECT ts, query, pipeline, k, hits, ms FROM query_log WHERE collection_id = ? ORDER BY ts DESC, rowid DESC LIMIT ?",
-            [collection_id, limit],
-        )

@@ -154,8 +154,6 @@ class Workspace(Shelf):
         """Stop the jobs (they resume on the next open), close the database, give the lock up. Idempotent."""
         atexit.unregister(self.close)
         self.jobs.close()
-        if not self.read_only:
-            self.flush_query_log()
         self._db.close()
         if self._lock is not None:
             self._lock.release()
@@ -264,7 +262,7 @@ class Workspace(Shelf):
             self.judging.delete_of(collection.collection_id)
             self.blind.delete_of(collection.collection_id)
             self.calibrations.delete_of(collection.collection_id)
-            for table in ("passages", "documents", "queries", "judgments", "shortlist", "query_log", "collections"):
+            for table in ("passages", "documents", "queries", "judgments", "shortlist", "collections"):
                 cursor.execute(f"DELETE FROM {table} WHERE collection_id = ?", key).fetchall()
         for generation in generations:
             self.generations.drop(generation.generation_id)

@@ -12,7 +12,6 @@ import polars as pl
 
 from app.results import Facet, FacetValue, SearchResult
 from app.verbs.base import Verbs, shown_title
-from engine.errors import ReadOnly
 from engine.pipeline import PipelineSpec
 
 FACET_VALUES = 8
@@ -169,15 +168,6 @@ class FacetVerbs(Verbs):
     def _titles(self, collection_id: str, doc_ids: Sequence[str]) -> dict[str, str]:
         rows = self.engine.workspace.documents.fetch(collection_id, list(doc_ids))
         return {doc_id: shown_title(title) or doc_id for doc_id, title in rows.select("doc_id", "title").iter_rows()}
-
-    def _log(self, collection_id: str, query: str, pipeline: str, k: int, hits: int, ms: float) -> None:
-        """Keep the query for the user's own history; a workspace that cannot be written keeps none."""
-        if self.read_only:
-            return
-        try:
-            self.engine.workspace.log_query(collection_id, query, pipeline, k, hits, ms)
-        except ReadOnly:
-            return
 
 
 def _selected(field: str, value: str, chosen: Mapping[str, Any]) -> bool:

@@ -86,8 +86,6 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
             return wider.execute(spec.pipeline, Ranking.of([(QID, text)]))[0].top(k).hits["doc_id"]
 
         facets = self._facets(stored.collection_id, ranking.hits["doc_id"], chosen, hits_of)
-        took = (time.perf_counter() - started) * 1000
-        self._log(stored.collection_id, text, pipeline, k, len(ranking.hits), took)
         return SearchResult(
             collection=stored.name,
             query=text,
@@ -98,7 +96,7 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
             cards=cards,
             facets=facets,
             stages=stage_times(root),
-            took_ms=took,
+            took_ms=(time.perf_counter() - started) * 1000,
             notices=notices + self._behind(stored.collection_id, [spec]),
             calibrated=calibrated,
         )
@@ -143,15 +141,13 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         for slot, ((name, spec), run) in enumerate(zip(specs, ran, strict=True)):
             left = [hit.card.doc_id for hit in columns[-1].hits] if columns else None
             columns.append(_column(_view(name, spec, slot), spec, run, deck, k, left, ratings))
-        took = (time.perf_counter() - started) * 1000
-        self._log(stored.collection_id, text, " | ".join(pipelines), k, sum(c.total for c in columns), took)
         return CompareResult(
             collection=stored.name,
             query=text,
             k=k,
             columns=tuple(columns),
             agreement=agreements(columns, k),
-            took_ms=took,
+            took_ms=(time.perf_counter() - started) * 1000,
             judged=bool(ratings),
             notices=notices + self._behind(stored.collection_id, [spec for _, spec in specs]),
             suggestions=self._suggestions(stored.collection_id) if not text else (),

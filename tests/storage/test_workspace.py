@@ -15,6 +15,7 @@ import pytest
 
 from engine import migrations
 from engine.errors import BadInput, NotFound, ReadOnly, WorkspaceDamaged, WorkspaceInUse
+from engine.recovery import DATABASE_NAME
 from engine.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +61,7 @@ def test_nothing_is_printed_at_exit(tmp_path):
 WITHOUT_POWERS = """
 import os, tempfile
 from engine.errors import ReadOnly
+from engine.recovery import DATABASE_NAME
 from engine.workspace import Workspace
 with Workspace.open(tempfile.mkdtemp()) as w: w.documents.fetch(w.create_collection("warm").collection_id, ["x"])
 if os.geteuid() == 0: os.seteuid(65534)
@@ -126,8 +128,6 @@ def test_every_write_is_refused_when_read_only(tmp_path, make):
         ):
             with pytest.raises(ReadOnly, match="open for reading only"):
                 write()
-        workspace.log_query(cid, "q", "p", 10, 0, 1.0)
-        assert len(workspace.query_log(cid)) == 0
 
 
 def test_newer_schema_is_refused_and_untouched(tmp_path):
@@ -157,6 +157,23 @@ def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path, monkeypat
     assert migrations.migrate(connection) == list(range(2, migrations.latest() + 1))
     assert migrations.migrate(connection) == []
     connection.close()
+
+
+def test_recorded_searches_of_an_older_workspace_are_deleted(tmp_path):
+    import duckdb
+
+    with Workspace.open(tmp_path) as workspace:
+        file = workspace.folder / DATABASE_NAME
+    connection = duckdb.connect(str(file))
+    connection.execute(
+        "CREATE TABLE query_log (ts TIMESTAMP, query VARCHAR); INSERT INTO query_log VALUES (now(), 'private')"
+    )
+    connection.execute("DELETE FROM schema_version WHERE version >= 5")
+    connection.close()
+    with Workspace.open(tmp_path) as workspace:
+        tables = workspace.query("SELECT table_name FROM information_schema.tables")["table_name"].to_list()
+        assert "query_log" not in tables
+        assert "shortlist" in tables
 
 
 @pytest.mark.parametrize(
@@ -269,8 +286,5 @@ def test_shelf(workspace, papers):
     workspace.add_to_shortlist(cid, "d2", "again")
     assert workspace.shortlist(cid).select("doc_id", "note").rows() == [("d2", "again"), ("d1", "")]
     assert workspace.remove_from_shortlist(cid, ["d2", "dx"]) == 1
-    for k in range(3):
-        workspace.log_query(cid, f"q{k}", "p", 10, k, 1.5)
-    assert workspace.query_log(cid, 2)["hits"].to_list() == [2, 1]
     workspace.update_collection("papers", settings={"chunker": {"none": {}}}, description="d")
     assert workspace.collection("papers").settings == {"chunker": {"none": {}}}
