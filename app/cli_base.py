@@ -216,8 +216,13 @@ def console(stream: Any) -> Console:
     """A rich console that takes text literally. Where no terminal says how wide it is, lines are long rather than cut."""
     from rich.console import Console
 
+    class Told(Console):
+        def on_broken_pipe(self) -> None:
+            """Rich would end the process with 1; the exit code is ours to choose."""
+            raise BrokenPipeError
+
     width = None if stream.isatty() or os.environ.get("COLUMNS") else 160
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+    return Told(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
 def assignments(pairs: Sequence[str], option: str) -> list[tuple[str, str]]:

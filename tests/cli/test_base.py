@@ -81,11 +81,12 @@ def test_control_c_during_a_search_ends_with_130(filled: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a closed pipe is reported otherwise elsewhere")
-def test_a_closed_pipe_ends_quietly(filled: Path) -> None:
+@pytest.mark.parametrize("form", [["--json"], []], ids=["json", "table"])
+def test_a_closed_pipe_ends_quietly(form: list[str], filled: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     code = "from app.cli import main\nmain()"
-    command = [sys.executable, "-c", code, "search", "weights", "-p", "BM25", "--json", "-w", str(filled)]
+    command = [sys.executable, "-c", code, "search", "weights", "-p", "BM25", *form, "-w", str(filled)]
     try:
         ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
     finally:
