@@ -118,6 +118,21 @@ def test_a_list_of_equal_scores_counts_as_full_marks_under_min_max():
     )
 
 
+@pytest.mark.parametrize("norm", ["z-score", "min-max", "none"])
+def test_a_list_without_hits_for_a_query_gives_nothing(norm):
+    method = CombSum(norm=norm)
+    assert fused(method, LEFT, hits(("a", 9.0), qid="other").clear()) == fused(method, LEFT)
+
+
+def test_a_list_of_equal_scores_counts_nothing_under_z_scores():
+    assert fused(CombSum(norm="z-score"), hits(("a", 5.0), ("b", 5.0))) == {"a": 0.0, "b": 0.0}
+
+
+def test_formulas_name_the_normalization():
+    assert "min-max(score)" in WeightedSum().formula()
+    assert "min-max" not in WeightedSum(norm="none").formula()
+
+
 def test_ranks_and_raw_scores_are_kept_for_the_ledger():
     table = Rrf().contributions([LEFT, RIGHT]).filter(pl.col("doc_id") == "c").sort("input")
     assert table["rank"].to_list() == [3, 1]

@@ -40,10 +40,16 @@ def test_training_is_repeatable_and_keeps_unit_length() -> None:
     assert (sample @ first.T).max(axis=1).mean() > before, "rounds bring the centroids nearer"
 
 
-def test_nearest_in_blocks_is_a_plain_argmax(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_centroid_whose_rows_cancel_stays_where_it_is() -> None:
+    opposite = np.array([[1, 0], [-1, 0]], np.float32)
+    assert train(opposite, 1, 3).tolist() in ([[1, 0]], [[-1, 0]])
+
+
+@pytest.mark.parametrize("at_once", [20, 3])
+def test_nearest_in_blocks_is_a_plain_argmax(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     vectors, centroids = unit(random.standard_normal((53, 4))), unit(random.standard_normal((7, 4)))
-    monkeypatch.setattr(kernel, "SIMILARITIES_AT_ONCE", 20)
+    monkeypatch.setattr(kernel, "SIMILARITIES_AT_ONCE", at_once)
     assert nearest(vectors, centroids).tolist() == [int(np.argmax(centroids @ v)) for v in vectors]
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.kernels import dense
-from engine.kernels.dense import exact_top_k, inner_products
+from engine.kernels.dense import contenders, exact_top_k, inner_products
 
 
 def by_sorting(vectors: np.ndarray, query: np.ndarray, k: int, allowed: np.ndarray) -> list[int]:
@@ -59,9 +59,21 @@ def test_blocks_and_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_rounding_in_the_screen_cannot_lose_a_row() -> None:
     """Two rows that float32 sums would swap: large values cancel, and the small difference decides."""
-    vectors = np.array([[4096.0, 1.0, -4096.0, 0.0], [4096.0, 1.0 + 2**-12, -4096.0, 0.0]], np.float32)
     query = np.array([[1.0, 1.0, 1.0, 1.0]], np.float32)
-    assert exact_top_k(vectors, query, 1, None, longest(vectors)).rows.tolist() == [[1]]
+    equal = np.array([[4096.0, 1.0, -4096.0, 0.0], [4096.0, 1.0 + 2**-12, -4096.0, 0.0]], np.float32)
+    assert exact_top_k(equal, query, 1, None, longest(equal)).rows.tolist() == [[1]]
+    # beside 4096, 1 + 3/8192 is rounded up to 1 + 4/8192, above the 1 + 3.5/8192 that nothing rounds
+    swapped = np.array([[4096.0, 1.0 + 3 / 8192, -4096.0, 0.0], [0.0, 1.0 + 3.5 / 8192, 0.0, 0.0]], np.float32)
+    found = exact_top_k(swapped, query, 1, None, longest(swapped))
+    assert (found.rows.tolist(), found.scores.tolist()) == ([[1]], [[1.0 + 3.5 / 8192]])
+
+
+def test_contenders_are_the_rows_within_rounding_of_the_last_place() -> None:
+    scores = np.array([0.2, 0.9, 0.5, 0.45, 0.39], np.float32)
+    assert contenders(scores, 2, 0.1).tolist() == [1, 2, 3]
+    assert contenders(scores, 2, 0.0).tolist() == [1, 2]
+    assert contenders(scores, 5, 0.0).tolist() == [0, 1, 2, 3, 4]
+    assert contenders(scores, 0, 1.0).tolist() == []
 
 
 def test_inner_products_by_hand() -> None:

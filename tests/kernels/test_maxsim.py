@@ -123,6 +123,7 @@ def test_the_best_texts_are_those_of_a_sort(seed: int, lengths: list[int], k: in
     coded = TokenStore(store.indptr, codes, scales)
     query = np.random.default_rng(seed + 1).standard_normal((3, 4)).astype(np.float32)
     exact = maxsim(query, coded, wide=True)
+    np.testing.assert_allclose(exact, brute(query, coded), rtol=1e-5, atol=1e-5)
     order = [row for row in np.lexsort((np.arange(len(exact)), -exact)).tolist() if exact[row] > -np.inf]
     rows, scores = best_texts(query, coded, k)
     assert rows.tolist() == order[:k]

@@ -37,6 +37,14 @@ def test_ties_go_to_the_lower_row() -> None:
     assert best_rows(scores, 5).tolist() == [40, 5_000, 9_000, 0, 1]
 
 
+def test_a_floor_that_most_rows_do_not_pass_is_kept_in_long_arrays() -> None:
+    """Here the bound from group maxima lies on the floor, and must not let rows in that lie there, too."""
+    scores = np.zeros(10_000, np.float32)
+    scores[[9_000, 40]] = 1, 2
+    assert best_rows(scores, 5, floor=0).tolist() == [40, 9_000]
+    assert best_rows(scores - 1, 5, floor=0).tolist() == [40]
+
+
 def test_missing_hits_are_marked() -> None:
     scores = np.array([[0.5, 0.0, 2.0], [0.0, 0.0, 0.0]], np.float32)
     found = top_k(scores, 3, floor=0)

@@ -78,6 +78,33 @@ def test_a_sample_is_stable_when_the_set_changes_a_little():
     without = numbers[numbers != first[7]]
     assert len(set(sampled(without, 50, 0)) & set(first)) == 49
     assert sampled(numbers[:5], 50, 0).tolist() == [0, 1, 2, 3, 4]
+    assert sampled(numbers[:50], 50, 0).tolist() == list(range(50))
+
+
+def splitmix64(state: int) -> int:
+    """The generator in whole numbers (Steele, Lea and Flood, OOPSLA 2014), one step after `state`."""
+    z = (state + 0x9E3779B97F4A7C15) % 2**64
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+    return z ^ z >> 31
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_a_sample_is_drawn_by_splitmix64(seed: int):
+    assert splitmix64(0) == 0xE220A8397B1DCDAF  # as published with the generator
+    numbers = np.array([3, 4, 10, 77, 1_000, 2**40], np.int64)
+    by_hash = sorted(numbers.tolist(), key=lambda number: splitmix64(number + seed * 0x9E3779B97F4A7C15))
+    for count in range(1, 6):
+        assert sampled(numbers, count, seed).tolist() == sorted(by_hash[:count])
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e6])
+def test_what_is_rounding_depends_on_the_size_of_the_scores(size: float):
+    """Two questions of which one counts 1/100 of the other are two, however large the scores are."""
+    known = np.diag([1.0, 0.01]).astype(np.float32) * np.float32(size)
+    np.testing.assert_allclose(weights_of_items(known) * size, np.diag([1.0, 100.0]), rtol=1e-6)
+    traces = np.diag([1.0, 1e-7]).astype(np.float32) * np.float32(size)
+    np.testing.assert_allclose(weights_of_items(traces) * size, np.diag([1.0, 0.0]), rtol=1e-6)
 
 
 def test_questions_are_titles_and_sentences():
