@@ -116,3 +116,9 @@ def test_statistics_are_taken_over_all_queries():
     assert fit_statistics(lists, "none") == ()
     with pytest.raises(BadInput, match="List 2"):
         fit_statistics([lists[0], lists[1].clear()], "min-max")
+
+
+@pytest.mark.parametrize("steps", [0, 101])
+def test_the_grid_has_bounds(steps):
+    with pytest.raises(BadInput, match=f"1 to 100 steps; got {steps}"):
+        fit_weights(lists(10, "a", "z"), judged(*((f"q{i}", "a", 1) for i in range(10))), steps=steps)

@@ -83,7 +83,12 @@ def test_a_fit_learns_which_list_to_trust_and_agrees_with_lightgbm(monkeypatch):
     monkeypatch.setattr(
         lightgbm, "train", lambda *args, **kwargs: boosters.append(train(*args, **kwargs)) or boosters[-1]
     )
+    fits, fit = [], fitting._fit
+    monkeypatch.setattr(fitting, "_fit", lambda *args: fits.append(fit(*args)) or fits[-1])
     fitted = fit_lambdamart([good, noise], judgments, folds=3)
+    assert len(fits) == 4  # of every fold, and of all
+    for trees in fits:
+        np.testing.assert_array_equal(trees.roots, Trees.decode(trees.encode()).roots)
     assert fitted.held_out > 0.95
     assert fitted.queries == 24
     assert len(fitted.crossed) == len(rows := features([good, noise])[1])
@@ -132,6 +137,12 @@ def test_an_unfitted_one_says_so():
 def test_hostile_trees_are_refused(table):
     text = base64.b64encode(np.array(table, "<f8").tobytes()).decode()
     with pytest.raises(ValueError, match="trees"):
+        LambdaMart(inputs=2, trees=text)
+
+
+@pytest.mark.parametrize("text", ["!!!!", BY_HAND.encode() + "!!!!", "AAAA"])
+def test_text_that_is_no_table_is_refused(text):
+    with pytest.raises(ValueError, match="trees cannot be read"):
         LambdaMart(inputs=2, trees=text)
 
 
