@@ -332,3 +332,7 @@ def _show_disagreement(out: Any, found: Disagreement, limit: int) -> None:
         out.print(
             printable(f"{name} failed on {len(failed):,} queries: {failed[0].error}"), style="red", soft_wrap=True
         )
+    if found.disagreement_id:
+        out.print(
+            f"Kept; `triptych evaluations delete {found.disagreement_id}` forgets it.", style="dim", soft_wrap=True
+        )

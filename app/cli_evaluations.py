@@ -11,7 +11,7 @@ import typer
 from app.cli_base import CollectionOption, Run, command, printable, the_collection
 from app.cli_evaluate import emit_leaderboard, query_progress
 from app.cli_manage import OutputOption
-from engine.errors import BadInput
+from engine.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
     from app.evaluation_results import (
@@ -170,15 +170,19 @@ def evaluations_export(
 
 
 def evaluations_delete(run: Run, evaluation: EvaluationArgument, collection: CollectionOption = None) -> None:
-    """Forget a stored evaluation with everything that it found.
+    """Forget a stored evaluation with everything that it found; or a comparison of `triptych disagree`, by its whole id.
 
     Example: triptych evaluations delete 3f2a --collection thesis
     """
     with run.writing() as services:
         name = the_collection(services, collection)
-        found = found_evaluation(services, name, evaluation)
-        services.delete_evaluation(name, found.evaluation_id)
-        run.emit({"deleted": found.evaluation_id}, lambda out: out.print(f"Deleted {found.evaluation_id[:12]}."))
+        try:
+            services.delete_disagreement(name, evaluation)
+            gone = evaluation
+        except NotFound:
+            gone = found_evaluation(services, name, evaluation).evaluation_id
+            services.delete_evaluation(name, gone)
+        run.emit({"deleted": gone}, lambda out: out.print(f"Deleted {gone[:12]}."))
 
 
 def found_evaluation(services: Services, collection: str, prefix: str) -> EvaluationView:

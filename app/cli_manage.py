@@ -26,11 +26,12 @@ Form = Literal["bibtex", "ris", "csv"]
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
-    collections = typer.Typer(help="List, create, rename and delete collections.", no_args_is_help=True)
+    collections = typer.Typer(help="List, create, rename, describe and delete collections.", no_args_is_help=True)
     app.add_typer(collections, name="collections")
     command(collections, "list")(collections_list)
     command(collections, "create")(collections_create)
     command(collections, "rename")(collections_rename)
+    command(collections, "describe")(collections_describe)
     command(collections, "delete")(collections_delete)
     from app.cli_fit import pipelines_fit  # which needs this module itself
 
@@ -81,6 +82,21 @@ def collections_rename(
     with run.writing() as services:
         renamed = services.rename_collection(name, new)
         run.emit(renamed, lambda out: out.print(printable(f"{name} is now {renamed.name}.")))
+
+
+def collections_describe(
+    run: Run,
+    name: NameArgument,
+    description: Annotated[str, typer.Argument(metavar="TEXT", help="A sentence about it.")],
+) -> None:
+    """Say what a collection is about, in place of what was said before.
+
+    Example: triptych collections describe thesis "Papers for chapter three"
+    """
+    with run.writing() as services:
+        described = services.describe_collection(name, description)
+        text = f": {described.description}" if described.description else " has no description now."
+        run.emit(described, lambda out: _say(out, f"{described.name}{text}"))
 
 
 def collections_delete(

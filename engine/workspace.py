@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from engine.engine import Engine
 
 MAX_NAME = 200
+MAX_DESCRIPTION = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,13 @@ def checked_name(name: str, what: str = "collection") -> str:
         raise BadInput(f"The name of a {what} has at most {MAX_NAME} characters; this one has {len(clean)}.")
     if not clean.isprintable():
         raise BadInput(f"The {what} name {clean!r} holds characters that cannot be printed; leave them out.")
+    return clean
+
+
+def _checked_description(description: str) -> str:
+    clean = description.strip()
+    if len(clean) > MAX_DESCRIPTION:
+        raise BadInput(f"A description has at most {MAX_DESCRIPTION:,} characters; this one has {len(clean):,}.")
     return clean
 
 
@@ -205,8 +213,8 @@ class Workspace(Shelf):
     def create_collection(
         self, name: str, description: str = "", settings: Mapping[str, Any] | None = None
     ) -> Collection:
-        """Raises BadInput when the name is taken or unusable."""
-        name = checked_name(name)
+        """Raises BadInput when the name is taken or unusable, or the description too long."""
+        name, description = checked_name(name), _checked_description(description)
         with self._db.write(f"creating the collection {name!r}") as cursor:
             self._refuse_taken(name)
             cursor.execute(
@@ -226,19 +234,13 @@ class Workspace(Shelf):
                 ).fetchall()
         return self.collection(new_name)
 
-    def update_collection(
-        self, name: str, *, description: str | None = None, settings: Mapping[str, Any] | None = None
-    ) -> Collection:
-        """Replace the description, the settings, or both."""
-        collection = self.collection(name)
+    def describe_collection(self, name: str, description: str) -> Collection:
+        """Replace the description; empty removes it. Raises BadInput when it is too long."""
+        collection, description = self.collection(name), _checked_description(description)
         self._db.execute(
-            f"changing the collection {name!r}",
-            "UPDATE collections SET description = ?, settings = ?::JSON WHERE collection_id = ?",
-            [
-                collection.description if description is None else description,
-                json.dumps(collection.settings if settings is None else dict(settings)),
-                collection.collection_id,
-            ],
+            f"describing the collection {name!r}",
+            "UPDATE collections SET description = ? WHERE collection_id = ?",
+            [description, collection.collection_id],
         )
         return self.collection(name)
 

@@ -35,6 +35,10 @@ DUPLICATE_POLICIES = get_args(Duplicates)
 SIZE_SECONDS = 10.0
 ASKING = {"evaluate": "Evaluate", "pool": "Pool for judging:", "disagree": "Disagreement of"}
 """Jobs that run pipelines over a query set, in words."""
+FILLING = ("add", "index")
+"""Jobs that change a collection or its indexes."""
+BEFORE_INDEXES = ("", "start", "add")
+"""Phases of an adding job in which no index is being built yet."""
 _MADE = ("queue", "evaluation", "calibration", "model")  # counts of a job that hold the id of what it made
 
 
@@ -70,13 +74,18 @@ class LibraryVerbs(PipelineVerbs):
         return self._collection_view(self._collection(name))
 
     def create_collection(self, name: str, description: str = "") -> CollectionView:
-        """A new, empty collection. Raises BadInput for a name that is taken, empty, longer than 200 characters or not printable."""
+        """A new, empty collection. Raises BadInput for a name that is taken, empty, longer than 200 characters or not printable,
+        and for a description of more than 1,000 characters."""
         return self._collection_view(self.engine.workspace.create_collection(name, description))
 
     def rename_collection(self, name: str, new: str) -> CollectionView:
         """Give a collection another name; nothing else changes."""
         self.engine.workspace.rename_collection(name, new)
         return self.collection(new)
+
+    def describe_collection(self, name: str, description: str) -> CollectionView:
+        """Replace what is said of a collection; empty says nothing. Raises BadInput above 1,000 characters."""
+        return self._collection_view(self.engine.workspace.describe_collection(name, description))
 
     def delete_collection(self, name: str) -> None:
         """Delete a collection with its documents, indexes and shortlist."""
@@ -220,8 +229,9 @@ class LibraryVerbs(PipelineVerbs):
 
     def _collection_view(self, stored: Collection) -> CollectionView:
         unfinished = self.engine.workspace.jobs.unfinished(stored.collection_id)
-        busy = [job for job in unfinished if job.status in ("queued", "running")]
-        indexes = self._indexes(stored, building=any(job.kind == "index" or job.phase == "index" for job in busy))
+        busy = [job for job in unfinished if job.kind in FILLING and job.status in ("queued", "running")]
+        building = any(job.kind == "index" or job.phase not in BEFORE_INDEXES for job in busy)
+        indexes = self._indexes(stored, building=building)
         ready = [view for view in indexes if view.state in ("ready", "behind")]
         state = (
             "indexing" if busy

@@ -128,10 +128,13 @@ def test_the_only_collection_is_the_default_and_two_are_a_question(cli: Cli, fil
     assert "papers, second" in ended.error["message"]
 
 
-def test_collections_are_renamed_and_deleted(cli: Cli, filled: Path) -> None:
+def test_collections_are_renamed_described_and_deleted(cli: Cli, filled: Path) -> None:
     assert cli("collections", "rename", "papers", "articles").code == 0
     (view,) = cli("collections", "list", "--json").data["collections"]
     assert (view["name"], view["documents"]) == ("articles", 4)
+    assert cli("collections", "describe", "articles", " On weights ").out == "articles: On weights\n"
+    assert cli("collections", "list", "--json").data["collections"][0]["description"] == "On weights"
+    assert cli("collections", "describe", "articles", "").out == "articles has no description now.\n"
     assert cli("collections", "delete", "articles", "--dry-run").out == "Would delete articles with 4 documents.\n"
     refused = cli("collections", "delete", "articles", "--json")
     assert refused.code == 2

@@ -131,10 +131,14 @@ def test_disagreement_needs_no_judgments(judged: Path, cli: Cli, tmp_path: Path)
     ended = cli("disagree", "-p", "BM25", "-p", tmp_path / "cut.yml", "--k", 5, "--limit", 1)
     assert ended.out.startswith("BM25 and cut: Jaccard@5 ")
     assert " at p = .9 and " in ended.out
-    assert len(ended.out.splitlines()) == 4
+    assert len(ended.out.splitlines()) == 5
     data = cli("disagree", "-p", "BM25", "-p", tmp_path / "cut.yml", "--json").data
     assert data["pairs"][0]["queries"] == 3
     assert cli("disagree", "-p", "BM25", "--json").error["exit_code"] == 2
+    kept = data["disagreement_id"]
+    assert f"evaluations delete {kept}" in cli("disagree", "-p", "BM25", "-p", tmp_path / "cut.yml").out
+    assert cli("evaluations", "delete", kept, "--json").data["deleted"] == kept
+    assert cli("evaluations", "delete", kept, "--json").error["exit_code"] == 2
 
 
 def test_query_sets_are_listed_exported_and_deleted(judged: Path, cli: Cli, tmp_path: Path) -> None:

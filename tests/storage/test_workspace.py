@@ -286,5 +286,15 @@ def test_shelf(workspace, papers):
     workspace.add_to_shortlist(cid, "d2", "again")
     assert workspace.shortlist(cid).select("doc_id", "note").rows() == [("d2", "again"), ("d1", "")]
     assert workspace.remove_from_shortlist(cid, ["d2", "dx"]) == 1
-    workspace.update_collection("papers", settings={"chunker": {"none": {}}}, description="d")
-    assert workspace.collection("papers").settings == {"chunker": {"none": {}}}
+
+
+def test_a_collection_is_described_and_the_rest_of_it_stays(workspace):
+    workspace.create_collection("plain", "first", {"chunker": {"none": {}}})
+    described = workspace.describe_collection("plain", "  On calibration  ")
+    assert (described.description, described.settings) == ("On calibration", {"chunker": {"none": {}}})
+    assert workspace.describe_collection("plain", "").description == ""
+    for change in (workspace.describe_collection, workspace.create_collection):
+        with pytest.raises(BadInput, match="at most 1,000 characters; this one has 1,001"):
+            change("plain", "x" * 1001)
+    with pytest.raises(NotFound, match="'plain'"):
+        workspace.describe_collection("other", "x")

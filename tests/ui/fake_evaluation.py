@@ -225,6 +225,9 @@ class FakeEvaluations:
             raise BadInput("Nothing to evaluate.")
         return "job-9"
 
+    def delete_disagreement(self, collection: str, disagreement_id: str) -> None:
+        self.stored_disagreement(collection, disagreement_id)
+
     def delete_evaluation(self, collection: str, evaluation_id: str) -> None:
         self._asked(collection, evaluation_id)
 

@@ -242,6 +242,7 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels, F
         self.read_only = read_only
         self.papers = {} if empty else {paper.doc_id: paper for paper in papers()}
         self.names = [] if empty else ["Retrieval papers", "CISI", "日本語の論文"]
+        self.described: dict[str, str] = {}
         self.kept: list[str] = []
         self.saved = dict(YAML)
         self.calls = threading.local()
@@ -257,7 +258,7 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels, F
         if name != "Retrieval papers":
             return CollectionView(
                 name,
-                "",
+                self.described.get(name, ""),
                 1460 if name == "CISI" else 0,
                 1522,
                 "2026-05-02",
@@ -293,11 +294,18 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels, F
         if not name:
             raise BadInput("A collection needs a name.")
         self.names.append(name)
+        self.described[name] = description
+        return self._view(name)
+
+    def describe_collection(self, name: str, description: str) -> CollectionView:
+        self.collection(name)
+        self.described[name] = description
         return self._view(name)
 
     def rename_collection(self, name: str, new: str) -> CollectionView:
         self.collection(name)
         self.names[self.names.index(name)] = new
+        self.described[new] = self.described.pop(name, "")
         return self._view(new)
 
     def delete_collection(self, name: str) -> None:

@@ -52,6 +52,19 @@ def test_one_that_is_done_is_named_by_the_address_and_stays_through_other_choice
     assert "Where they disagree" not in page.call("open")["regions"]["tp-main"]
 
 
+def test_it_is_deleted_when_asked_twice(page: Page) -> None:
+    gone: list[tuple[str, str]] = []
+    page.services.delete_disagreement = lambda *which: gone.append(which)
+    page.state = page.state.with_options(disagree="dis-1")
+    assert 'data-action="ev-ask-disagree-delete"' in page.call("open")["regions"]["tp-main"]
+    asked = page.call("ev-ask-disagree-delete", of="dis-1")
+    assert 'data-action="ev-disagree-delete"' in asked["dialog"]
+    assert gone == []
+    page.call("ev-disagree-delete", of="dis-1")
+    assert gone == [("Retrieval papers", "dis-1")]
+    assert page.state.option("disagree") == ""
+
+
 def test_one_that_is_gone_is_said(page: Page) -> None:
     page.state = page.state.with_options(disagree="dis-9")
     assert "There is no comparison" in page.call("open")["regions"]["tp-main"]

@@ -186,6 +186,9 @@ def test_library_adds_what_was_previewed(page: Page, tmp_path: Path) -> None:
     source.write_text("id,title\n1,x\n")
     reply = page.call("preview", path=str(source))
     assert "Columns: which one feeds which field" in reply["regions"]["lib-preview"]
+    page.state = LIBRARY.with_(collection="")
+    reply = page.call("preview", path=str(source))
+    assert 'value="papers"' in reply["regions"]["lib-preview"], "a first collection is named like the file"
     reply = page.call(
         "add", paths=f'["{source}"]', target="New", duplicates="keep", index=True, **{"column.title": "title"}
     )
@@ -212,10 +215,15 @@ def test_rejections_are_paged_and_exported(page: Page) -> None:
 
 def test_collections_are_made_renamed_and_deleted_with_their_name_typed(page: Page) -> None:
     page.state = LIBRARY
-    page.call("create-collection", name="Mine")
+    page.call("create-collection", name="Mine", description="Drafts")
     assert page.state.collection == "Mine"
-    page.call("rename-to", name="Mine", new="Ours")
+    asked = page.call("ask-edit-collection", name="Mine")["dialog"]
+    assert 'value="Mine"' in asked
+    assert 'value="Drafts"' in asked
+    reply = page.call("edit-collection", name="Mine", new="Ours", description="Papers for <b>chapter two</b>")
     assert page.state.collection == "Ours"
+    assert "Papers for &lt;b&gt;chapter two" in reply["regions"]["lib-collections"]
+    assert page.call("edit-collection", name="Ours", new="Ours", description="x" * 20_000)["failed"]
     assert page.call("delete-collection", name="Ours", typed="wrong")["failed"]
     assert "Ours" in page.services.names
     page.call("delete-collection", name="Ours", typed="Ours")

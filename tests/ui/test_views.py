@@ -24,6 +24,7 @@ from app.results import (
     FacetValue,
     JobView,
     Piece,
+    RejectionView,
 )
 from app.ui import schema_form
 from app.ui.html import join
@@ -492,7 +493,7 @@ def test_a_read_only_page_offers_no_changes(tmp_path: Path) -> None:
     for action in (
         "job-cancel",
         "ask-delete-collection",
-        "rename-collection",
+        "ask-edit-collection",
         "new-collection",
         "ask-drop-index",
         "data-upload",
@@ -530,6 +531,30 @@ def test_only_chosen_columns_are_sent_so_that_every_file_keeps_its_own(fake: Fak
     assert chosen({}) == {}
     assert "title or Überschrift" in str(adding.preview(previews, ["a.csv", "b.csv"], {}, ""))
     assert chosen({"title": "extra"}) == {"title": "extra"}
+
+
+def test_what_cannot_be_added_is_not_offered(fake: FakeServices) -> None:
+    broken = dataclasses.replace(
+        fake.preview(["a.exe"])[0], format="", records=(), available=(), guesses=(), rejected=(RejectionView("a.exe", "its format is not known", ""),),
+    )  # fmt: skip
+    html = str(adding.preview([broken], ["a.exe"], {}, ""))
+    assert "its format is not known" in html
+    assert 'data-action="preview-discard"' in html
+    assert 'data-action="add"' not in html
+    assert "chip" not in html
+    both = str(adding.preview([broken, *fake.preview(["b.csv"])], ["a.exe", "b.csv"], {}, ""))
+    assert 'data-action="add"' in both
+    assert "Columns of b.csv: which one feeds which field" in both
+
+
+def test_an_index_that_is_being_built_is_waited_for() -> None:
+    build = messages.error_box("Other", "")
+    waits = str(messages.index_missing("The index 'BM25' is being built; search again in a moment.", build))
+    assert "box-wait" in waits
+    assert "box-error" not in waits
+    assert "box-error" in str(messages.index_missing("The index 'BM25' is not built yet.", build))
+    assert "data-action" not in str(compare.failure("The index 'BM25' is being built.", "Papers"))
+    assert 'data-action="index"' in str(compare.failure("The index 'BM25' is not built yet.", "Papers"))
 
 
 def test_pieces_of_a_word_are_explained_as_the_word() -> None:

@@ -76,6 +76,25 @@ def close(ui: Ui, state: UiState, args: Args) -> Reply:
     return Reply({"ev-disagree": None}, state=state.with_options(disagree=""))
 
 
+def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Are you sure?"""
+    found = ui.services.stored_disagreement(state.collection, args.text("of"))
+    text = f"{' and '.join(found.names)} on “{found.query_set}”. It can be run again."
+    return Reply(
+        dialog=shell.ask_dialog(
+            "Delete this comparison?", text, "ev-disagree-delete", "Delete", danger=True, of=found.disagreement_id
+        )
+    )
+
+
+def delete(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Delete what was kept of it."""
+    ui.services.delete_disagreement(state.collection, args.text("of"))
+    reply = close(ui, state, args)
+    reply.close_dialog, reply.say = True, "Deleted"
+    return reply
+
+
 def export(ui: Ui, state: UiState, args: Args) -> Reply:
     """Every question with its measures as CSV, the most different first."""
     of = args.text("of")
@@ -96,5 +115,7 @@ ACTIONS = {
     "ev-disagree": Action(start, slow=True),
     "ev-disagree-close": Action(close),
     "ev-disagree-export": Action(export, slow=True),
+    "ev-ask-disagree-delete": Action(ask_delete, writes=True),
+    "ev-disagree-delete": Action(delete, writes=True),
     "ev-judge": Action(judge),
 }

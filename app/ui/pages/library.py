@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from markupsafe import Markup
 
 from app.results import CollectionView, JobView, RejectionView
@@ -9,12 +12,14 @@ from app.ui import exports
 from app.ui.dispatch import Action, Ui
 from app.ui.pages import common, models
 from app.ui.protocol import Args, Download, Reply
-from app.ui.session import UiState
+from app.ui.session import UiState, plain
 from app.ui.views import adding, jobs, library, shell
 from engine.errors import BadInput, NotFound
 
 ROWS = 50
+MAX_NAME = 200
 MOST_ROWS = 100_000
+MOST_DESCRIBED = 10_000
 ACTIVE = ("queued", "running")
 
 
@@ -102,11 +107,17 @@ def preview(ui: Ui, state: UiState, args: Args) -> Reply:
     paths = ui.uploads.checked(paths, anywhere=ui.access.server_paths)
     columns = args.named("column.")
     shown = ui.services.preview(paths, columns or None)
-    target = args.text("target", default=state.collection)
+    target = args.text("target", default=state.collection) or _called(paths)
     return Reply(
         {"lib-preview": adding.preview(shown, paths, columns, target), "lib-add-alert": None},
         focus="#lib-preview [data-field=target]",
     )
+
+
+def _called(paths: Sequence[str]) -> str:
+    """A name to begin with: that of the file or folder, where there is one."""
+    name = Path(paths[0]).stem if len(paths) == 1 else ""
+    return plain(name.replace("_", " ").strip(), MAX_NAME)
 
 
 def discard(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -196,17 +207,22 @@ def drop(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 def ask_new(ui: Ui, state: UiState, args: Args) -> Reply:
-    """A name for a new collection."""
+    """What a new collection is called and about."""
     return Reply(
-        dialog=shell.ask_dialog("New collection", "", "create-collection", "Create", field="name", label="Name")
+        dialog=shell.ask_dialog("New collection", "", "create-collection", "Create", fields=_about("name", "", ""))
     )
+
+
+def _about(key: str, name: str, description: str) -> tuple[tuple[str, str, str], ...]:
+    """The fields of a collection; `key` is what its name arrives as."""
+    return ((key, "Name", name), ("description", "Description", description))
 
 
 def create(ui: Ui, state: UiState, args: Args) -> Reply:
     """A new, empty collection, and the page on which to fill it."""
     from app.ui.pages import frame
 
-    made = ui.services.create_collection(args.text("name").strip())
+    made = ui.services.create_collection(args.text("name").strip(), _description(args))
     reply = frame.show(
         ui, UiState(page="library", collection=made.name, pipeline=state.pipeline, columns=state.columns), push=True
     )
@@ -214,19 +230,24 @@ def create(ui: Ui, state: UiState, args: Args) -> Reply:
     return reply
 
 
-def ask_rename(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Another name for a collection."""
-    name = args.text("name")
+def _description(args: Args) -> str:
+    return args.long_text("description", MOST_DESCRIBED)
+
+
+def ask_edit(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Another name or description for a collection."""
+    view = ui.services.collection(args.text("name"))
+    fields = _about("new", view.name, view.description)
     return Reply(
-        dialog=shell.ask_dialog(
-            "Rename the collection", "", "rename-to", "Rename", field="new", value=name, label="Name", name=name
-        )
+        dialog=shell.ask_dialog("Rename or describe", "", "edit-collection", "Save", fields=fields, name=view.name)
     )
 
 
-def rename(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Rename; the address follows."""
+def edit(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Describe and rename; the address follows."""
     old = args.text("name")
+    # the name last: where it is refused, the dialog still speaks of a collection that is there
+    ui.services.describe_collection(old, _description(args))
     view = ui.services.rename_collection(old, args.text("new").strip())
     if state.collection == old:
         state = state.with_(collection=view.name)
@@ -243,8 +264,7 @@ def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
             text,
             "delete-collection",
             "Delete",
-            field="typed",
-            label="Name",
+            fields=(("typed", "Name", ""),),
             danger=True,
             name=view.name,
         )
@@ -287,8 +307,8 @@ ACTIONS = {
     "drop-index": Action(drop, writes=True),
     "new-collection": Action(ask_new, writes=True),
     "create-collection": Action(create, writes=True),
-    "rename-collection": Action(ask_rename, writes=True),
-    "rename-to": Action(rename, writes=True),
+    "ask-edit-collection": Action(ask_edit, writes=True),
+    "edit-collection": Action(edit, writes=True),
     "ask-delete-collection": Action(ask_delete, writes=True),
     "delete-collection": Action(delete, writes=True, slow=True),
     "doctor": Action(doctor, slow=True),

@@ -43,6 +43,7 @@ def panel(found: Disagreement, *, write: bool) -> Markup:
             if write
             else None,
             icon_button("Every question as CSV", "ev-disagree-export", "download", **_of(found)),
+            icon_button("Delete", "ev-ask-disagree-delete", "trash", **_of(found)) if write and found.disagreement_id else None,
             icon_button("Close", "ev-disagree-close", "close"),
             said=f"first {found.k} of each, {format.plural(len(found.queries), 'question')} of {found.query_set}",
         ),

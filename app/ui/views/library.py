@@ -99,7 +99,7 @@ def _collection(item: CollectionView, read_only: bool, chosen: bool) -> Markup:
         []
         if read_only
         else [
-            icon_button("Rename", "rename-collection", "edit", name=item.name),
+            icon_button("Rename or describe", "ask-edit-collection", "edit", name=item.name),
             icon_button("Delete", "ask-delete-collection", "trash", name=item.name),
         ]
     )
@@ -114,7 +114,7 @@ def _collection(item: CollectionView, read_only: bool, chosen: bool) -> Markup:
         el("td", format.count(item.passages), class_="num"),
         el("td", format.count(item.judged_queries) if item.judged_queries else "–", class_="num"),
         el("td", format.size(item.bytes), class_="num"),
-        el("td", el("span", class_=f"state s-{item.state}"), STATES.get(item.state, item.state)),
+        el("td", el("span", class_=f"state s-{item.state}"), STATES.get(item.state, item.state), class_="nowrap"),
         el("td", icon_button("Search it", "search-collection", "search", name=item.name), tools, class_="cell-tools"),
         class_=classes("is-current" if chosen else ""),
         data_key=item.name,
@@ -130,7 +130,14 @@ def indexes(chosen: CollectionView, *, read_only: bool) -> Markup:
     )
     header = panel_head(["Indexes of ", el("span", chosen.name, dir="auto")], build)
     if not chosen.indexes:
-        return join(header, el("p", "No index yet. Building them makes the collection searchable.", class_="muted"))
+        text = (
+            "They are built as soon as the documents are in."
+            if chosen.state == "indexing"
+            else "No index yet. Building one makes the collection searchable."
+            if chosen.documents
+            else "No index yet. Add documents first."
+        )
+        return join(header, el("p", text, class_="muted"))
     numbers = ("Rows", "On disk", "Recall@10")
     rows = [_index(item, chosen.name, read_only) for item in chosen.indexes]
     return join(header, table(("Index", "State", *numbers, "Built", ""), rows, numbers=numbers))

@@ -89,6 +89,7 @@ def _page(key: str, label: str, glyph: str, *, current: str) -> Markup:
         class_=classes("page-link", "is-current" if key == current else ""),
         data_action="go",
         data_page=key,
+        title=label,
         aria_current="page" if key == current else None,
     )
 
@@ -99,6 +100,17 @@ def sidebar(view: WorkspaceView, page: str, collection: str, jobs: Sequence[JobV
         brand(),
         el(
             "nav", [_page(*entry, current=UNDER.get(page, page)) for entry in PAGES], class_="pages", aria_label="Pages"
+        ),
+        el(
+            "button",
+            icon("folder"),
+            type="button",
+            class_="page-link only-rail",
+            data_local="collections",
+            title=f"Collections: {collection}" if collection else "Collections",
+            aria_label="Collections",
+            aria_expanded="false",
+            aria_controls="tp-collections",
         ),
         el(
             "section",
@@ -112,6 +124,7 @@ def sidebar(view: WorkspaceView, page: str, collection: str, jobs: Sequence[JobV
             if view.collections
             else el("p", "None yet. Add documents in the Library.", class_="muted small"),
             class_="side-section grow",
+            id="tp-collections",
         ),
         el("div", jobs_line(jobs), id="tp-jobline"),
         _foot(view),
@@ -236,35 +249,34 @@ def ask_dialog(
     action: str,
     confirm: str,
     *,
-    field: str = "",
-    value: str = "",
-    label: str = "",
+    fields: Sequence[tuple[str, str, str]] = (),
     danger: bool = False,
     **data: str,
 ) -> Markup:
-    """A question: an optional text field, confirm and cancel. The answer runs `action`."""
+    """A question: text fields (key, label, value), confirm and cancel. The answer runs `action`."""
     named = {f"data_{key}": item for key, item in data.items()}
     return el(
         "form",
         el("h2", title),
         el("p", text, dir="auto") if text else None,
         el("div", id="tp-dialog-alert"),
-        el(
-            "label",
-            label,
+        [
             el(
-                "input",
-                type="text",
-                class_="input",
-                data_field=field,
-                value=value,
-                autocomplete="off",
-                dir="auto",
-                autofocus=True,
-            ),
-        )
-        if field
-        else None,
+                "label",
+                label,
+                el(
+                    "input",
+                    type="text",
+                    class_="input",
+                    data_field=key,
+                    value=value,
+                    autocomplete="off",
+                    dir="auto",
+                    autofocus=place == 0,
+                ),
+            )
+            for place, (key, label, value) in enumerate(fields)
+        ],
         el(
             "div",
             el("button", "Cancel", type="button", class_="btn", data_local="close-dialog"),
@@ -273,7 +285,7 @@ def ask_dialog(
                 confirm,
                 type="submit",
                 class_=classes("btn", "btn-danger" if danger else "btn-primary"),
-                autofocus=not field,
+                autofocus=not fields,
             ),
             class_="row dialog-foot",
         ),
