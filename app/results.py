@@ -252,7 +252,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class WhyNot:
-    """Why a document is not among the hits of one pipeline. `verdict`: shown, below_cutoff, filtered, missed_by_ann, no_shared_term, not_in_collection, not_indexed, error."""
+    """Why a document is not among the hits of one pipeline. `verdict`: shown, below_cutoff, below_threshold, filtered, missed_by_ann, no_shared_term, not_in_collection, not_indexed, error."""
 
     pipeline: str
     slot: int

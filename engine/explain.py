@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from engine.calibrators.base import CALIBRATION_NOTE, Calibrator
 from engine.context import Context
 from engine.errors import TriptychError
 from engine.feedback.base import QUERIES_NOTE, Feedback, NewQuery
@@ -31,7 +32,7 @@ Searching: TypeAlias = Retriever | Feedback
 class Missing:
     """Why a document is not among the shown hits of one pipeline.
 
-    verdict: shown, below_cutoff, filtered, missed_by_ann, no_shared_term, not_indexed, not_in_collection.
+    verdict: shown, below_cutoff, below_threshold, filtered, missed_by_ann, no_shared_term, not_indexed, not_in_collection.
     lists: what happened in each first-stage list, as (label, sentence).
     """
 
@@ -151,7 +152,8 @@ def why_not(stage: Stage, query: str, doc_id: str, shown: int, ctx: Context) -> 
         return Missing("below_cutoff", f"It is at rank {rank}; the list shows the first {shown}.{why}", told)
     lost = _lost_at(root, doc_id)
     if lost is not None:
-        return Missing("below_cutoff", f"{lost} {moved[-1].sentence}" if moved else lost, told)
+        verdict, sentence = lost
+        return Missing(verdict, f"{sentence} {moved[-1].sentence}" if moved else sentence, told)
     verdicts = [verdict for _, (verdict, _) in lists]
     for verdict in ("missed_by_ann", "below_cutoff", "not_indexed", "no_shared_term"):
         if verdict in verdicts:
@@ -238,18 +240,29 @@ def _in_list(
     return "below_cutoff", f"Exact rank {exact:,} (score {score:.4g}), below the cut-off of {stage.k:,}."
 
 
-def _lost_at(root: Span, doc_id: str) -> str | None:
-    """The sentence for a document that some stage received, and a cut-off, a selector or a search with a new query dropped."""
+def _lost_at(root: Span, doc_id: str) -> tuple[str, str] | None:
+    """(verdict, sentence) for a document that some stage received, and a cut-off, a threshold, a selector or a search with a new query dropped."""
     rank_before: int | None = None
     for span in root.walk():
         assert span.output is not None
         rank = _rank(span.output, doc_id)
         if rank is not None:
             rank_before = rank
-        elif isinstance(span.stage, Cutoff) and rank_before is not None:
-            return f"It was at rank {rank_before} when the list was cut at {span.stage.k}."
-        elif isinstance(span.stage, Selector) and rank_before is not None:
-            return f"It was at rank {rank_before}, and {span.stage.label()} did not select it."
-        elif isinstance(span.stage, Feedback) and rank_before is not None:
-            return f"It was at rank {rank_before} before {span.stage.label()} searched with a new query, which does not return it."
+        elif rank_before is None:
+            continue
+        elif isinstance(span.stage, Cutoff):
+            return "below_cutoff", f"It was at rank {rank_before} when the list was cut at {span.stage.k}."
+        elif isinstance(span.stage, Calibrator):
+            told = span.details[CALIBRATION_NOTE].filter(qid=QID, doc_id=doc_id)["probability"]
+            if len(told):  # else another input of a fusion received it
+                return "below_threshold", (
+                    f"It was at rank {rank_before}, and its estimated relevance of {told[0]:.1%} "
+                    f"is below the threshold of {span.stage.threshold:.1%}."
+                )
+        elif isinstance(span.stage, Selector):
+            return "below_cutoff", f"It was at rank {rank_before}, and {span.stage.label()} did not select it."
+        elif isinstance(span.stage, Feedback):
+            return "below_cutoff", (
+                f"It was at rank {rank_before} before {span.stage.label()} searched with a new query, which does not return it."
+            )
     return None

@@ -10,6 +10,9 @@ from engine.calibrators.isotonic import Isotonic
 from engine.calibrators.platt import Platt
 from engine.context import Context
 from engine.errors import BadInput
+from engine.explain import why_not
+from engine.pipeline import Cutoff, Fuse
+from engine.retrievers.bm25 import Bm25
 from engine.testing import MemoryResources
 from engine.types import HITS, Ranking
 
@@ -43,6 +46,21 @@ def test_hits_below_the_threshold_are_dropped_but_told(ctx):
     note = root.details[CALIBRATION_NOTE]
     assert note.filter(~pl.col("kept"))["doc_id"].to_list() == ["m", "c"]
     assert note["probability"].to_list() == pytest.approx([0.8, 0.79996, 0.1, 0.4, 0.1])
+
+
+def test_why_not_names_the_threshold_that_dropped_it(tmp_path):
+    """For "cat", d1 holds the word alone and d2 among others: BM25 ranks d1 first."""
+    texts = {"d1": "cat", "d2": "cat dog bird fish", "d3": "stone"}
+    context = Context(MemoryResources(texts, tmp_path))
+    first, second = (Bm25().score_documents("cat", context)[0][place] for place in (0, 1))
+    steps = Isotonic(scores=(float(second), float(first)), values=(0.125, 0.75), threshold=0.5)
+    lost = why_not(Bm25() >> steps, "cat", "d2", 10, context)
+    assert lost.verdict == "below_threshold"
+    assert lost.sentence == "It was at rank 2, and its estimated relevance of 12.5% is below the threshold of 50.0%."
+    assert why_not(Bm25() >> steps, "cat", "d1", 10, context).verdict == "shown"
+    assert why_not(Bm25() >> steps, "cat", "d3", 10, context).verdict == "no_shared_term"
+    beside = Fuse(inputs=(Bm25(k=1) >> steps, Bm25(k1=2.0, k=2) >> Cutoff(k=1)))
+    assert why_not(beside, "cat", "d2", 10, context).sentence == "It was at rank 2 when the list was cut at 1."
 
 
 def test_nothing_in_nothing_out(ctx):

@@ -17,6 +17,7 @@ from app.ui.views.tables import head, table
 VERDICTS = {
     "shown": ("check", "Shown"),
     "below_cutoff": ("down", "Below the cut-off"),
+    "below_threshold": ("down", "Below the threshold"),
     "filtered": ("filter", "Filtered out"),
     "missed_by_ann": ("warning", "Missed by the approximate index"),
     "no_shared_term": ("minus", "No shared term"),
