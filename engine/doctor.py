@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from engine import locking, migrations, recovery
+from engine.component import lookup
 from engine.errors import TriptychError, WorkspaceDamaged, WorkspaceInUse
-from engine.generations import INDEXES, Generations
+from engine.generations import INDEXES, Generation, Generations
 from engine.models.catalogue import bundled_models
 from engine.models.verify import verify_files
 from engine.records import content_hash
@@ -79,7 +80,12 @@ def _folder(folder: Path) -> Iterator[Finding]:
         return
     if locking.is_held(folder):
         owner = locking.holder(folder)
-        yield Finding("note", f"in use by PID {owner[0]}, started {owner[1]}" if owner else "in use by another process")
+        yield Finding(
+            "note",
+            f"in use by process {owner[0]} since {owner[1][:19].replace('T', ' ')} UTC"
+            if owner
+            else "in use by another process",
+        )
     else:
         yield Finding("ok", "nobody has it open")
     free = shutil.disk_usage(folder).free
@@ -181,12 +187,24 @@ def _hash_of(row: dict[str, object]) -> str:
     return content_hash(Record(**values, authors=tuple(row["authors"]), metadata=json.loads(str(row["metadata"]))))  # type: ignore[arg-type]
 
 
+def _label(generation: Generation) -> str:
+    """The index in words; two of one kind are told apart by them."""
+    try:
+        return str(lookup("indexes", generation.kind).model_validate(generation.params).label())  # type: ignore[attr-defined]
+    except (TriptychError, ValueError):
+        return generation.kind
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
+
+
 def _indexes(workspace: Workspace) -> Iterator[Finding]:
     known = set()
     for collection in workspace.collections():
         for generation in workspace.generations.live(collection.collection_id):
             known.add(generation.generation_id)
-            named = f"{generation.kind} index of {collection.name!r}"
+            named = f"index {_label(generation)!r} of {collection.name!r}"
             try:
                 Generations(workspace.database).open_folder(generation)
             except WorkspaceDamaged as error:
@@ -220,7 +238,7 @@ def _models(workspace: Workspace) -> Iterator[Finding]:
         except WorkspaceDamaged as error:
             yield Finding("error", str(error), again if name in own else "Install Triptych again.")
         else:
-            yield Finding("ok", f"model {name!r} ({card.family}): {card.bytes / 1e6:,.0f} MB, intact")
+            yield Finding("ok", f"model {name!r} ({card.family}): {_size(card.bytes)}, intact")
     for collection in workspace.collections():
         needed = {
             str(g.params["model"]) for g in workspace.generations.live(collection.collection_id) if "model" in g.params

@@ -87,6 +87,8 @@ def request(source: str, options: Mapping[str, Any]) -> AddModel:
 
     values = {key: value for key, value in options.items() if value not in (None, "")}
     source, local = source.strip(), values.pop("local", None)
+    if not source:
+        raise BadInput("Name a model first: one of the catalogue, a hub repository as OWNER/NAME, or a folder.")
     try:
         path = Path(source).expanduser()
     except RuntimeError as error:

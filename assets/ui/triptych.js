@@ -159,6 +159,14 @@
   local.theme = () => window.TriptychTheme.toggle();
   local.uncut = () => window.TriptychThreshold.reset();
   local.facets = () => root.classList.toggle('show-facets');
+  local.collections = () => showCollections(!root.classList.contains('show-collections'));
+
+  // In a narrow window the sidebar is a rail, and the collections open beside it.
+  function showCollections(on) {
+    root.classList.toggle('show-collections', on);
+    document.querySelector('#tp-sidebar .only-rail')?.setAttribute('aria-expanded', String(on));
+    if (on) document.querySelector('#tp-collections .is-current, #tp-collections button')?.focus();
+  }
 
   // ------------------------------------------------------------------ events
   const RESERVED = new Set(['action', 'change', 'input', 'field', 'form', 'main', 'alert', 'key', 'toggle', 'hit', 'running', 'upload', 'line', 'tip', 'rove', 'hotkey', 'grades']);
@@ -198,6 +206,7 @@
 
   function onClick(event) {
     const element = event.target.closest('[data-action], [data-local]');
+    if (root.classList.contains('show-collections') && element?.dataset.local !== 'collections' && (element || !event.target.closest('#tp-collections'))) showCollections(false);
     if (element && element.tagName !== 'FORM' && root.contains(element)) {
       if (element.dataset.local) local[element.dataset.local]?.(element);
       else act(element.dataset.action, element);
@@ -346,6 +355,7 @@
 
   function escape(event, typingIn) {
     if (typingIn) { event.preventDefault(); typingIn.blur(); return; }  // a search field would empty itself
+    if (root.classList.contains('show-collections')) { showCollections(false); document.querySelector('#tp-sidebar .only-rail')?.focus(); return; }
     if (root.classList.contains('show-facets')) { root.classList.remove('show-facets'); return; }
     if (root.classList.contains('has-side')) {
       event.preventDefault();
@@ -363,13 +373,15 @@
     pollTimer = setTimeout(async () => {
       if (document.hidden) { poll(2000); return; }
       known = [...new Set([...known, ...runningJobs()])];
+      // A search that waited for an index can be answered now, and an evaluation that is over has something to show. Noted before the
+      // answer, which takes away the job that has ended.
+      const waiting = document.querySelector('#tp-results .box-error, #tp-results .box-wait, #tp-board .box-error, #tp-board .box-wait, #ev-job [data-evaluating], #cal-job [data-evaluating]');
       const turn = turns;
       const reply = await call('jobs', {running: known.join(',')});
       if (!reply && turn !== turns) { poll(200); return; } // the answer was of a page that has changed since
       const ended = known.some((job) => !runningJobs().includes(job));
       known = runningJobs();
-      // A search that waited for an index can be answered now, and an evaluation that is over has something to show.
-      if (reply && ended && document.querySelector('#tp-results .box-error, #tp-board .box-error, #ev-job [data-evaluating], #cal-job [data-evaluating]')) call('open', {}, '', true);
+      if (reply && ended && waiting) call('open', {}, '', true);
       if (reply && !reply.poll && !known.length) return;
       poll(reply ? 1000 : 5000);
     }, after);

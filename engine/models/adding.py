@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine.errors import BadInput, StorageFull
+from engine.errors import BadInput, StorageFull, WorkspaceDamaged
 from engine.models.card import CARD_FILE, Family, ModelCard, Prompts, read_card, write_card
 from engine.models.entries import CatalogueEntry, entry_of
 from engine.models.hub import checked_repository
 from engine.models.resolve import checked_model_name
 from engine.models.sources import Plan, attention_shape, first_files, local_sizes, plan, take_graph
+from engine.models.verify import verify_files
 from engine.types import Progress
 
 if TYPE_CHECKING:
@@ -134,9 +135,12 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
 
 
 def local_licence(folder: Path, entry: CatalogueEntry | None) -> str:
-    """The license of a model in a folder: what the catalogue knows, else what its README states in front of its text, else "unknown"."""
+    """The license of a model in a folder: what the catalogue or its card knows, else what its README states in front of its text, else
+    "unknown"."""
     if entry is not None:
         return entry.licence
+    if (folder / CARD_FILE).is_file():
+        return read_card(folder).licence
     try:
         with (folder / "README.md").open(encoding="utf-8", errors="replace") as file:
             head = file.read(20_000)
@@ -266,10 +270,18 @@ def _make(
 
 
 def _copy_finished(source: Path, target: Path, running: Running) -> None:
-    """The card and the files that it lists. Raises BadInput on a card that names files elsewhere."""
-    for file in (CARD_FILE, *read_card(source).files):
+    """The card and the files that it lists. Raises BadInput on a card that names files elsewhere, or others than are there."""
+    card = read_card(source)
+    for file in (CARD_FILE, *card.files):
         if Path(file).name != file:
             raise BadInput(f"The card of {source.name} lists {file!r}, which is not a file of its folder.")
+    try:
+        verify_files(source, card)
+    except WorkspaceDamaged as error:
+        raise BadInput(
+            f"{source} is not whole, so nothing was added. {str(error).split(';')[0]}. Fetch it again."
+        ) from None
+    for file in (CARD_FILE, *card.files):
         shutil.copyfile(source / file, target / file)
         running.check()
 

@@ -12,6 +12,7 @@ from engine.readers.base import Reader, best_reader, read_head, readers
 from engine.readers.clean import one_line
 
 _JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx", "__pycache__"})
+_NAMED = {".pdf": "PDF", ".xlsx": "XLSX", ".parquet": "Parquet", ".zip": "zip"}
 UNKNOWN = "its format is not known; save it as CSV, JSON lines, BibTeX, RIS, PDF, HTML, Markdown or plain text"
 
 
@@ -92,7 +93,15 @@ def _file(path: Path, label: str, known: Mapping[str, type[Reader]]) -> Source:
         return Source(path, _show(label), "", 0, f"cannot be read: {error.strerror}")
     if reader is not None:
         return Source(path, _show(label), reader.name, size)
-    return Source(path, _show(label), "", size, "empty: the file has no content" if size == 0 else UNKNOWN)
+    return Source(path, _show(label), "", size, _problem(path, size))
+
+
+def _problem(path: Path, size: int) -> str:
+    """Why no reader takes a file."""
+    if size == 0:
+        return "empty: the file has no content"
+    named = _NAMED.get(path.suffix.lower())
+    return f"its name says {named}, but its content is something else, or cut off" if named else UNKNOWN
 
 
 def _folder_bytes(folder: Path) -> int:

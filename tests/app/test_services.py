@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from app.services import Services
 from engine.agreement import jaccard
 from engine.errors import BadInput, IndexNotReady, NotFound
+from engine.indexes.bm25 import Bm25Index
 from engine.types import Judgment, Query, Record
 
 PAPERS = [
@@ -364,6 +366,38 @@ def test_an_index_that_only_a_saved_pipeline_wants_is_no_alarm(services: Service
         assert [index.state for index in view.indexes].count("absent") == 1
     finally:
         services.delete_pipeline("Other words")
+
+
+def test_a_collection_is_indexing_only_while_its_indexes_change(services: Services, monkeypatch: pytest.MonkeyPatch):
+    jobs = services.engine.workspace.jobs
+    job = next(one for one in jobs.list(10) if one.kind == "index")
+
+    def running(kind: str, phase: str) -> None:
+        busy = [dataclasses.replace(job, kind=kind, status="running", phase=phase)]
+        monkeypatch.setattr(jobs, "unfinished", lambda collection_id: busy)
+
+    running("evaluate", "evaluate")
+    assert services.collection("papers").state == "ready"
+    running("add", "add")
+    assert services.collection("papers").state == "indexing"
+    stored = services.engine.workspace.collection("papers")
+    absent = Bm25Index(k1=2.5)
+    with pytest.raises(IndexNotReady, match="is being built"):
+        services.engine.open_index(stored.collection_id, absent)
+    running("evaluate", "evaluate")
+    with pytest.raises(IndexNotReady, match="is not built yet"):
+        services.engine.open_index(stored.collection_id, absent)
+
+
+def test_the_doctor_tells_indexes_of_one_kind_apart(services: Services):
+    told = [finding.what for finding in services.doctor() if finding.what.startswith("index ")]
+    assert told
+    assert len(set(told)) == len(told)
+
+
+def test_a_model_without_a_name_is_asked_for(services: Services):
+    with pytest.raises(BadInput, match="Name a model first"):
+        services.plan_model("  ")
 
 
 def test_adding_nothing_or_the_absent_is_refused(services: Services):

@@ -73,6 +73,23 @@ def test_an_evaluation_from_the_questions_to_one_of_them(open_page: Any, example
     page.locator(".leaderboard").wait_for()
 
 
+def test_an_evaluation_is_shown_although_the_page_was_left_meanwhile(open_page: Any, example: Running) -> None:
+    page = open_page(f"{example.address}/?tab=evaluate&c=Retrieval+papers&o.pipe=Hybrid&o.pipe=Late")
+    before = {one.evaluation_id for one in example.services.evaluations(COLLECTION)}
+    page.locator("#ev-setup summary").click()
+    page.get_by_role("button", name="Run the evaluation").click()
+    page.wait_for_function("location.search.includes('o.job=')")
+    page.locator("[data-page=search]").click()
+    page.wait_for_function("location.search.includes('tab=search')")
+    page.locator("[data-page=evaluate]").click()
+    page.wait_for_function("location.search.includes('tab=evaluate') && !location.search.includes('o.job=')")
+    page.wait_for_function(
+        "(before) => { const run = new URLSearchParams(location.search).get('o.run'); return run && !before.includes(run); }",
+        arg=list(before), timeout=SLOW,
+    )  # fmt: skip
+    page.locator(".leaderboard").wait_for()
+
+
 def test_questions_are_brought_in_and_wrong_lines_are_named(open_page: Any, example: Running, tmp_path: Path) -> None:
     good, bad = tmp_path / "questions.txt", tmp_path / "bad.jsonl"
     good.write_text("how are lists merged?\nwhat is a cross-encoder?\n")

@@ -92,6 +92,25 @@ def test_nothing_spills_over(open_page: Any, fake: Any, width: int) -> None:
         assert outside == 0, name
 
 
+def test_in_a_narrow_window_collections_open_beside_the_rail(open_page: Any, fake: Any) -> None:
+    page = open_page(fake.address, width=900)
+    rail = page.get_by_role("button", name="Collections", exact=True)
+    assert page.locator("#tp-collections").is_hidden()
+    assert page.get_by_role("button", name="Evaluate", exact=True).count() == 1, "icons keep their names"
+    rail.click()
+    page.locator("#tp-collections").wait_for()
+    assert rail.get_attribute("aria-expanded") == "true"
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.activeElement.dataset.local === 'collections'")
+    assert page.locator("#tp-collections").is_hidden()
+    rail.click()
+    other = page.locator("#tp-collections .collection:not(.is-current)").first
+    name = other.get_attribute("data-name")
+    other.click()
+    page.wait_for_function("(name) => new URLSearchParams(location.search).get('c') === name", arg=name)
+    assert page.locator("#tp-collections").is_hidden()
+
+
 def test_first_start_in_words(open_page: Any, tmp_path: Any) -> None:
     running = Running(FakeServices(tmp_path, empty=True))
     try:

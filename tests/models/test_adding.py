@@ -274,7 +274,7 @@ def test_a_reader_cannot_add(tmp_path: Path) -> None:
 
 def test_a_damaged_model_is_found_and_not_opened(workspace: Workspace, tmp_path: Path) -> None:
     assert added(workspace, write_model(tmp_path / "colors"), local=True).status == "done"
-    assert "model 'colors' (dense): 0 MB, intact" in {finding.what for finding in check(workspace.folder, workspace)}
+    assert "model 'colors' (dense): 2 kB, intact" in {finding.what for finding in check(workspace.folder, workspace)}
     graph = workspace.models.folder / "colors" / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:-1] + b"x")
     with pytest.raises(WorkspaceDamaged, match="sha256"):
@@ -288,6 +288,21 @@ def test_a_damaged_model_is_found_and_not_opened(workspace: Workspace, tmp_path:
     job = workspace.jobs.wait(workspace.jobs.submit("model-delete", "", {"name": "colors"}), 30)
     assert job.status == "done"
     assert workspace.models.broken() == {}
+
+
+def test_a_finished_folder_that_is_not_whole_is_named_and_nothing_is_added(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    source = write_model(tmp_path / "colors")
+    card = json.loads((source / "card.json").read_text())
+    told = plan_model(AddModel(source=str(source), local=True))
+    assert told["licence"] == card["licence"]
+    (source / "model.onnx").write_bytes(b"cut")
+    job = added(workspace, source, local=True)
+    assert job.status == "failed"
+    assert job.error.startswith(f"{source} is not whole, so nothing was added.")
+    assert ".work" not in job.error
+    assert workspace.models.cards() == {}
 
 
 def test_a_folder_is_added_and_stays_as_it_is(workspace: Workspace, tmp_path: Path) -> None:

@@ -46,6 +46,11 @@ def test_a_mixed_folder(tmp_path: Path) -> None:
     ]
 
 
+def test_a_name_that_promises_something_else_is_said(tmp_path: Path) -> None:
+    (tmp_path / "paper.PDF").write_bytes(bytes(range(256)))
+    assert "its name says PDF" in expand([tmp_path / "paper.PDF"])[0].problem
+
+
 def test_sizes_are_bytes_on_disk(tmp_path: Path) -> None:
     folder = beir(tmp_path / "b")
     (source,) = expand([folder])

@@ -12,8 +12,8 @@ from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_QUERY, SEARCH_K, UiState
 from app.ui.views import facets, reader, search
 from app.ui.views.controls import button
-from app.ui.views.messages import error_box
-from engine.errors import BadInput, TriptychError
+from app.ui.views.messages import error_box, index_missing
+from engine.errors import BadInput, IndexNotReady, TriptychError
 
 EXPORTS = {
     "bibtex": ("bib", "application/x-bibtex"),
@@ -59,20 +59,16 @@ def hits(ui: Ui, state: UiState) -> dict[str, Markup | None]:
             filters=state.for_services(),
         )
     except TriptychError as error:
-        ready = type(error).__name__ == "IndexNotReady" and ui.access.write
-        remedy = (
-            [
-                button("Build the indexes", "index", look="primary", name=state.collection),
-                button("Go to the Library", "go", page="library"),
-            ]
-            if ready
-            else []
-        )
-        return {
-            "tp-facets": facets.panel((), state.filters),
-            "tp-results": error_box(type(error).__name__, str(error), *remedy),
-        }
+        return {"tp-facets": facets.panel((), state.filters), "tp-results": _failed(ui, state, error)}
     return {"tp-facets": facets.panel(result.facets, state.filters), "tp-results": _listed(ui, state, result)}
+
+
+def _failed(ui: Ui, state: UiState, error: TriptychError) -> Markup:
+    if not isinstance(error, IndexNotReady):
+        return error_box(type(error).__name__, str(error))
+    build = button("Build the indexes", "index", look="primary", name=state.collection)
+    library = button("Go to the Library", "go", page="library")
+    return index_missing(str(error), *((build, library) if ui.access.write else ()))
 
 
 def _listed(ui: Ui, state: UiState, result: SearchResult) -> Markup:

@@ -13,7 +13,7 @@ from app.ui.protocol import Args, Reply
 from app.ui.session import MAX_QUERY, UiState, whole
 from app.ui.views import reranking, stages
 from app.ui.views.controls import button
-from app.ui.views.messages import error_box
+from app.ui.views.messages import error_box, index_missing
 from engine.errors import BadInput, IndexNotReady, TriptychError
 
 VIEWS = ("stages", "rerank")
@@ -54,7 +54,7 @@ def _body(ui: Ui, state: UiState, view: str, one: PipelineView | None, name: str
         return _stages(ui, state, name) if view == "stages" else _rerank(ui, state, name)
     except IndexNotReady as error:
         build = button("Build the indexes", "index", glyph="stack", name=state.collection)
-        return error_box("IndexNotReady", str(error), build)
+        return index_missing(str(error), build)
     except TriptychError as error:
         return error_box(type(error).__name__, str(error))
 

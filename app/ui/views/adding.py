@@ -80,11 +80,17 @@ def preview(previews: Sequence[Preview], paths: Sequence[str], overrides: Mappin
     for guess in (guess for item in previews for guess in item.guesses):
         if guess.column and guess.column not in guesses.setdefault(guess.field, []):
             guesses[guess.field].append(guess.column)
+    discard = button("Discard", "preview-discard", look="quiet")
+    sources = el("input", type="hidden", data_field="paths", value=json.dumps(list(paths)))
+    if not any(item.format for item in previews):  # nothing of it can be read
+        nothing = el("p", "There is nothing here that can be added.", class_="muted")
+        foot = el("div", nothing, el("span", class_="grow"), discard, class_="add-foot")
+        return el("div", sources, [_preview(item) for item in previews], foot, class_="preview", data_form=True)
     return el(
         "form",
-        el("input", type="hidden", data_field="paths", value=json.dumps(list(paths))),
+        sources,
         [_preview(item) for item in previews],
-        _mapping(available, guesses, overrides) if available else None,
+        _mapping(available, guesses, overrides, _tabular(previews)) if available else None,
         el(
             "div",
             el(
@@ -115,7 +121,7 @@ def preview(previews: Sequence[Preview], paths: Sequence[str], overrides: Mappin
                 class_="check",
             ),
             el("span", class_="grow"),
-            button("Discard", "preview-discard", look="quiet"),
+            discard,
             el("button", icon("plus"), el("span", "Add to the collection"), type="submit", class_="btn btn-primary"),
             class_="add-foot",
         ),
@@ -139,12 +145,14 @@ def _preview(item: Preview) -> Markup:
             "div",
             icon("document"),
             el("strong", item.source.rsplit("/", 1)[-1] or item.source, dir="auto", title=item.source),
-            chip(item.format),
+            chip(item.format) if item.format else None,
             class_="preview-head",
         ),
         table([FIELD_NAMES[name] for name in fields], rows, look="preview-table")
         if fields and rows
-        else el("p", "No documents were found in it.", class_="muted"),
+        else el("p", "No documents were found in it.", class_="muted")
+        if item.format
+        else None,
         el("ul", skipped, class_="skipped-list") if skipped else None,
         class_="preview-file",
     )
@@ -163,7 +171,17 @@ def _found(name: str, guesses: Mapping[str, Sequence[str]], overrides: Mapping[s
     return " or ".join(format.shorten(column, 40) for column in guesses.get(name, ())) or "(none)"
 
 
-def _mapping(available: Sequence[str], guesses: Mapping[str, Sequence[str]], overrides: Mapping[str, str]) -> Markup:
+def _tabular(previews: Sequence[Preview]) -> str:
+    """The files with columns, where others came with them."""
+    names = [item.source.rsplit("/", 1)[-1] for item in previews if item.available]
+    if len(names) == len(previews):
+        return ""
+    return f" of {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _mapping(
+    available: Sequence[str], guesses: Mapping[str, Sequence[str]], overrides: Mapping[str, str], of: str
+) -> Markup:
     """One choice per field. What is left to Triptych is not sent, so that every file keeps the columns found in it."""
     columns = [(name, format.shorten(name, 40)) for name in available]
     rows = [
@@ -180,4 +198,8 @@ def _mapping(available: Sequence[str], guesses: Mapping[str, Sequence[str]], ove
         )
         for name in FIELDS
     ]
-    return el("fieldset", el("legend", "Columns: which one feeds which field"), el("div", rows, class_="mapping"))
+    return el(
+        "fieldset",
+        el("legend", f"Columns{of}: which one feeds which field", dir="auto"),
+        el("div", rows, class_="mapping"),
+    )

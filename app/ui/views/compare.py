@@ -14,7 +14,7 @@ from app.ui.icons import icon
 from app.ui.session import MAX_COLUMNS
 from app.ui.views import cards, cutting, grades, latency, relevance
 from app.ui.views.controls import GLYPHS, button, chip, hit_title, icon_button, select, slot_mark
-from app.ui.views.messages import empty, error_box, notices
+from app.ui.views.messages import being_built, empty, error_box, index_missing, notices
 
 Filters: TypeAlias = Sequence[tuple[str, tuple[str, ...]]]
 
@@ -24,7 +24,7 @@ def tools(collection: str, suggestions: Sequence[str]) -> Markup:
     return join(
         button("Fusion ledger", "panel", glyph="stack", panel="ledger", hint="What each list gave to each fused hit"),
         button("Why not?", "panel", glyph="question", panel="why", hint="Why a document is missing from a column"),
-        button("Blind A/B", "go", glyph="question", page="blind", hint="Two columns without names, and a vote"),
+        button("Blind A/B", "go", glyph="compare", page="blind", hint="Two columns without names, and a vote"),
         button("Pipelines", "panel", glyph="edit", panel="editor", hint="Edit, save and export pipelines"),
     )
 
@@ -139,7 +139,7 @@ def _column(
     below = join(strip, measured, cutting.line(told, cut) if some else None)
     head = _head(column.pipeline.name, index, len(result.columns), names, column.pipeline.summary, below)
     if column.error:
-        body: Markup = error_box("Pipeline", column.error, *remedies(column.error, result.collection))
+        body = failure(column.error, result.collection)
     elif not column.hits and not (told and told.probabilities):
         body = el("p", "No hits. The query's words do not occur, or a filter removes everything.", class_="column-none")
     else:
@@ -192,10 +192,12 @@ def _below(told: Calibrated, cut: float | None, document: str) -> Markup | None:
     return relevance.below(told, items, count=len(told.probabilities) - told.kept(tried), look="column-hits")
 
 
-def remedies(error: str, collection: str) -> list[Markup]:
-    """Buttons for a failed column; where an index is missing, building it is one press away."""
+def failure(error: str, collection: str) -> Markup:
+    """What a failed column says; where an index is missing, building it is one press away."""
+    if being_built(error):
+        return index_missing(error)
     build = [button("Build the indexes", "index", glyph="stack", name=collection)] if "index" in error.lower() else []
-    return [*build, button("Go to the Library", "go", look="quiet", page="library")]
+    return error_box("Pipeline", error, *build, button("Go to the Library", "go", look="quiet", page="library"))
 
 
 def movement(hit: ColumnHit, compared: bool) -> Markup | None:
@@ -310,14 +312,17 @@ def _overview(result: CompareResult, filters: Filters) -> Markup:
         if result.judged
         else None,
         _filters(filters),
-        el("span", class_="grow"),
-        icon_button("Export the columns as CSV", "export-compare", "download"),
-        button(
-            "Report",
-            "report-compare",
-            glyph="document",
-            look="quiet",
-            hint="This comparison as one file that opens from disk",
+        el(
+            "span",
+            icon_button("Export the columns as CSV", "export-compare", "download"),
+            button(
+                "Report",
+                "report-compare",
+                glyph="document",
+                look="quiet",
+                hint="This comparison as one file that opens from disk",
+            ),
+            class_="overview-tools",
         ),
         class_="overview",
     )

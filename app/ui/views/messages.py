@@ -19,6 +19,7 @@ TITLES = {
     "StorageFull": "There is no room left",
     "IndexNotReady": "The index is not ready",
     "Cancelled": "Cancelled",
+    "Unreachable": "No answer from the server that was asked",
     "Pipeline": "This pipeline failed",
     "Job": "The job failed",
     "Busy": "Too many requests at once",
@@ -39,6 +40,28 @@ def error_box(kind: str, message: str, *actions: Child) -> Markup:
         class_="box box-error",
         role="alert",
     )
+
+
+def index_missing(message: str, *actions: Child) -> Markup:
+    """An index that a search needs is not there: it is being built, or `actions` build it."""
+    if not being_built(message):
+        return error_box("IndexNotReady", message, *actions)
+    return el(
+        "div",
+        icon("clock"),
+        el(
+            "div",
+            el("strong", "The index is being built"),
+            el("p", "What was asked is answered here as soon as it is ready; the documents can be read meanwhile."),
+        ),
+        class_="box box-note box-wait",
+        role="status",
+    )
+
+
+def being_built(message: str) -> bool:
+    """Whether a message about a missing index says that a job is at it."""
+    return "is being built" in message or "is being rebuilt" in message
 
 
 def notices(messages: Sequence[str]) -> Markup:

@@ -295,7 +295,8 @@ def pane(view: ModelView, *, read_only: bool) -> Markup:
     measured: tuple[tuple[str, Child], ...] = tuple((label, said) for label, said in view.measured)
     if speed is not None:
         unit = "pairs" if view.family == "cross" else "documents"
-        fast = f"{speed.documents_per_second:,.0f} {unit}/s, {speed.queries_per_second:,.0f} queries/s"
+        fast = f"{speed.documents_per_second:,.0f} {unit}/s"
+        fast += f", {speed.queries_per_second:,.0f} queries/s" if view.family != "cross" else ""
         fast += f", {speed.share:.0%} of the peak" if speed.share is not None else ""
         measured = (
             ("Speed here", f"{fast} on {speed.provider}, {speed.measured_at[:16].replace('T', ' ')}"),
