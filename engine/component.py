@@ -30,10 +30,11 @@ FAMILIES = (
 class Component(BaseModel):
     """A named set of parameters with defaults, bounds and descriptions. Subclassing with `name=` registers it in its `family`.
 
-    Equality and the JSON form are the identity: they key caches, drive prefix sharing, and build the form in the UI.
+    Equality and the JSON form are the identity: they key caches, drive prefix sharing, and build the form in the UI. So no number is
+    infinite or NaN, which JSON cannot hold and which equals nothing.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     family: ClassVar[str] = ""
     name: ClassVar[str] = ""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -130,6 +129,18 @@ def _depth(data: Any) -> int:
     return deepest
 
 
+def _brackets(text: str) -> int:
+    """How deep brackets are open at most, those in quotes among them."""
+    depth = deepest = 0
+    for character in text:
+        if character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
+
+
 def _excerpt(data: Any) -> str:
     text = json.dumps(data, default=str, ensure_ascii=False)
     return text if len(text) <= 80 else text[:77] + "…"
@@ -218,6 +229,10 @@ class Fuse(Stage, name="fuse"):
         contributions = self.method.contributions(lists)  # type: ignore[attr-defined]
         ctx.note("contributions", contributions)
         scores = contributions.group_by("qid", "doc_id").agg(score=_sum_in_order())
+        if not scores["score"].is_finite().all():
+            raise BadInput(
+                f"{self.method.name}: the weights or statistics of this fusion make scores without bounds; choose smaller ones."
+            )
         return ranking.with_hits(scores)
 
 
@@ -261,22 +276,23 @@ class PipelineSpec(Component, family="pipelines"):
 
         if len(text) > MAX_YAML_CHARS:
             raise BadInput(f"The pipeline has {len(text):,} characters; at most {MAX_YAML_CHARS:,} are read.")
-        if re.search(r"(^|\s)[&*][\w-]+", text):
-            raise BadInput("Anchors and aliases (& and *) are not read in a pipeline; write the stages out.")
+        if _brackets(text) > 8 * MAX_DEPTH:  # the parser's time grows with the square of the depth
+            raise BadInput(f"The pipeline is nested deeper than {MAX_DEPTH} stages.")
         try:
+            if any(getattr(event, "anchor", None) is not None for event in _yaml().parse(text)):
+                raise BadInput("Anchors and aliases (& and *) are not read in a pipeline; write the stages out.")
             data = _yaml().load(text)
-        except (YAMLError, RecursionError, ValueError) as error:
+            plain = json.loads(json.dumps({"pipeline": data} if isinstance(data, list) else data, default=str))
+        except (YAMLError, RecursionError, ValueError, TypeError) as error:
             mark = getattr(error, "problem_mark", None)
             where = f"Line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
             raise BadInput(
                 f"{where}this is not YAML: {getattr(error, 'problem', None) or 'it cannot be parsed'}."
             ) from None
-        if isinstance(data, list):
-            data = {"pipeline": data}
-        if not isinstance(data, dict):
+        if not isinstance(plain, dict):
             raise BadInput("A pipeline file holds `name:` and `pipeline:`.")
         try:
-            return cls.model_validate(json.loads(json.dumps(data, default=str)))
+            return cls.model_validate(plain)
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(str(part) for part in problem["loc"])

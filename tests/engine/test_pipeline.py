@@ -46,6 +46,12 @@ def test_yaml_and_back_is_the_same_specification(stage, name):
     assert hash(again) == hash(spec)
 
 
+@pytest.mark.parametrize("text", ["words &meaning", "see *Rank fusion*", "x: *y", "- &a", "[[{"])
+def test_marks_of_yaml_inside_a_text_are_text(text):
+    spec = PipelineSpec(name=text, description=text, pipeline=Bm25())
+    assert PipelineSpec.from_yaml(spec.to_yaml()) == spec
+
+
 def test_operators_build_the_tree():
     spec = Fuse(inputs=(Bm25(), Dense()), method=Rrf(k=60)) % 100 >> Cutoff(k=10)
     assert spec == Then(stages=(Fuse(inputs=(Bm25(), Dense())), Cutoff(k=100), Cutoff(k=10)))
@@ -75,7 +81,17 @@ def test_the_indexes_that_a_pipeline_reads_are_listed_once():
         ("title: x\npipeline: bm25", "title"),
         ("just words", "holds `name:` and `pipeline:`"),
         ("a: &x [1]\npipeline: *x", "Anchors"),
+        ("pipeline: [&stage bm25]", "Anchors"),
         ("pipeline: " + "[" * 500 + "bm25" + "]" * 500, "nested deeper|cannot be parsed"),
+        ("pipeline: " + "[" * 60_000, "nested deeper"),
+        ("? [bm25]\n: dense", "not YAML"),
+        ("pipeline:\n- bm25: {k: 0x" + "f" * 20_000 + "}", "not YAML"),
+        ("pipeline:\n- fuse: {inputs: [bm25, dense], method: {rrf: {weights: [.nan, 1]}}}", "finite number"),
+        ("pipeline:\n- fuse: {inputs: [bm25, dense], method: {wsum: {weights: [1, .inf]}}}", "finite number"),
+        (
+            "pipeline:\n- fuse: {inputs: [bm25, dense], method: {comb_sum: {statistics: [[0, .nan], [0, 1]]}}}",
+            "finite number",
+        ),
         ("#" * 70_000, "at most 64,000"),
         ("pipeline: !!python/object:os.system {}", "not YAML|stage"),
     ],
