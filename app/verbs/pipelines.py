@@ -84,11 +84,12 @@ class PipelineVerbs(Verbs):
 
     def pipelines(self) -> tuple[PipelineView, ...]:
         """The built-in pipelines, those of added models, then the saved ones by name."""
-        return tuple(_view(name, spec, i) for i, (name, spec) in enumerate(self._specs().items()))
+        known = [_view(name, spec, i) for i, (name, spec) in enumerate(self._specs().items())]
+        return (*known, *self._unreadable().values())
 
     def pipeline(self, name: str) -> PipelineView:
         """One pipeline. Raises NotFound that lists the known names."""
-        return _view(name, self._spec(name), 0)
+        return self._unreadable().get(name) or _view(name, self._spec(name), 0)
 
     def check_pipeline(self, yaml: str) -> PipelineView:
         """Parse a pipeline without saving it. Raises BadInput that names the line or parameter."""
@@ -111,7 +112,7 @@ class PipelineVerbs(Verbs):
         """Forget a saved pipeline. Raises NotFound, and BadInput for built-in ones."""
         if name in self._built_in:
             raise BadInput(f"{name!r} is built in and cannot be deleted.")
-        self._spec(name)
+        self.pipeline(name)
         if name in self._offered() and name not in {saved.name for saved in self.engine.workspace.pipelines()}:
             raise BadInput(f"{name!r} comes with its model, and goes when the model is deleted.")
         self.engine.workspace.delete_pipeline(name)
@@ -121,8 +122,20 @@ class PipelineVerbs(Verbs):
         return json_schema()
 
     def _specs(self) -> dict[str, PipelineSpec]:
-        saved = self.engine.workspace.pipelines()
-        return self._built_in | self._offered() | {pipeline.name: _parsed(pipeline.yaml) for pipeline in saved}
+        """Every pipeline that can be run, by name."""
+        saved = {pipeline.name: _parsed(pipeline.yaml)[0] for pipeline in self.engine.workspace.pipelines()}
+        return self._built_in | self._offered() | {name: spec for name, spec in saved.items() if spec is not None}
+
+    def _unreadable(self) -> dict[str, PipelineView]:
+        """Saved pipelines that this program cannot read, as after a component was uninstalled: to be seen, mended or deleted, not run."""
+        saved = [
+            (pipeline.name, pipeline.yaml, *_parsed(pipeline.yaml)) for pipeline in self.engine.workspace.pipelines()
+        ]
+        return {
+            name: PipelineView(name, 0, yaml, f"cannot be read: {problem}")
+            for name, yaml, spec, problem in saved
+            if spec is None
+        }
 
     def _offered(self) -> dict[str, PipelineSpec]:
         """The pipelines of the models that were added to this workspace."""
@@ -131,6 +144,9 @@ class PipelineVerbs(Verbs):
     def _spec(self, name: str) -> PipelineSpec:
         specs = self._specs()
         if name not in specs:
+            lost = self._unreadable().get(name)
+            if lost is not None:
+                raise BadInput(f"The saved pipeline {name!r} {lost.summary} Mend it in the editor, or delete it.")
             raise NotFound(f"There is no pipeline called {name!r}. Known: {', '.join(specs)}.")
         return specs[name]
 
@@ -142,8 +158,12 @@ def _view(name: str, spec: PipelineSpec, slot: int) -> PipelineView:
 
 
 @lru_cache(maxsize=256)
-def _parsed(yaml: str) -> PipelineSpec:
-    return PipelineSpec.from_yaml(yaml)
+def _parsed(yaml: str) -> tuple[PipelineSpec | None, str]:
+    """The specification, or None and why there is none."""
+    try:
+        return PipelineSpec.from_yaml(yaml), ""
+    except BadInput as error:
+        return None, str(error)
 
 
 def summary(stage: Stage) -> str:

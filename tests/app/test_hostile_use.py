@@ -378,6 +378,31 @@ def test_a_pipeline_whose_index_is_missing_names_the_remedy_and_harms_no_other(t
         assert opened.document("papers", "p1").neighbours == ()
 
 
+def test_a_saved_pipeline_that_cannot_be_read_says_so_and_harms_no_other(tmp_path: Path) -> None:
+    with Services(tmp_path) as opened:
+        fill(opened, "papers", papers(5))
+        gone = "name: Gone\npipeline:\n- stage_of_an_uninstalled_package: {}\n"
+        opened.engine.workspace.save_pipeline("Gone", gone)
+        assert opened.search("papers", "sparse", "BM25").total > 0
+        shown = {view.name: view for view in opened.pipelines()}["Gone"]
+        assert shown.yaml == gone
+        assert "no stage called 'stage_of_an_uninstalled_package'" in shown.summary
+        assert opened.pipeline("Gone") == shown
+        with pytest.raises(BadInput, match=r"'Gone' cannot be read: .* Mend it in the editor, or delete it"):
+            opened.search("papers", "sparse", "Gone")
+        opened.delete_pipeline("Gone")
+        assert "Gone" not in {view.name for view in opened.pipelines()}
+
+
+def test_scores_without_bounds_are_refused(tmp_path: Path) -> None:
+    with Services(tmp_path) as opened:
+        fill(opened, "papers", papers(5))
+        method = "{comb_sum: {statistics: [[0, 1.0e-320], [0, 1]]}}"
+        opened.save_pipeline("Huge", f"pipeline:\n- fuse: {{inputs: [bm25, dense], method: {method}}}\n")
+        with pytest.raises(BadInput, match=r"comb_sum: the weights or statistics .* choose smaller ones"):
+            opened.search("papers", "sparse onion bread", "Huge")
+
+
 def test_a_workspace_opened_for_reading_reads_everything_and_writes_nothing(tmp_path: Path) -> None:
     source = tmp_path / "one.jsonl"
     source.write_text('{"id": "1", "title": "x"}\n')
