@@ -27,6 +27,7 @@ TIMEOUT_S = 60.0
 ATTEMPTS = 3
 PAUSE_S = 0.25  # before the second attempt; doubled before each further one
 MOST_BYTES = 4_000_000  # of an answer; a server that sends more is not answering the question
+MOST_TOKENS = 1_000_000_000  # of a question or an answer; no count is larger
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 
@@ -42,14 +43,7 @@ class Endpoint:
     @classmethod
     def checked(cls, url: str, model: str, timeout_s: float = TIMEOUT_S) -> Endpoint:
         """Raises BadInput on what is no address or no name."""
-        parts = urlsplit(url.strip())
-        if (
-            parts.scheme not in ("http", "https")
-            or not parts.hostname
-            or parts.username
-            or parts.query
-            or parts.fragment
-        ):
+        if not _is_address(url.strip()):
             raise BadInput(
                 f"{url!r} is no address of a language model. Write it like http://127.0.0.1:11434/v1, without a name, key or query."
             )
@@ -64,6 +58,18 @@ class Endpoint:
     def host(self) -> str:
         """The host and port, for messages."""
         return urlsplit(self.url).netloc
+
+
+def _is_address(url: str) -> bool:
+    """Whether it is an http address of a host, without a name, key or query."""
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        (parts.hostname or "").encode("idna")
+    except ValueError:  # brackets without an address, a port that is no number, a host that no name server could know
+        return False
+    spare = parts.username or parts.password or parts.query or parts.fragment
+    return whole and not spare and url.isprintable() and " " not in url
 
 
 def named_endpoint(setting: Mapping[str, Any] | None) -> Endpoint | None:
@@ -158,9 +164,9 @@ class ChatModel:
                 return httpx.Response(200, content=content).json()
         except httpx.TimeoutException:
             raise _Again(f"no answer within {wait:g} s") from None
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:  # of the connection, or an answer that is not packed as its header says
             raise _Again(f"{type(error).__name__}: {error}") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise _Again("the answer is not JSON") from None
 
     def _connection(self) -> httpx.Client:
@@ -190,11 +196,16 @@ def _read(reply: Any) -> tuple[str, dict[str, float], tuple[int, int]]:
         for one in listed:
             token, value = str(one["token"]).strip(), float(one["logprob"])
             if token and token not in first and not math.isnan(value):
-                first[token] = value
+                first[token] = min(value, 0.0)
         usage = reply.get("usage") or {}
-        return text, first, (int(usage.get("prompt_tokens", -1)), int(usage.get("completion_tokens", -1)))
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        return text, first, (_count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError):
         raise _Again("the answer does not have the form of a chat completion") from None
+
+
+def _count(told: Any) -> int:
+    """A number of tokens as the server tells it; -1 where that is none."""
+    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= MOST_TOKENS else -1
 
 
 def _refused(endpoint: Endpoint, status: int, content: bytes) -> str:

@@ -107,6 +107,12 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(200, b"<html>Sign in</html>")
         elif fault == "empty":
             return self.reply(200, b'{"choices": []}')
+        elif fault == "deep":
+            return self.reply(200, b"[" * 200_000)
+        elif fault == "not gzip":
+            return self.reply(200, b"plain", {"Content-Encoding": "gzip"})
+        elif fault == "endless tokens":
+            return self.reply(200, b'{"choices": [{"message": {"content": 1}}], "usage": {"prompt_tokens": Infinity}}')
         elif fault == "huge":
             return self.reply(200, b" " * 5_000_000)
         elif fault:
@@ -119,8 +125,10 @@ class Handler(BaseHTTPRequestHandler):
         usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(text.split())}
         self.reply(200, json.dumps({"choices": [choice], "usage": usage}).encode())
 
-    def reply(self, status: int, content: bytes) -> None:
+    def reply(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

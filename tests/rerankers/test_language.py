@@ -152,7 +152,7 @@ def test_a_refused_grade_leaves_the_passage_behind_the_others(rerank, server):
     assert details[CALLS_NOTE]["status"].to_list() == ["malformed", *["ok"] * 5]
 
 
-@pytest.mark.parametrize("fault", ["500", "429", "cut", "html", "empty"])
+@pytest.mark.parametrize("fault", ["500", "429", "cut", "html", "empty", "deep", "not gzip", "endless tokens"])
 def test_failures_that_may_pass_are_tried_again(fault, rerank, server):
     server.faults.append(fault)
     hits, details = rerank(Listwise(mode="full"))
@@ -232,6 +232,16 @@ def test_what_is_sent(rerank, server, monkeypatch):
     assert shortened(" a  b\nc d ", 3) == "a b c"
 
 
+def test_numbers_that_no_server_should_tell_are_not_believed():
+    told = [{"token": "7", "logprob": 1e300}, {"token": "3", "logprob": float("-inf")}]
+    usage = {"prompt_tokens": 10**400, "completion_tokens": float("inf")}
+    choice = {"message": {"content": "7"}, "logprobs": {"content": [{"top_logprobs": told}]}}
+    assert llm._read({"choices": [choice], "usage": usage}) == ("7", {"7": 0.0, "3": float("-inf")}, (-1, -1))
+    choice["logprobs"]["content"][0]["top_logprobs"] = [{"token": "7", "logprob": 10**400}]
+    with pytest.raises(llm._Again, match="form of a chat completion"):
+        llm._read({"choices": [choice]})
+
+
 def test_nobody_listens():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -246,7 +256,8 @@ def test_nobody_listens():
     ("url", "model"),
     [
         ("ftp://x/v1", "m"), ("http://", "m"), ("http://user:pass@host/v1", "m"), ("http://host/v1?x=1", "m"), ("http://h/v1", " "),
-        ("http://h/v1", "m\x00"), ("file:///etc/passwd", "m"),
+        ("http://h/v1", "m\x00"), ("file:///etc/passwd", "m"), ("http://[::1", "m"), ("http://h:x/v1", "m"), ("http://h:99999/v1", "m"),
+        ("http://h\n/v1", "m"), ("http://\ud800/v1", "m"), ("http://two words/v1", "m"), ("http://[zz]/v1", "m"), ("http://../v1", "m"),
     ],
 )  # fmt: skip
 def test_addresses_that_are_none(url, model):
