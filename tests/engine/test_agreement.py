@@ -32,6 +32,23 @@ def test_rbo_of_uneven_lists_by_hand():
     assert rbo(["a"], ["b", "a"], 0.9) == pytest.approx(0.045 + 0.405)
 
 
+@given(rankings, rankings, st.sampled_from([0.3, 0.5, 0.9]))
+def test_rbo_is_equation_32_counted_by_sets(left, right, p):
+    short, long = sorted((left, right), key=len)
+    if not short:
+        return
+    s, n = len(short), len(long)
+    shared = [len(set(short[:d]) & set(long[:d])) for d in range(n + 1)]
+    summed = sum(shared[d] / d * p**d for d in range(1, n + 1))
+    summed += sum(shared[s] * (d - s) / (s * d) * p**d for d in range(s + 1, n + 1))
+    expected = (1 - p) / p * summed + ((shared[n] - shared[s]) / n + shared[s] / s) * p**n
+    assert rbo(left, right, p) == pytest.approx(expected)
+
+
+def test_a_list_that_goes_on_after_the_other_ended_still_agrees_fully():
+    assert rbo(["a"], ["a", "b", "c", "d"], 0.5) == pytest.approx(1.0)
+
+
 @given(rankings, rankings)
 def test_rbo_is_symmetric_and_bounded(left, right):
     assert rbo(left, right) == pytest.approx(rbo(right, left))
@@ -85,3 +102,10 @@ def test_pairs_are_of_queries_that_both_answered():
     assert found.rows() == [("1", "x", "y", 1.0, *swapped, -1.0), ("3", "x", "y", 0.0, 0.0, 0.0, None)]
     assert pairwise(hits, {"x": ["1"], "y": ["1"]}, 1)["jaccard"].to_list() == [0.0]
     assert pairwise(hits, {"x": ["1"]}, 10).is_empty()
+
+
+def test_documents_with_equal_scores_stand_in_order_of_their_ids():
+    rows = [("x", "1", "b", 1.0), ("x", "1", "a", 1.0), ("x", "1", "c", 2.0)]
+    rows += [("y", "1", doc_id, score) for doc_id, score in (("c", 3.0), ("a", 2.0), ("b", 1.0))]
+    hits = pl.DataFrame(rows, schema=["pipeline", "qid", "doc_id", "score"], orient="row")
+    assert pairwise(hits, {"x": ["1"], "y": ["1"]}, 10)["tau"].to_list() == [1.0]

@@ -101,6 +101,30 @@ def test_bad_pipelines_say_what_is_wrong(text, message):
         PipelineSpec.from_yaml(text)
 
 
+@pytest.mark.parametrize("depth", [12, 13])
+def test_lists_in_lists_have_a_bottom(depth):
+    text = "pipeline: " + "[" * depth + "bm25" + "]" * depth
+    if depth == 12:
+        assert PipelineSpec.from_yaml(text).pipeline == Bm25()
+    else:
+        with pytest.raises(BadInput, match="nested deeper than 12 stages"):
+            PipelineSpec.from_yaml(text)
+
+
+def test_fusions_in_fusions_have_a_bottom():
+    def nested(depth):
+        return "{fuse: {inputs: [bm25, " * depth + "dense" + "]}}" * depth
+
+    assert len(PipelineSpec.from_yaml("pipeline: " + nested(10)).index_specs()) == 2
+    with pytest.raises(BadInput, match="nested deeper than 12 stages"):
+        PipelineSpec.from_yaml("pipeline: " + nested(20))
+
+
+def test_a_pipeline_without_a_description_is_written_without_one():
+    assert "description" not in PipelineSpec(name="x", pipeline=Bm25()).to_yaml()
+    assert "description: Words first." in PipelineSpec(description="Words first.", pipeline=Bm25()).to_yaml()
+
+
 def test_the_schema_describes_every_stage_and_resolves():
     schema = json_schema()
     defs = schema["$defs"]

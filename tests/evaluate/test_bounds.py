@@ -104,6 +104,15 @@ def test_measures_that_unjudged_documents_do_not_move_are_refused() -> None:
             verdicts(pl.DataFrame(), pl.DataFrame(), [], [], "a", parse_metric(measure), rating)
 
 
+def test_verdicts_read_lists_as_trec_eval_does() -> None:
+    """By score, then by id descending: "u" before "a", so that judging u could raise the reciprocal rank of the other pipeline only."""
+    rows = [("base", "1", "a", 2.0), ("base", "1", "u", 1.0), ("other", "1", "a", 1.0), ("other", "1", "u", 1.0)]
+    hits = pl.DataFrame(rows, {"pipeline": pl.String, **HITS}, orient="row")
+    judgments = pl.DataFrame([("1", "a", 1)], JUDGMENTS, orient="row")
+    (pair,) = verdicts(hits, judgments, ["1"], ["base", "other"], "base", parse_metric("RR"), 1).pairs
+    assert (pair.difference, pair.low, pair.high) == (-0.5, -0.5, 0.0)
+
+
 def test_verdicts_over_queries() -> None:
     rows = [
         ("base", "1", "a"), ("base", "1", "u"), ("other", "1", "n"), ("other", "1", "w"), ("twin", "1", "a"), ("twin", "1", "n"),

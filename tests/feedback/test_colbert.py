@@ -12,7 +12,7 @@ import pytest
 from engine.context import Context
 from engine.errors import BadInput
 from engine.feedback.base import QUERIES_NOTE, Example, NewQuery
-from engine.feedback.colbert import ColbertPrf
+from engine.feedback.colbert import ColbertPrf, _clustered
 from engine.testing import HashTokenEncoder, MemoryResources
 from engine.types import Ranking
 
@@ -44,6 +44,14 @@ def test_the_rarest_words_of_the_first_hits_are_added(ctx: Context) -> None:
     np.testing.assert_allclose(new.parts, own * [[1], [0.5 * rarity], [0.5 * rarity]], atol=0.01)
     all_three = asked(ColbertPrf(beta=1), ctx, "fruit", "c")
     assert all_three.terms == pytest.approx({"apple": rarity, "pie": rarity, "red": math.log(6 / 4)})
+
+
+def test_a_cluster_is_named_by_the_token_nearest_to_its_center() -> None:
+    """The center of the three is (0.6, 0.533): 0.6, 0.8 and 0.533 of it lie in their directions."""
+    vectors = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
+    centers, ids, owners = _clustered(vectors, np.array([7, 8, 9], np.int32), 1)
+    np.testing.assert_allclose(centers, [[0.6, 1.6 / 3]], rtol=1e-6)
+    assert (ids.tolist(), owners.tolist()) == ([8], [0, 0, 0])
 
 
 def test_equal_tokens_of_several_documents_share_a_cluster(ctx: Context) -> None:
