@@ -1,8 +1,8 @@
 """Fit calibrators to judgments and say what they are worth on queries that they have not seen.
 
 Every number that is reported comes from queries held out of the fit: the queries are dealt into folds, each fold is calibrated by what was
-fitted to the others, and its threshold is chosen on those others alone (from probabilities that are cross-fitted among them in turn, because
-a map looks too good on what it was fitted to).
+fitted to the others, and its threshold is chosen on those others alone (where a map's order depends on the query, from probabilities that
+are cross-fitted among them in turn, because such a map looks too good on what it was fitted to).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import polars as pl
 
 from engine.calibrators.base import Calibrator, Pool, Vectors, pooled
 from engine.errors import BadInput
-from engine.kernels.calibration import Floats, Reliability, Sums, auc, reliability, resamples
+from engine.kernels.calibration import Floats, Reliability, Sums, auc, logit, reliability, resamples, sigmoid
 from engine.types import Ints, Mask, Progress, ProgressSink, Ranking, ignore_progress
 
 FOLDS = 5
@@ -143,6 +143,7 @@ def calibrate(
     target: Target,
     *,
     folds: int = FOLDS,
+    seed: int = SEED,
     progress: ProgressSink = ignore_progress,
 ) -> list[Calibration]:
     """Fit each method and measure it by cross-validation over the queries; the same for equal arguments.
@@ -154,7 +155,7 @@ def calibrate(
         raise BadInput(
             f"{queries} judged queries cannot be dealt into {folds} folds of two or more; judge more queries, or take fewer folds."
         )
-    fold = deal(judged.answerable, folds)
+    fold = deal(judged.answerable, folds, seed)
     done = 0
     found = []
     for method in methods:
@@ -163,44 +164,59 @@ def calibrate(
             progress(Progress("calibrate", done, len(methods) * (folds + 1), "fits"))
             done += 1
             train, hits = judged.of_queries(fold != number), fold[judged.pool.query] == number
-            fitted = fit(method, train, vectors, target, folds)
+            fitted = fit(method, train, vectors, target, folds, seed)
             p = fitted.probabilities(judged.pool.of_queries(fold == number)[0], vectors)
             probabilities[hits], kept[hits] = p, p >= fitted.threshold
             thresholds.append(fitted.threshold)
         progress(Progress("calibrate", done, len(methods) * (folds + 1), "fits"))
         done += 1
-        final = fit(method, judged, vectors, target, folds)
+        final = fit(method, judged, vectors, target, folds, seed)
         found.append(_measured(final, judged, probabilities, kept, tuple(thresholds)))
     progress(Progress("calibrate", done, done, "fits"))
     return found
 
 
-def fit(method: Calibrator, judged: Judged, vectors: Vectors, target: Target, folds: int = FOLDS) -> Calibrator:
-    """The method fitted to all of these queries, its threshold chosen on probabilities that are cross-fitted among them."""
+def fit(
+    method: Calibrator, judged: Judged, vectors: Vectors, target: Target, folds: int = FOLDS, seed: int = SEED
+) -> Calibrator:
+    """The method fitted to all of these queries, its threshold chosen on probabilities that no judgment of the same query has shaped, where
+    judgments shape the order at all."""
     tuned = method.tuned(judged.pool, judged.relevant, vectors)
-    crossed = cross_fitted(tuned, judged, vectors, folds)
     fitted = tuned.fit(judged.pool, judged.relevant, vectors)
+    if fitted.one_for_all or not fitted.needs_judgments:
+        # The order is that of the scores, or blind to judgments: holding queries out would not change where to cut it.
+        crossed = fitted.probabilities(judged.pool, vectors)
+    else:
+        crossed = cross_fitted(tuned, fitted, judged, vectors, folds, seed)
     return fitted.model_copy(update={"threshold": threshold_for(target, crossed, judged)})
 
 
-def cross_fitted(method: Calibrator, judged: Judged, vectors: Vectors, folds: int = FOLDS) -> Floats:
-    """float64 [hits]: each query's probabilities from a fit to the queries of the other folds."""
-    if not method.needs_judgments and method.fitted:
-        return method.probabilities(judged.pool, vectors)
-    fold = deal(judged.answerable, min(folds, len(judged.qids)))
+def cross_fitted(
+    method: Calibrator, fitted: Calibrator, judged: Judged, vectors: Vectors, folds: int = FOLDS, seed: int = SEED
+) -> Floats:
+    """float64 [hits]: each query's probabilities from a fit to the queries of the other folds, on the scale of the one fitted to all.
+
+    Maps fitted to different queries promise more or less all over, so one threshold would cut each fold at another depth. Each is therefore
+    shifted and stretched in log-odds until its mean and deviation on the hits that both were fitted to are those of `fitted`.
+    """
+    fold = deal(judged.answerable, min(folds, len(judged.qids)), seed)
+    goal = logit(fitted.probabilities(judged.pool, vectors))
     result = np.zeros(len(judged.relevant))
     for number in range(int(fold.max()) + 1):
         train, hits = judged.of_queries(fold != number), fold[judged.pool.query] == number
         teachable = train.relevant.any() and not train.relevant.all()
         teacher = train if teachable else judged  # too few queries to hold any out: better an optimistic map than none
-        fitted = method.fit(teacher.pool, teacher.relevant, vectors)
-        result[hits] = fitted.probabilities(judged.pool.of_queries(fold == number)[0], vectors)
+        odds = logit(method.fit(teacher.pool, teacher.relevant, vectors).probabilities(judged.pool, vectors))
+        seen = ~hits if teachable else np.ones_like(hits)
+        spread = odds[seen].std()
+        stretch = goal[seen].std() / spread if spread > 0 else 1.0
+        result[hits] = sigmoid((odds[hits] - odds[seen].mean()) * stretch + goal[seen].mean())
     return result
 
 
-def deal(answerable: Mask, folds: int) -> Ints:
+def deal(answerable: Mask, folds: int, seed: int = SEED) -> Ints:
     """int64 [queries]: the fold of each query, shuffled; queries without an answer are spread evenly, because there are few."""
-    shuffled = np.random.default_rng(SEED).permutation(len(answerable))
+    shuffled = np.random.default_rng(seed).permutation(len(answerable))
     ordered = shuffled[np.argsort(answerable[shuffled], kind="stable")]
     fold = np.empty(len(answerable), np.int64)
     fold[ordered] = np.arange(len(answerable)) % folds

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from engine.calibrate import FOLDS, Calibration, Judged, Target, calibrate, judged_pool
+from engine.calibrate import FOLDS, SEED, Calibration, Judged, Target, calibrate, judged_pool
 from engine.calibrators.base import Calibrator
 from engine.context import Context
 from engine.engine import Engine
@@ -35,7 +35,7 @@ BATCH = 16  # queries that run together
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be calibrated: the first `depth` hits of each pipeline, by each method; `rating` is where relevance begins."""
+    """What is to be calibrated: the first `depth` hits of each pipeline, by each method; `rating` is where relevance begins, `seed` deals the queries into folds."""
 
     pipelines: Mapping[str, PipelineSpec]
     methods: tuple[Calibrator, ...]
@@ -44,6 +44,7 @@ class Asked:
     folds: int = FOLDS
     depth: int = DEPTH
     rating: int = 1
+    seed: int = SEED
 
     def spec(self) -> dict[str, Any]:
         """As it is stored, and as a job's parameters."""
@@ -55,6 +56,7 @@ class Asked:
             "folds": self.folds,
             "depth": self.depth,
             "rating": self.rating,
+            "seed": self.seed,
         }
 
     @classmethod
@@ -68,6 +70,7 @@ class Asked:
             folds=int(spec["folds"]),
             depth=int(spec["depth"]),
             rating=int(spec["rating"]),
+            seed=int(spec.get("seed", SEED)),
         )
 
 
@@ -107,7 +110,7 @@ def calibrate_collection(
         def fits(step: Progress, name: str = name) -> None:
             progress(Progress(f"fit {name}", step.done, step.total, step.unit))
 
-        found = calibrate(pool, asked.methods, vectors, asked.target, folds=asked.folds, progress=fits)
+        found = calibrate(pool, asked.methods, vectors, asked.target, folds=asked.folds, seed=asked.seed, progress=fits)
         results.append(told(name, pipeline, pool, found, asked.depth))
     return engine.workspace.calibrations.add(
         collection_id, asked.query_set, asked.spec(), {"pipelines": results}, content_hash=content_hash,

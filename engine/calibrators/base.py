@@ -52,6 +52,8 @@ class Calibrator(Stage, family="calibrators"):
     """
 
     needs_judgments: ClassVar[bool] = True
+    one_for_all: ClassVar[bool] = False
+    """Whether all queries share one rising curve, so that the hits of all of them stay in the order of their scores."""
 
     threshold: float = Field(
         0.0, ge=0, le=1, description="Hits with a lower probability are dropped; 0 keeps them all."

@@ -18,6 +18,8 @@ EDGE = 1e-3  # scores are scaled into (0, 1) and kept this far from its ends, wh
 class Beta(Calibrator, name="beta"):
     """sigmoid(a × ln s − b × ln(1 − s) + c) of the score s scaled to 0 … 1: steeper at either end than Platt's curve can be."""
 
+    one_for_all = True
+
     low: float | None = Field(None, allow_inf_nan=False, description="The score that becomes 0; fitted.")
     high: float | None = Field(None, allow_inf_nan=False, description="The score that becomes 1; fitted.")
     a: float | None = Field(None, ge=0, allow_inf_nan=False, description="Slope near 0; fitted.")

@@ -3,9 +3,11 @@
 A cosine of .6 is a lot for one query and little for another, so no fixed threshold on raw scores serves both. The adapter computes, from the
 query's representation x, the slope and the intercept of that query's own curve::
 
-    p = sigmoid(softplus(a·x + a0) × z + b·x + b0),   z = (score − mean) / deviation
+    p = sigmoid(softplus(a·x + a0) × z + softplus(c) × u + b·x + b0)
 
-The slope is positive, so a query's ranking never changes; all queries share one loss, so that one global threshold fits them together.
+where z = (score − mean) / deviation counts a score among all queries' and u, its place between the last and the first score of its own
+list, counts it there; the fit decides how much either says. Both slopes are positive, so a query's ranking never changes; all queries
+share one loss, so that one global threshold fits them together.
 The paper's parameters come from a small network trained on millions of clicks; with some dozens of judged queries a penalized linear
 map of the same inputs is what can be learned, and the penalty is chosen by cross-validation.
 """
@@ -56,7 +58,9 @@ class CosineAdapter(Calibrator, name="cosine_adapter"):
             except (binascii.Error, ValueError):
                 raise ValueError("weights must be base64 of float32 numbers") from None
             if not np.isfinite(numbers).all() or (len(numbers) - _FIXED) % 2 or len(numbers) < _FIXED + 2:
-                raise ValueError("weights hold numbers that are not finite, or not as many as an adapter has")
+                raise ValueError(
+                    "weights hold numbers that are not finite, or not as many as an adapter has; fit it again"
+                )
         return self
 
     def label(self) -> str:
@@ -77,16 +81,19 @@ class CosineAdapter(Calibrator, name="cosine_adapter"):
         Raises BadInput where the encoder gives vectors of another width than those it was fitted with.
         """
         numbers = self._numbers().astype(np.float64)
-        mean, deviation = float(numbers[0]), float(numbers[1])
-        middle, spread = numbers[2 : 2 + SHAPE], numbers[2 + SHAPE : _FIXED]
-        inputs = self._inputs(pool, vectors, middle, spread)
+        mean, deviation, own = float(numbers[0]), float(numbers[1]), np.logaddexp(0, numbers[2])
+        middle, spread = numbers[3 : 3 + SHAPE], numbers[3 + SHAPE : _FIXED]
+        shape = _shape(pool)
+        inputs = self._inputs(pool, vectors, (shape - middle) / spread)
         theta = numbers[_FIXED:]
         if inputs.shape[1] + 1 != len(theta) // 2:
             raise BadInput(
                 f"The Cosine Adapter was fitted with other query vectors than {self.model!r} gives now; fit it again."
             )
         steep, high = _linear(theta, inputs)
-        return np.logaddexp(0, steep), high, mean, deviation
+        per_point, at_zero = self._own_scale(shape)
+        slope = np.logaddexp(0, steep) + own * per_point * deviation
+        return slope, high + own * (per_point * mean + at_zero), mean, deviation
 
     def tuned(self, pool: Pool, relevant: Mask, vectors: Vectors) -> Self:
         if self.penalty:
@@ -114,37 +121,56 @@ class CosineAdapter(Calibrator, name="cosine_adapter"):
         mean, deviation = float(pool.scores.mean()), float(pool.scores.std()) or 1.0
         shape = _shape(pool)
         middle, spread = shape.mean(axis=0), np.maximum(shape.std(axis=0), 1e-9)
-        inputs = self._inputs(pool, vectors, middle, spread)
-        z = (pool.scores - mean) / deviation
-        start = np.zeros(2 * (inputs.shape[1] + 1))
-        start[0] = 0.5
-        start[len(start) // 2] = np.log((relevant.sum() + 1) / ((~relevant).sum() + 1))
+        inputs = self._inputs(pool, vectors, (shape - middle) / spread)
+        per_point, at_zero = self._own_scale(shape)
+        places = pool.scores * per_point[pool.query] + at_zero[pool.query]
+        start = np.zeros(1 + 2 * (inputs.shape[1] + 1))
+        start[1] = 0.5
+        start[1 + len(start) // 2] = np.log((relevant.sum() + 1) / ((~relevant).sum() + 1))
         best = minimize(
             _loss,
             start,
-            args=(inputs, pool.query, z, relevant.astype(np.float64), chosen.penalty),
+            args=(
+                inputs,
+                pool.query,
+                (pool.scores - mean) / deviation,
+                places,
+                relevant.astype(np.float64),
+                chosen.penalty,
+            ),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": ROUNDS},
         )
-        numbers = np.concatenate([[mean, deviation], middle, spread, best.x]).astype("<f4")
+        numbers = np.concatenate([[mean, deviation, best.x[0]], middle, spread, best.x[1:]]).astype("<f4")
         return chosen.model_copy(update={"weights": base64.b64encode(numbers.tobytes()).decode("ascii")})
 
     def _numbers(self) -> Floats:
         return np.frombuffer(base64.b64decode(self.weights, validate=True), "<f4").astype(np.float64)
 
-    def _inputs(self, pool: Pool, vectors: Vectors, middle: Floats, spread: Floats) -> Floats:
-        """float64 [queries, features]: the query's vector, and the list's shape so scaled that it weighs about as much."""
+    def _inputs(self, pool: Pool, vectors: Vectors, shape: Floats) -> Floats:
+        """float64 [queries, features]: the query's vector, and the list's standardized shape so scaled that it weighs about as much."""
         parts: list[Floats] = []
         if self.features != "list":
             parts.append(np.asarray(vectors(self.model, pool.texts), np.float64))
         if self.features != "query":
-            parts.append((_shape(pool) - middle) / spread / np.sqrt(SHAPE))
+            parts.append(shape / np.sqrt(SHAPE))
         return np.concatenate(parts, axis=1)
 
+    def _own_scale(self, shape: Floats) -> tuple[Floats, Floats]:
+        """Factor and offset (float64 [queries]) that take a score to its place in its own list: 0 for the last, 1 for the first.
 
-_FIXED = 2 + 2 * SHAPE
-"""Numbers before the linear maps: the scores' mean and deviation, the shapes' means and deviations."""
+        Equal scores are all first. Nothing counts where the curve may depend on the query's vector only.
+        """
+        first, last = shape[:, 0], shape[:, -1]
+        if self.features == "query":
+            return np.zeros_like(first), np.zeros_like(first)
+        factor = np.divide(1.0, first - last, out=np.zeros_like(first), where=first > last)
+        return factor, np.where(first > last, -last * factor, 1.0)
+
+
+_FIXED = 3 + 2 * SHAPE
+"""Numbers before the linear maps: the scores' mean and deviation, c, the shapes' means and deviations."""
 
 
 def _shape(pool: Pool) -> Floats:
@@ -165,15 +191,18 @@ def _linear(theta: Floats, inputs: Floats) -> tuple[Floats, Floats]:
     return theta[0] + inputs @ theta[1:half], theta[half] + inputs @ theta[half + 1 :]
 
 
-def _loss(theta: Floats, inputs: Floats, query: Ints, z: Floats, y: Floats, penalty: float) -> tuple[float, Floats]:
-    """Mean log loss over all hits of all queries plus penalty × |a, b|², and its gradient."""
+def _loss(
+    theta: Floats, inputs: Floats, query: Ints, z: Floats, places: Floats, y: Floats, penalty: float
+) -> tuple[float, Floats]:
+    """Mean log loss over all hits of all queries plus penalty × |a, b|², and its gradient. theta holds c, a0, a, b0, b."""
     half = len(theta) // 2
-    steep, high = _linear(theta, inputs)
-    logits = np.logaddexp(0, steep)[query] * z + high[query]
-    weights = np.concatenate([[0.0], theta[1:half], [0.0], theta[half + 1 :]])
+    steep, high = _linear(theta[1:], inputs)
+    logits = np.logaddexp(0, steep)[query] * z + np.logaddexp(0, theta[0]) * places + high[query]
+    weights = np.concatenate([[0.0, 0.0], theta[2 : 1 + half], [0.0], theta[2 + half :]])
     loss = float(np.mean(np.logaddexp(0, logits) - y * logits) + penalty * weights @ weights)
     residual = (sigmoid(logits) - y) / len(y)
+    to_own = sigmoid(theta[:1]) * (residual @ places)
     to_steep = np.bincount(query, residual * z, len(inputs)) * sigmoid(steep)
     to_high = np.bincount(query, residual, len(inputs))
-    gradient = np.concatenate([[to_steep.sum()], inputs.T @ to_steep, [to_high.sum()], inputs.T @ to_high])
+    gradient = np.concatenate([to_own, [to_steep.sum()], inputs.T @ to_steep, [to_high.sum()], inputs.T @ to_high])
     return loss, gradient + 2 * penalty * weights

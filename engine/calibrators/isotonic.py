@@ -17,6 +17,8 @@ MOST_STEPS = 2_000
 class Isotonic(Calibrator, name="isotonic"):
     """The rising step function that fits the judgments best; straight lines between its corners, flat beyond them."""
 
+    one_for_all = True
+
     scores: tuple[float, ...] = Field((), max_length=MOST_STEPS, description="Corners, ascending; fitted.")
     values: tuple[float, ...] = Field((), max_length=MOST_STEPS, description="The probability at each corner; fitted.")
 

@@ -15,6 +15,8 @@ from engine.types import Mask
 class Platt(Calibrator, name="platt"):
     """sigmoid(slope × score + intercept), fitted by logistic regression."""
 
+    one_for_all = True
+
     slope: float | None = Field(None, ge=0, allow_inf_nan=False, description="How fast the odds rise; fitted.")
     intercept: float | None = Field(None, allow_inf_nan=False, description="The log-odds at a score of 0; fitted.")
 

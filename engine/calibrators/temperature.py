@@ -15,6 +15,8 @@ from engine.types import Mask
 class Temperature(Calibrator, name="temperature"):
     """sigmoid(score / T): for scores that are log-odds already, as a cross-encoder's are."""
 
+    one_for_all = True
+
     temperature: float | None = Field(None, gt=0, allow_inf_nan=False, description="T; fitted.")
 
     @property

@@ -15,6 +15,7 @@ from engine.types import Ints, Mask
 
 Floats = NDArray[np.float64]
 BINS = 15  # as in Guo et al., "On Calibration of Modern Neural Networks" (ICML 2017)
+SUREST = 1e-6  # how close to 0 and 1 log-odds are taken
 LEAST = 1e-7  # a probability of 0 that came true would cost infinitely much
 CHUNK = 1 << 24  # resampled weights held at a time
 
@@ -22,6 +23,12 @@ CHUNK = 1 << 24  # resampled weights held at a time
 def sigmoid(logits: Floats) -> Floats:
     """1 / (1 + exp(−x)), without overflow."""
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float64)
+
+
+def logit(p: Floats) -> Floats:
+    """ln(p / (1 − p)), kept finite: no probability counts as surer than `SUREST`."""
+    near = np.clip(p, SUREST, 1 - SUREST)
+    return np.asarray(np.log(near) - np.log1p(-near), np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

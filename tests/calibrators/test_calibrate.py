@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.calibrate import Judged, Target, calibrate, deal, judged_pool, threshold_for
+from engine.calibrate import Judged, Target, calibrate, cross_fitted, deal, fit, judged_pool, threshold_for
 from engine.calibrators.base import Calibrator, Pool
+from engine.calibrators.beta import Beta
+from engine.calibrators.isotonic import Isotonic
 from engine.calibrators.platt import Platt
+from engine.calibrators.temperature import Temperature
 from engine.errors import BadInput, Cancelled
-from engine.kernels.calibration import Sums, auc, reliability, resamples
+from engine.kernels.calibration import Sums, auc, reliability, resamples, sigmoid
 from engine.types import Ranking
 from tests.calibrators.test_maps import noisy, vectors
 
@@ -86,8 +89,39 @@ def test_no_query_is_reported_by_a_fit_that_saw_it():
     assert set(found.probabilities) == {0.1}
     assert set(found.calibrator.seen) == set(pool.texts)
     # The thresholds come from cross-fitted probabilities too, so they lie where unseen queries are.
-    assert set(found.fold_thresholds) == {0.1}
-    assert found.calibrator.threshold == 0.1
+    assert found.fold_thresholds == pytest.approx([0.1] * 5)
+    assert found.calibrator.threshold == pytest.approx(0.1)
+
+
+class Moody(Memory):
+    """Right about the order, but how high and how steep depends on which queries it was fitted to."""
+
+    def probabilities(self, pool, vectors):
+        mood = sum(map(ord, "".join(self.seen))) % 7
+        return sigmoid((1 + mood / 4) * pool.scores + mood - 3)
+
+
+def test_the_folds_moods_do_not_move_the_threshold():
+    pool, relevant = noisy(queries=20, hits=5)
+    judged = Judged(tuple(pool.texts), pool, relevant, relevant, np.ones(20, bool))
+    fitted = Moody().fit(pool, relevant, vectors)
+    moods = {Moody().fit(pool.of_queries(deal(judged.answerable, 5) != n)[0], relevant, vectors).seen for n in range(5)}
+    crossed = cross_fitted(Moody(), fitted, judged, vectors)
+    assert len({sum(map(ord, "".join(seen))) % 7 for seen in moods}) > 1
+    assert crossed == pytest.approx(fitted.probabilities(pool, vectors))
+
+
+def test_one_curve_for_all_is_cut_where_the_scores_would_be():
+    pool, relevant = noisy(queries=20, hits=8)
+    judged = Judged(tuple(pool.texts), pool, relevant, relevant, np.ones(20, bool))
+    ordered = np.sort(pool.scores[relevant])[::-1]
+    lowest = ordered[int(np.ceil(0.8 * len(ordered))) - 1]  # keeps 80 % of the relevant
+    for method in (Platt(), Temperature(), Beta()):
+        fitted = fit(method, judged, vectors, Target("recall", 0.8))
+        assert ((fitted.probabilities(pool, vectors) >= fitted.threshold) == (pool.scores >= lowest)).all()
+    steps = fit(Isotonic(), judged, vectors, Target("recall", 0.8))
+    kept = steps.probabilities(pool, vectors) >= steps.threshold
+    assert kept[pool.scores >= lowest].all()  # of a step all or none
 
 
 def test_held_out_measures_agree_with_what_is_returned():
