@@ -293,7 +293,8 @@ class Jobs:
     # the worker
 
     def recover(self, resume: bool) -> int:
-        """At the start: jobs that were running when the program ended are interrupted; with `resume` they are queued again. Returns how many."""
+        """At the start: jobs that were running when the program ended are interrupted; with `resume` they are queued again, for `start`. Returns
+        how many."""
         found = self._db.rows("SELECT count(*) FROM jobs WHERE status IN ('running', 'interrupted')")
         count = int(found[0][0])
         if count:
@@ -303,9 +304,12 @@ class Jobs:
                 "UPDATE jobs SET status = ? WHERE status IN ('running', 'interrupted')",
                 [status],
             )
-        if resume and self._next() is not None:
-            self._wake()
         return count
+
+    def start(self) -> None:
+        """Take up the jobs that are queued."""
+        if self._next() is not None:
+            self._wake()
 
     def _wake(self) -> None:
         with self._changed:

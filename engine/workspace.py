@@ -143,12 +143,12 @@ class Workspace(Shelf):
         return workspace
 
     def _recover(self, resume_jobs: bool) -> None:
-        """Settle what an earlier run left: interrupted jobs, orphaned folders."""
+        """Settle what an earlier run left: orphaned folders, and then interrupted jobs, whose new folders no sweep may meet."""
         try:
             interrupted = self.jobs.recover(resume_jobs)
         except StorageFull as error:
             self.notices.append(f"{error} Interrupted jobs wait until then.")
-            interrupted = 0
+            interrupted, resume_jobs = 0, False
         if interrupted:
             self.notices.append(
                 f"{interrupted} interrupted job(s) "
@@ -157,6 +157,8 @@ class Workspace(Shelf):
         swept = self.generations.sweep() + self.models.sweep(self.jobs.resumable())
         if swept:
             self.notices.append(f"Removed {len(swept)} unfinished folder(s) of an earlier run: {', '.join(swept[:5])}.")
+        if resume_jobs:
+            self.jobs.start()
 
     def close(self) -> None:
         """Stop the jobs (they resume on the next open), close the database, give the lock up. Idempotent."""

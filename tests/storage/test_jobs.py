@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from engine import generations as generations_module
 from engine import jobs as jobs_module
 from engine.errors import BadInput, NotFound, StorageFull
 from engine.types import Progress
@@ -226,3 +227,22 @@ def test_a_start_that_could_not_be_written_is_tried_again(workspace, papers, wor
     first = workspace.jobs.submit("count", papers.collection_id, {})
     assert workspace.jobs.wait(first, 10).status == "done"
     assert refused == [first, first]
+
+
+def test_no_job_goes_on_before_the_folders_of_an_earlier_run_are_swept(tmp_path, monkeypatch):
+    """A sweep that takes its time, over large orphans, must not meet the folder that a resumed job has just made."""
+    folder, order = tmp_path / "workspace", []
+    with Workspace.open(folder) as first:
+        first.jobs._wake = lambda: None  # the program ends before it starts the job
+        first.jobs.submit("index", first.create_collection("papers").collection_id, {"specs": ["bm25"]})
+    (folder / "indexes" / "orphan").mkdir(parents=True)
+
+    def removed(path, **options):
+        time.sleep(0.05)
+        order.append("swept")
+
+    monkeypatch.setattr(generations_module.shutil, "rmtree", removed)
+    monkeypatch.setattr(jobs_module.Jobs, "_work", lambda jobs: order.append("at work"))
+    with Workspace.open(folder):
+        pass
+    assert order == ["swept", "at work"]
