@@ -284,7 +284,7 @@ class Ingest:
         read = sum(file.read if file.status == "reading" else file.size for file in known)
         items, done = sum(file.counts["items_done"] for file in known), self._sum("items_done")
         total = max(done, round(items * self._bytes / read)) if read and items and self._bytes else None
-        self._running(Progress("add", done, total, "documents"))
+        self._running(Progress("add", done, total, "records"))
 
 
 def _count_outcomes(records: Sequence[tuple[File, Record]], outcomes: Sequence[str] | np.ndarray[Any, Any]) -> None:
