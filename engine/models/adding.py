@@ -37,6 +37,8 @@ CONVERTERS = ("torch", "sentence_transformers", "onnx")
 ROUNDERS = ("onnx",)
 SPARE = 1.2
 """Free space asked for, as a multiple of what is downloaded and made from it."""
+ANNOUNCED = "announced"
+"""A file in the folder of the job that says which model it publishes next."""
 PROBES = ("information retrieval", "How are documents ranked?", "bread and butter")
 
 
@@ -104,8 +106,11 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
     """
     name, entry = asked.target, asked.entry
     refuse_unusable(asked)
-    workspace.models.refuse_taken(name, asked.replace)
     work = workspace.models.work_folder(key)
+    here = workspace.models.cards().get(name)
+    if here is not None and _announced(work) == here.fingerprint:
+        return here  # the program ended after this job had published it, and before that was written down
+    workspace.models.refuse_taken(name, asked.replace)
     if asked.local:
         source = Path(asked.source)
         running(Progress("look up", 0, None, "files"))
@@ -131,7 +136,16 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
         running(Progress("try out", 0, None, "texts"))
         try_out(built, card)
         running(Progress("publish", 0, None, "models"))
+        (work / ANNOUNCED).write_text(card.fingerprint, encoding="utf-8")
         return workspace.models.publish(built, name, replace=asked.replace)
+
+
+def _announced(work: Path) -> str:
+    """The fingerprint of the model that an earlier attempt was about to publish; "" where it did not come so far."""
+    try:
+        return (work / ANNOUNCED).read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def local_licence(folder: Path, entry: CatalogueEntry | None) -> str:

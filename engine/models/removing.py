@@ -46,10 +46,11 @@ def run_delete_model(workspace: Workspace, running: Running) -> None:
     name, force = str(running.job.params["name"]), bool(running.job.params.get("force"))
     if not force:
         refuse_used(workspace, name)
+    workspace.models.refuse_absent(name)
     built = uses(workspace, name)
-    running(Progress("delete", 0, len(built) + 1, "steps"))
-    workspace.models.remove(name)
-    for step, use in enumerate(built, 1):
+    for step, use in enumerate(built):  # before the model, so that a job that was interrupted still finds what is left to do
         running(Progress("delete", step, len(built) + 1, "steps"))
         workspace.generations.drop(use.generation_id)
+    running(Progress("delete", len(built), len(built) + 1, "steps"))
+    workspace.models.remove(name)
     running.counts["indexes_dropped"] = len(built)

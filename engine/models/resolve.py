@@ -78,8 +78,11 @@ class Models:
         return folder
 
     def drop_work(self, key: str) -> None:
-        """Remove what a job of this key built or downloaded."""
-        shutil.rmtree(self.folder / _WORK / checked_model_name(key), ignore_errors=True)
+        """Remove what a job of this key built or downloaded; its notes go last, so that they are there until everything is gone."""
+        work = self.folder / _WORK / checked_model_name(key)
+        for part in [path for path in work.glob("*") if path.is_dir()]:
+            shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
 
     def refuse_taken(self, name: str, replace: bool = False) -> None:
         """Raises BadInput where the name belongs to a bundled model, or to one of the workspace that is not to be replaced."""
@@ -114,16 +117,20 @@ class Models:
             shutil.rmtree(aside, ignore_errors=True)
         return card
 
-    def remove(self, name: str) -> None:
-        """Delete an own model. Raises BadInput for bundled ones, NotFound for unknown ones."""
+    def refuse_absent(self, name: str) -> Path:
+        """The folder of an own model. Raises BadInput for bundled ones, NotFound for unknown ones."""
         if name in bundled_models():
             raise BadInput(f"{name!r} comes with the program and cannot be deleted.")
+        target = self.folder / checked_model_name(name)
+        if not target.is_dir():
+            known = ", ".join(self.cards()) or "none"
+            raise NotFound(f"There is no model {name!r} in this workspace. Models that were added: {known}.")
+        return target
+
+    def remove(self, name: str) -> None:
+        """Delete an own model. Raises BadInput for bundled ones, NotFound for unknown ones."""
         with self._lock:
-            target = self.folder / checked_model_name(name)
-            if not target.is_dir():
-                known = ", ".join(self.cards()) or "none"
-                raise NotFound(f"There is no model {name!r} in this workspace. Models that were added: {known}.")
-            self._put_aside(target, _TRASH)
+            self._put_aside(self.refuse_absent(name), _TRASH)
             self.epoch += 1
         shutil.rmtree(self.folder / _TRASH, ignore_errors=True)
 

@@ -480,6 +480,47 @@ def test_deletion_names_the_collections_that_use_a_model(engine: Engine) -> None
         nearest(engine, "blue")
 
 
+def test_a_model_that_was_published_when_the_program_ended_is_not_added_twice(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end between the publication and the note that the job is done: what was downloaded is still being removed then."""
+    source = original(tmp_path / "tiny")
+
+    def ended(key: str) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(workspace.models, "drop_work", ended)
+        job = added(workspace, source, local=True)
+    published = workspace.models.cards()["tiny"]
+    assert job.status == "failed"
+    workspace.jobs.resume(job.job_id)
+    again = workspace.jobs.wait(job.job_id, 60)
+    assert (again.status, again.counts["model"]) == ("done", "tiny")
+    assert workspace.models.cards()["tiny"] == published
+    assert not list((workspace.models.folder / ".work").iterdir())
+    assert "already a model 'tiny'" in added(workspace, source, local=True).error, "another job is told as before"
+
+
+def test_a_forced_deletion_that_was_interrupted_is_finished(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = engine.workspace
+    papers = workspace.collection("papers").collection_id
+    remove, ends = workspace.models.remove, [True, False]
+
+    def removed(name: str) -> None:
+        if ends.pop(0):
+            raise SystemExit
+        remove(name)
+
+    monkeypatch.setattr(workspace.models, "remove", removed)
+    job = workspace.jobs.submit("model-delete", "", {"name": "colors", "force": True})
+    assert workspace.jobs.wait(job, 30).status == "failed"
+    workspace.jobs.resume(job)
+    assert workspace.jobs.wait(job, 30).status == "done"
+    assert workspace.models.cards() == {}
+    assert workspace.generations.live(papers) == []
+
+
 def test_a_start_puts_back_what_a_replacement_had_put_aside(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     write_model(folder / ".old" / "1" / "tiny")
