@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from app.results import Card, DocumentView
-from app.verbs.base import checked_k, checked_query, shown_title
+from app.verbs.base import checked_filters, checked_k, checked_query, shown_title
 from app.verbs.exporting import bibliography
 from app.verbs.reranking import RerankVerbs
 from engine.errors import BadInput, IndexNotReady, NotFound
@@ -19,9 +20,17 @@ class ReadingVerbs(RerankVerbs):
     """The reader pane and the shortlist."""
 
     def document(
-        self, collection: str, doc_id: str, *, query: str = "", pipeline: str = "", neighbours: int = 6
+        self,
+        collection: str,
+        doc_id: str,
+        *,
+        query: str = "",
+        pipeline: str = "",
+        neighbours: int = 6,
+        filters: Mapping[str, Any] | None = None,
     ) -> DocumentView:
-        """One document with its neighbors and, where a query and a pipeline are given, why it scores. Raises NotFound."""
+        """One document with its neighbors and, where a query and a pipeline are given, why it scores; its ranks are those among what the
+        filters leave. Raises NotFound."""
         stored = self._collection(collection)
         documents = self.engine.workspace.documents
         rows = documents.fetch(stored.collection_id, [str(doc_id)])
@@ -30,7 +39,10 @@ class ReadingVerbs(RerankVerbs):
         row = rows.row(0, named=True)
         text, _ = checked_query(query)
         passages = documents.passages(stored.collection_id, np.array([row["doc_no"]], dtype=np.int64))
-        explained = self.explanations(stored.collection_id, text, pipeline, row["doc_id"]) if text and pipeline else ()
+        chosen = checked_filters(filters)
+        explained = (
+            self.explanations(stored.collection_id, text, pipeline, row["doc_id"], chosen) if text and pipeline else ()
+        )
         return DocumentView(
             doc_id=row["doc_id"],
             title=row["title"],

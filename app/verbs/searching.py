@@ -210,15 +210,18 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
             answers.append(WhyNot(name, slot, missing.verdict, missing.sentence, missing.lists))
         return tuple(answers)
 
-    def explanations(self, collection_id: str, query: str, pipeline: str, doc_id: str) -> tuple[Explanation, ...]:
-        """The explanation of every stage of a pipeline that searches, for one document."""
+    def explanations(
+        self, collection_id: str, query: str, pipeline: str, doc_id: str, filters: Mapping[str, Any]
+    ) -> tuple[Explanation, ...]:
+        """The explanation of every stage of a pipeline that searches, for one document; it need not pass the filters."""
         from app.verbs.attributions import located
 
         context = self._context(collection_id, {})
+        narrowed = self._context(collection_id, filters) if filters else context
         spec = self._spec(pipeline)
         ranks = {
             span.stage: dict(span.output.hits.select("doc_id", "rank").iter_rows())
-            for span in context.execute(spec.pipeline, Ranking.of([(QID, query)]))[1].walk()
+            for span in narrowed.execute(spec.pipeline, Ranking.of([(QID, query)]))[1].walk()
             if span.output is not None and isinstance(span.stage, why.Searching | Reranker)
         }
         return tuple(

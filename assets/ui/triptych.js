@@ -68,7 +68,7 @@
     const made = document.createElement('div');
     made.className = 'box box-error is-offline';
     made.setAttribute('role', 'alert');
-    made.textContent = 'The server does not answer. If Triptych was stopped, start it again and reload this page; what was committed is safe.';
+    made.textContent = 'The server does not answer. If Triptych was stopped, start it again and go on here; what was committed is safe.';
     box.append(made);
   }
 
@@ -318,7 +318,7 @@
   let prefix = -Infinity;
   function onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    const typingIn = event.target.closest?.('input, textarea, select, [contenteditable]');
+    const typingIn = event.target.closest?.('input:not([type=checkbox]), textarea, select, [contenteditable]');
     const dialog = document.querySelector('dialog[open]');
     if (event.key === 'Escape' && !dialog) return escape(event, typingIn);
     if (typingIn || dialog) {

@@ -253,6 +253,15 @@ def test_explanations_add_up_and_point_into_the_text(services: Services):
     assert "sparse" not in {card.doc_id for card in view.neighbours}
 
 
+def test_ranks_in_an_explanation_are_those_of_the_filtered_list(services: Services):
+    ask = {"query": "sparse term weights", "pipeline": "BM25"}
+    assert services.document("papers", "bm25", **ask).explanations[0].rank == 2
+    assert services.document("papers", "bm25", **ask, filters={"venue": ["FnTIR"]}).explanations[0].rank == 1
+    outside = services.document("papers", "bm25", **ask, filters={"venue": ["Kitchen"]}).explanations[0]
+    assert outside.rank is None
+    assert outside.score > 0
+
+
 def test_why_not_names_the_place_of_loss(services: Services):
     ask = "sparse term weights"
     lexical, hybrid = services.why_not("papers", ask, ["BM25", "Hybrid"], "soup", k=2)

@@ -111,6 +111,17 @@ def test_in_a_narrow_window_collections_open_beside_the_rail(open_page: Any, fak
     assert page.locator("#tp-collections").is_hidden()
 
 
+def test_in_a_narrow_window_filters_open_at_a_press(open_page: Any, fake: Any) -> None:
+    page = open_page(f"{fake.address}/?tab=search&q=dense+retrieval", width=1024)
+    assert page.locator("#tp-facets").is_hidden()
+    page.get_by_role("button", name="Filters").click()
+    page.locator("#tp-facets").wait_for()
+    page.locator("#tp-facets input[type=checkbox]").first.check()
+    page.wait_for_function("location.search.includes('f.')")
+    page.keyboard.press("/")
+    page.wait_for_function("document.activeElement.id === 'tp-query'")
+
+
 def test_first_start_in_words(open_page: Any, tmp_path: Any) -> None:
     running = Running(FakeServices(tmp_path, empty=True))
     try:

@@ -750,7 +750,9 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels, F
         )
 
     # reading
-    def document(self, collection: str, doc_id: str, *, query: str = "", pipeline: str = "") -> DocumentView:
+    def document(
+        self, collection: str, doc_id: str, *, query: str = "", pipeline: str = "", filters: Any = None
+    ) -> DocumentView:
         paper = self.papers.get(doc_id)
         if paper is None:
             raise NotFound(f"There is no document {doc_id!r} in {collection!r}; it may have been deleted.")

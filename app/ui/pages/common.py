@@ -74,7 +74,13 @@ def read(ui: Ui, state: UiState) -> Markup:
     try:
         try:
             query = "" if state.page in BLIND else state.query
-            view = services.document(state.collection, state.document, query=query, pipeline=explained_by(state))
+            view = services.document(
+                state.collection,
+                state.document,
+                query=query,
+                pipeline=explained_by(state),
+                filters=state.for_services(),
+            )
         except NotFound:
             raise
         except TriptychError as error:
