@@ -30,6 +30,13 @@ def test_sets_keep_their_queries_and_judgments_apart(tmp_path: Path) -> None:
         assert store.settled_judgments(key).rows() == [("1", "a", 3), ("1", "b", 0)]
         store.add_judgments(key, [Judgment("1", "a", 2)])
         assert store.settled_judgments(key).rows()[0] == ("1", "a", 2), "given last"
+        assert store.judgments(key).select("doc_id", "rating", "assessor").rows() == [
+            ("b", 0, "imported"),
+            ("a", 3, "me"),
+            ("a", 2, "imported"),
+        ], "an assessor has one judgment of a document"
+        assert store.add_queries(key, [Query("1", "uno"), Query("1", "un")]) == 1
+        assert store.queries(key)["text"].to_list() == ["un"], "the last one of an id replaces those before"
         assert store.settled_judgments(key, "hard").rows() == [("1", "a", 1)]
         assert not store.remove_judgment(key, "1", "b", "imported", "hard")
         assert store.delete_query_set(key, "hard") == 2

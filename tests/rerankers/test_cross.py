@@ -86,6 +86,8 @@ def test_the_standing_before_counts_as_much_as_it_is_told() -> None:
     np.testing.assert_array_equal(with_standing(scores, before, 0), scores)
     np.testing.assert_array_equal(with_standing(scores, np.full(4, 2.0), 1), scores)
     np.testing.assert_array_equal(with_standing(np.array([np.nan, 2.0]), before[:2], 1), [np.nan, 2.0])
+    # 0.1 before is one deviation of two, and so is 1 now
+    np.testing.assert_allclose(with_standing(np.array([1.0, 3.0]), np.array([0.1, 0.2]), 0.5), [0.5, 3.5])
     assert with_standing(scores, before, 2)[0] > with_standing(scores, before, 2)[3]
 
 

@@ -89,6 +89,11 @@ def test_scores_of_candidates_one_after_another_tell_how_far_they_are(tmp_path: 
     np.testing.assert_allclose(scores, [given[doc_id] for doc_id in ORDER], atol=1e-3)
 
 
+def test_labels_name_models_that_do_not_come_along() -> None:
+    assert (Uni().label(), Cross(candidates=7).label()) == ("rerank 50 in passes", "rerank 7")
+    assert (Uni(model="own").label(), Cross(model="own").label()) == ("rerank 50 in passes (own)", "rerank 50 (own)")
+
+
 def test_an_explanation_is_of_the_score_of_a_pass(tmp_path: Path, scorer: PairScorer) -> None:
     context = Context(Bundled(tmp_path, scorer))
     query = ranking().queries["text"][0]

@@ -92,6 +92,14 @@ def test_a_budget_that_is_spent_leaves_the_rest_in_order(ctx: Context, monkeypat
     assert np.isnan(scores).tolist() == [False, True, True]
 
 
+def test_it_tells_how_far_it_came(ctx: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at a time; "gone" is not in the index and holds nobody up."""
+    monkeypatch.setattr("engine.rerankers.maxsim.AT_ONCE", 2)
+    heard: list[int] = []
+    MaxSim().pair_scores("apple", pl.DataFrame({"doc_id": ["a", "gone", "b", "c"]}), ctx, heard.append)
+    assert heard == [3, 4]
+
+
 def test_retriever_and_reranker_explain_a_document_of_a_pipeline(ctx: Context) -> None:
     late, rerank = Late(k=3), MaxSim(candidates=3)
     told = explain(late >> rerank, "apple", "c", ctx)
