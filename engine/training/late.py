@@ -20,7 +20,7 @@ import numpy as np
 
 from engine.training.batches import Trained, drawn_batches, gathered, of_owner, torch_module
 from engine.training.states import TokenStates
-from engine.training.teacher import Queries, bm25_weights, counted, standardized
+from engine.training.teacher import Opinions, Queries, standardized
 from engine.training.trainer import Course, as_model, divergence_of_scores, fit
 from engine.training.vocabulary import Vocabulary
 from engine.types import Ints, ProgressSink, ignore_progress
@@ -146,8 +146,7 @@ class _Collate:
         settings: LateSettings,
     ) -> None:
         self.documents, self.asked, self.shares = documents, asked, settings.shares
-        self.lexical = bm25_weights(counted(vocabulary, documents.ids, documents.indptr), vocabulary.scale)
-        self.wanted = counted(vocabulary, asked.ids, asked.indptr).multiply(vocabulary.idf[None, :]).tocsr()
+        self.opinions = Opinions.of(vocabulary, asked, documents)
         self.queries_of = of_owner(queries.owner, len(documents))
         self.rng = np.random.default_rng(settings.seed)
 
@@ -155,8 +154,7 @@ class _Collate:
         torch = torch_module()
         these = np.array([self.rng.choice(self.queries_of(position)) for position in chosen.tolist()])
         own = np.arange(len(chosen))
-        exact = (self.wanted[these] @ self.lexical[chosen].T).toarray()
-        cosine = self.asked.dense[these] @ self.documents.dense[chosen].T
+        exact, cosine = self.opinions.scores(these, chosen)
         known = self.shares[0] * standardized(exact, own) + self.shares[1] * standardized(cosine, own)
         features: dict[str, Any] = {"label": torch.as_tensor(known)}
         for name, stored, positions in (("query", self.asked, these), ("document", self.documents, chosen)):

@@ -28,7 +28,7 @@ import numpy as np
 from engine.training.batches import Trained, drawn_batches, of_owner, torch_module
 from engine.training.sparse_head import sparse_head, start
 from engine.training.states import TokenStates
-from engine.training.teacher import Queries, bm25_weights, counted, standardized
+from engine.training.teacher import Opinions, Queries, standardized
 from engine.training.trainer import Course, as_model, fit
 from engine.training.vocabulary import Vocabulary
 from engine.training.words import word_vectors
@@ -75,12 +75,11 @@ def train_sparse(
     """Train a head on the documents at `positions` and the queries made of them (`asked`: the queries' pieces and dense vectors)."""
     torch = torch_module()
     torch.manual_seed(settings.seed)
-    counts = counted(vocabulary, documents.ids, documents.indptr)
-    wanted = counted(vocabulary, asked.ids, asked.indptr).multiply(vocabulary.idf[None, :]).tocsr()
-    head = sparse_head(vocabulary, documents.dense.shape[1], float(counts.sum()) / max(1, len(documents)))
+    opinions = Opinions.of(vocabulary, asked, documents)
+    head = sparse_head(vocabulary, documents.dense.shape[1], float(opinions.counts.sum()) / max(1, len(documents)))
     rows = np.flatnonzero(np.isin(queries.owner, positions))
     owner = np.searchsorted(positions, queries.owner)
-    vectors = word_vectors(wanted, asked.dense, documents.dense[positions], owner, rows, settings, progress)
+    vectors = word_vectors(opinions.wanted, asked.dense, documents.dense[positions], owner, rows, settings, progress)
     sample = np.random.default_rng(settings.seed).permutation(positions)[:2000]
     expandable = torch.as_tensor(vocabulary.expandable)
     start(head, vectors[expandable], torch.as_tensor(documents.dense[sample]), settings.terms)
@@ -94,7 +93,7 @@ def train_sparse(
     ]
     course = Course(
         drawn_batches(documents.dense, positions, settings.batch, settings.near, settings.epochs, settings.seed),
-        _Collate(vocabulary, documents, asked, queries, wanted, bm25_weights(counts, vocabulary.scale), settings),
+        _Collate(vocabulary, opinions, queries, settings),
         settings.seed,
         told={"base_loss": "loss", "expansions": "expansions", "strength": "strength"},
         callbacks=(steering(loss, settings.terms),),
@@ -106,27 +105,11 @@ def train_sparse(
 class _Collate:
     """Documents at some positions to what the loss is given: two queries of each, and how the teacher ranks all of the documents for them."""
 
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        documents: TokenStates,
-        asked: TokenStates,
-        queries: Queries,
-        wanted: Any,
-        lexical: Any,
-        settings: SparseSettings,
-    ) -> None:
-        """wanted: CSR [queries, V], what each query asks for; lexical: CSR [documents, V], the literal weights."""
-        self.documents, self.asked, self.wanted, self.lexical, self.settings = (
-            documents,
-            asked,
-            wanted,
-            lexical,
-            settings,
-        )
-        self.expansions = wanted[:, vocabulary.expandable].tocsr()
-        self.sums = np.maximum(np.asarray(wanted.sum(1), np.float32), 1e-6)
-        self.queries_of = of_owner(queries.owner, len(documents))
+    def __init__(self, vocabulary: Vocabulary, opinions: Opinions, queries: Queries, settings: SparseSettings) -> None:
+        self.opinions, self.settings = opinions, settings
+        self.expansions = opinions.wanted[:, vocabulary.expandable].tocsr()
+        self.sums = np.maximum(np.asarray(opinions.wanted.sum(1), np.float32), 1e-6)
+        self.queries_of = of_owner(queries.owner, len(opinions.dense))
         self.rng = np.random.default_rng(settings.seed)
 
     def __call__(self, chosen: Ints) -> dict[str, Any]:
@@ -135,8 +118,7 @@ class _Collate:
         parts = [rng.permutation(self.queries_of(position))[:2] for position in chosen.tolist()]
         these, own = np.concatenate(parts), np.repeat(np.arange(len(chosen)), [len(part) for part in parts])
         line = np.arange(len(these))
-        exact = (self.wanted[these] @ self.lexical[chosen].T).toarray()
-        similar = self.asked.dense[these] @ self.documents.dense[chosen].T
+        exact, similar = self.opinions.scores(these, chosen)
         share = settings.dense_share
         teacher = settings.sharpness * (share * standardized(similar, own) + (1 - share) * standardized(exact, own))
         exact[line, own] *= np.where(rng.random(len(these)) < settings.hidden, 0.5, 1.0)
@@ -148,7 +130,7 @@ class _Collate:
         return {
             "query_sentence_embedding": _csr(asking),
             "query_task": "query",
-            "document_sentence_embedding": torch.as_tensor(self.documents.dense[chosen]),
+            "document_sentence_embedding": torch.as_tensor(self.opinions.dense[chosen]),
             "label": torch.as_tensor(np.stack([known, teacher])),
         }
 

@@ -16,6 +16,7 @@ from scipy import sparse
 
 from engine.indexes.analyzers import ENGLISH_STOP_WORDS
 from engine.training.corpus import TrainingTexts, refuse_questions
+from engine.training.states import TokenStates
 from engine.training.vocabulary import Vocabulary
 from engine.types import FloatRows, Ints
 
@@ -88,6 +89,33 @@ def bm25_weights(counts: sparse.csr_matrix, scale: NDArray[np.float32]) -> spars
     norm = K1 * (1 - B + B * lengths[rows] / max(float(lengths.mean()), 1e-9))
     weights.data = (weights.data * (K1 + 1) / (weights.data + norm) * scale[weights.indices]).astype(np.float32)
     return weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opinions:
+    """What BM25 and dense vectors say of queries and documents.
+
+    wanted: float32 CSR [queries, V], what each query asks for: counts times IDF; counts: float32 CSR [documents, V]; lexical: float32 CSR
+    [documents, V], the literal weights; asking, dense: float32 [queries, dim] and [documents, dim], unit vectors.
+    """
+
+    wanted: sparse.csr_matrix
+    counts: sparse.csr_matrix
+    lexical: sparse.csr_matrix
+    asking: FloatRows
+    dense: FloatRows
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary, asked: TokenStates, documents: TokenStates) -> Opinions:
+        """Of queries and documents whose pieces and dense vectors are known."""
+        wanted = counted(vocabulary, asked.ids, asked.indptr).multiply(vocabulary.idf[None, :]).tocsr()
+        counts = counted(vocabulary, documents.ids, documents.indptr)
+        return cls(wanted, counts, bm25_weights(counts, vocabulary.scale), asked.dense, documents.dense)
+
+    def scores(self, queries: Ints, documents: Ints) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """float32 [queries, documents] by BM25, and by the cosine of dense vectors; both arguments are positions."""
+        exact: NDArray[np.float32] = (self.wanted[queries] @ self.lexical[documents].T).toarray()
+        return exact, self.asking[queries] @ self.dense[documents].T
 
 
 def neighbors(vectors: FloatRows, count: int, block: int = 2048) -> Ints:

@@ -9,7 +9,8 @@ import pytest
 
 from engine.errors import BadInput
 from engine.training.corpus import TrainingTexts
-from engine.training.teacher import K1, B, bm25_weights, counted, neighbors, standardized, training_queries
+from engine.training.states import TokenStates
+from engine.training.teacher import K1, B, Opinions, bm25_weights, counted, neighbors, standardized, training_queries
 from engine.training.vocabulary import FRAGMENT, Vocabulary, build_vocabulary
 
 PIECES = ["[CLS]", ".", "the", "parse", "parsing", "##ing", "tree", "via", "ox"]
@@ -45,6 +46,23 @@ def test_weights_are_bm25_s(vocabulary: Vocabulary) -> None:
     assert weights[1, 4] == pytest.approx(2 * (K1 + 1) / (2 + long))
     assert weights[1, 5] == pytest.approx(FRAGMENT * (K1 + 1) / (1 + long))
     assert weights[0, 4] > weights[2, 6], "the shorter document gives more weight"
+
+
+def test_opinions_are_bm25_with_idf_and_the_cosine(vocabulary: Vocabulary) -> None:
+    dense = np.array([[1, 0], [0.6, 0.8], [0, 1]], np.float32)
+    documents = TokenStates(np.zeros((len(IDS), 2), np.float16), IDS, INDPTR, dense)
+    asked = TokenStates(np.zeros((3, 2), np.float16), IDS[:3], np.array([0, 1, 3]), dense[:2])
+    opinions = Opinions.of(vocabulary, asked, documents)
+    assert opinions.counts.toarray().tolist() == counted(vocabulary, IDS, INDPTR).toarray().tolist()
+    exact, cosine = opinions.scores(np.array([1, 0]), np.array([0, 2]))
+    weights, idf = bm25_weights(opinions.counts, vocabulary.scale).toarray(), vocabulary.idf
+    for row, query in enumerate((1, 0)):
+        terms = [int(vocabulary.term[i]) for i in IDS[asked.indptr[query] : asked.indptr[query + 1]]]
+        kept = [term for term in terms if term >= 0]
+        wanted = [sum(idf[term] * weights[position, term] for term in kept) for position in (0, 2)]
+        assert exact[row] == pytest.approx(wanted)
+    assert exact.any()
+    assert cosine == pytest.approx(np.array([[0.6, 0.8], [1, 0]]))
 
 
 def test_scores_are_standardized_without_the_own_document() -> None:
