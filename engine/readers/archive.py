@@ -125,7 +125,7 @@ def _target(entry: zipfile.ZipInfo, folder: Path) -> tuple[str, Path | None]:
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or any(":" in part or "\0" in part for part in parts):
         return "its path leads out of the archive", None
-    if entry.is_dir() or not parts or any(is_junk(part) for part in parts):
+    if not parts or entry.is_dir() or any(is_junk(part) for part in parts):
         return "", None
     if stat.S_ISLNK(entry.external_attr >> 16):
         return "is a link", None

@@ -107,7 +107,7 @@ def parse_year(value: object) -> int | None:
     if isinstance(value, (dt.date, dt.datetime)):
         value = value.year
     if isinstance(value, (int, float)):
-        return int(value) if math.isfinite(value) and value == int(value) and 1000 <= value <= 2100 else None
+        return int(value) if 1000 <= value <= 2100 and value == int(value) else None
     text = str(value)
     found = _YEAR.search(text) or _GLUED_DATE.search(text)
     return int(found.group(1)) if found else None

@@ -140,7 +140,7 @@ def build_record(get: Mapping[str, Any], rest: Mapping[str, Any], place: str) ->
 
 
 def as_text(value: Any) -> str:
-    """A cell as text: lists of strings become paragraphs, other structures JSON."""
+    """A cell as text: lists of strings become paragraphs, other structures JSON. Raises RecursionError where they are too deep for it."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -150,5 +150,8 @@ def as_text(value: Any) -> str:
     if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
         return "\n\n".join(value)
     if isinstance(value, (list, tuple, dict)):
-        return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        try:
+            return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        except TypeError:
+            raise RecursionError("a cell is nested too deeply") from None
     return str(value)

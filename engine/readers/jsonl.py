@@ -106,7 +106,10 @@ class JsonLines(Reader, name="jsonl"):
                 continue
             if mapper is None:  # nothing but broken lines so far
                 mapper = RowMapper(list(row[1]), options.columns, [row[1]])
-            yield mapper.record(row[1], row[0])
+            try:
+                yield mapper.record(row[1], row[0])
+            except RecursionError:  # this row's, and no reason to lose the others
+                yield Rejected(row[0], "is nested too deeply")
 
     def columns(self, path: Path, options: ReaderOptions) -> tuple[list[ColumnGuess], list[str]]:
         sample = itertools.islice(json_rows(path, options, path.name), _SAMPLE)

@@ -88,7 +88,7 @@ def test_ids_are_text(value: object, expected: str) -> None:
     [
         (2019, 2019), (2019.0, 2019), ("2019-03", 2019), ("March 1999", 1999), ("20190315", 2019), (dt.date(2001, 2, 3), 2001),
         ("c. 1000", 1000), (2101, None), (999, None), ("12345", None), ("", None), (None, None), (True, None), (float("nan"), None),
-        ("pages 3-17", None), ("2100/01", 2100),
+        ("pages 3-17", None), ("2100/01", 2100), (10**400, None), (-(10**400), None), (float("inf"), None), (2019.5, None),
     ],
 )  # fmt: skip
 def test_years(value: object, expected: int | None) -> None:

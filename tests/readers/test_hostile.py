@@ -120,6 +120,37 @@ def test_zip_slip_links_and_nested_archives(tmp_path: Path) -> None:
     assert list(detect(path)().read(path)) == items
 
 
+def test_an_entry_without_a_name_does_not_cost_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "nameless.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x", "nobody knows where this belongs")
+        archive.writestr("a.md", "# Title\n\nBody")
+    # The directory's entry: its name is the last byte before the next signature.
+    content = path.read_bytes()
+    at = content.index(b"PK\x01\x02")
+    name = at + 46
+    assert content[name : name + 1] == b"x"
+    content = content[: at + 28] + b"\0\0" + content[at + 30 : name] + content[name + 1 :]
+    end = content.rindex(b"PK\x05\x06")
+    size = int.from_bytes(content[end + 12 : end + 16], "little") - 1
+    path.write_bytes(content[: end + 12] + size.to_bytes(4, "little") + content[end + 16 :])
+    assert [item.title for item in in_child(path) if isinstance(item, Record)] == ["Title"]
+
+
+@pytest.mark.parametrize("deep", ["[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900])
+def test_a_row_that_is_nested_too_deeply_does_not_cost_the_others(tmp_path: Path, deep: str) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [f'{{"id": "1", "title": "A", "{key}": {deep}}}' for key in ("authors", "title", "text", "year", "keywords")]
+    path.write_text("\n".join([*rows, '{"id": "2", "title": "B"}']))
+    items = in_child(path)
+    assert items[-1] == Record("2", "B", place="rows.jsonl line 6")
+    assert all(
+        item.place.startswith("rows.jsonl line") and item.reason == "is nested too deeply"
+        for item in items
+        if isinstance(item, Rejected)
+    )
+
+
 def _zip_bytes(tmp_path: Path) -> bytes:
     path = tmp_path / "inner.zip"
     with zipfile.ZipFile(path, "w") as archive:
