@@ -92,6 +92,8 @@ class Facet:
     values: tuple[FacetValue, ...]
     more: int = 0
     """How many further values exist beyond those listed."""
+    cut: bool = False
+    """Whether there are still others, which were not counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,8 @@ from app.verbs.base import Verbs, shown_title
 from engine.pipeline import PipelineSpec
 
 FACET_VALUES = 8
+MOST_WIDE = 100
+"""Values of a facet that is shown at its full length."""
 MOST_YEARS = 200
 MOST_KEYS = 8
 """Metadata keys that become facets."""
@@ -36,8 +38,10 @@ class FacetVerbs(Verbs):
         doc_ids: pl.Series | None,
         chosen: Mapping[str, Any],
         without: Callable[[Mapping[str, Any]], pl.Series | None],
+        wide: Collection[str],
     ) -> tuple[Facet, ...]:
-        """Facets over these documents (all when None), most frequent values first, years in order; chosen values are always listed.
+        """Facets over these documents (all when None), most frequent values first, years in order; chosen values are always listed. Fields
+        in `wide` list more of their values.
 
         A field with chosen values counts the documents that the other filters leave, which `without` finds; otherwise only what is
         already chosen would be on offer, and a second venue or a wider span of years could not be added."""
@@ -65,13 +69,12 @@ class FacetVerbs(Verbs):
             else:
                 wanted = set(chosen.get(field, ()))
                 ordered = sorted(mine, key=lambda pair: (pair[0] not in wanted, -pair[1], pair[0]))
-                listed = ordered[: max(FACET_VALUES, len(wanted))]
+                listed = ordered[: max(MOST_WIDE if field in wide else FACET_VALUES, len(wanted))]
                 more = len(ordered) - len(listed)
             if len(mine) > 1 or chosen.get(field):
                 values = tuple(FacetValue(value, count, _selected(field, value, chosen)) for value, count in listed)
-                facets.append(
-                    Facet(field, field.removeprefix("metadata.").replace("_", " ").capitalize(), values, more)
-                )
+                title = field.removeprefix("metadata.").replace("_", " ").capitalize()
+                facets.append(Facet(field, title, values, more, cut=more > 0 and len(mine) >= MOST_YEARS))
         return tuple(facets)
 
     def _facet_fields(self, collection_id: str) -> tuple[str, ...]:
@@ -112,6 +115,7 @@ class FacetVerbs(Verbs):
         offset: int,
         limit: int,
         chosen: Mapping[str, Any],
+        wide: Collection[str],
         started: float,
     ) -> SearchResult:
         """The collection itself, newest year first, where there is no query."""
@@ -135,7 +139,7 @@ class FacetVerbs(Verbs):
             total=total,
             cards=self._cards(collection_id, hits),
             facets=self._facets(
-                collection_id, None if numbers is None else self._ids(collection_id, numbers), chosen, matching
+                collection_id, None if numbers is None else self._ids(collection_id, numbers), chosen, matching, wide
             ),
             stages=(),
             took_ms=(time.perf_counter() - started) * 1000,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,8 +60,12 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         offset: int = 0,
         limit: int = 20,
         filters: Mapping[str, Any] | None = None,
+        wide: Collection[str] = (),
     ) -> SearchResult:
-        """The first k hits of one pipeline, a page of them as cards, with facets over all k. An empty query browses the collection."""
+        """The first k hits of one pipeline, a page of them as cards, with facets over all k. An empty query browses the collection.
+
+        wide: fields whose facets list a hundred values instead of a few.
+        """
         started = time.perf_counter()
         stored = self._collection(collection)
         text, notices = checked_query(query)
@@ -70,7 +74,9 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         chosen = checked_filters(filters)
         spec = self._spec(pipeline)
         if not text:
-            return self._browse(stored.name, stored.collection_id, spec, pipeline, k, offset, limit, chosen, started)
+            return self._browse(
+                stored.name, stored.collection_id, spec, pipeline, k, offset, limit, chosen, wide, started
+            )
         context = self._context(stored.collection_id, chosen)
         ranking, root = context.execute(spec.pipeline, Ranking.of([(QID, text)]))
         ranking = ranking.top(k)
@@ -85,7 +91,7 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
             wider = self._context(stored.collection_id, filters)
             return wider.execute(spec.pipeline, Ranking.of([(QID, text)]))[0].top(k).hits["doc_id"]
 
-        facets = self._facets(stored.collection_id, ranking.hits["doc_id"], chosen, hits_of)
+        facets = self._facets(stored.collection_id, ranking.hits["doc_id"], chosen, hits_of, wide)
         return SearchResult(
             collection=stored.name,
             query=text,

@@ -6,9 +6,11 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from app.results import Facet
 from app.services import Services
 from engine.agreement import jaccard
 from engine.errors import BadInput, IndexNotReady, NotFound
@@ -251,6 +253,21 @@ def test_explanations_add_up_and_point_into_the_text(services: Services):
     assert unit[strongest.start : strongest.end].lower() == strongest.token.removeprefix("##")
     assert view.neighbours
     assert "sparse" not in {card.doc_id for card in view.neighbours}
+
+
+def test_a_wide_facet_lists_more_and_says_what_was_not_counted(tmp_path: Path):
+    with Services(tmp_path / "many") as opened:
+        opened.create_collection("many")
+        key = opened.engine.workspace.collection("many").collection_id
+        rows = [Record(f"d{i}", f"Paper {i}", "text", (), 2000, f"Venue {i:03}") for i in range(210)]
+        opened.engine.workspace.documents.upsert(key, rows, "test")
+
+        def venues(*wide: str) -> Facet:
+            found = opened.search("many", "", "BM25", wide=wide).facets
+            return next(facet for facet in found if facet.field == "venue")
+
+        assert (len(venues().values), venues().more, venues().cut) == (8, 192, True)
+        assert (len(venues("venue").values), venues("venue").more) == (100, 100)
 
 
 def test_ranks_in_an_explanation_are_those_of_the_filtered_list(services: Services):

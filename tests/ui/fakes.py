@@ -574,6 +574,7 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels, F
         offset: int = 0,
         limit: int = 20,
         filters: Mapping[str, Any] | None = None,
+        wide: Sequence[str] = (),
     ) -> SearchResult:
         self.collection(collection)
         text = query.strip()

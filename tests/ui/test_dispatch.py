@@ -74,6 +74,16 @@ def test_searching_paging_filtering(page: Page) -> None:
     assert page.state.filters == ()
 
 
+def test_a_facet_is_widened_and_shortened_without_a_new_page(page: Page) -> None:
+    page.state = SEARCH
+    reply = page.call("facet", name="venue")
+    assert set(reply["regions"]) == {"tp-facets", "tp-alert"}
+    assert page.state.option_values("wide") == ("venue",)
+    page.call("facet", name="authors")
+    page.call("facet", name="venue")
+    assert page.state.option_values("wide") == ("authors",)
+
+
 def test_a_search_that_fails_says_so_in_place_and_offers_the_remedy(page: Page) -> None:
     page.state = SEARCH
     reply = page.call("search", query="dense", pipeline="Not built")

@@ -404,6 +404,17 @@ def document(text: str, explanations: tuple[Explanation, ...], title: str = "Tit
     return DocumentView("d", title, text, (), None, "", "", "", (), (), False, (), explanations)
 
 
+def test_a_long_facet_is_shown_whole_at_a_press() -> None:
+    some = tuple(FacetValue(f"Venue {i}", 9 - i, False) for i in range(8))
+    short = str(facets.panel((Facet("venue", "Venue", some, 192, cut=True),), ()))
+    assert re.search(r'data-action="facet" data-name="venue"><span>192\+ more<', short)
+    assert "further" not in short
+    wide = str(facets.panel((Facet("venue", "Venue", some, 100, cut=True),), (), ("venue",)))
+    assert "and more than 100 further values" in wide
+    assert "<span>Fewer<" in wide
+    assert "Fewer" not in str(facets.panel((Facet("venue", "Venue", some),), ()))
+
+
 def test_attributions_are_marked_where_they_stand_in_the_text() -> None:
     text = "Dense retrieval encodes text."
     shift = len("Title. ")

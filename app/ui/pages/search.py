@@ -57,10 +57,12 @@ def hits(ui: Ui, state: UiState) -> dict[str, Markup | None]:
             offset=state.offset,
             limit=search.PAGE,
             filters=state.for_services(),
+            wide=state.option_values("wide"),
         )
     except TriptychError as error:
         return {"tp-facets": facets.panel((), state.filters), "tp-results": _failed(ui, state, error)}
-    return {"tp-facets": facets.panel(result.facets, state.filters), "tp-results": _listed(ui, state, result)}
+    shown = facets.panel(result.facets, state.filters, state.option_values("wide"))
+    return {"tp-facets": shown, "tp-results": _listed(ui, state, result)}
 
 
 def _failed(ui: Ui, state: UiState, error: TriptychError) -> Markup:
@@ -105,6 +107,13 @@ def choose(ui: Ui, state: UiState, args: Args) -> Reply:
         raise BadInput("This filter takes a name and a value.")
     values = {*state.values(name)} ^ {value}
     return found(ui, state.with_filter(name, tuple(values)))
+
+
+def widen(ui: Ui, state: UiState, args: Args) -> Reply:
+    """A facet is shown at its full length, or no longer."""
+    name, wide = args.text("name"), state.option_values("wide")
+    state = state.with_options(wide=[one for one in wide if one != name] if name in wide else [*wide, name])
+    return Reply({"tp-facets": hits(ui, state)["tp-facets"]}, state=state)
 
 
 def years(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -155,6 +164,7 @@ ACTIONS = {
     "search": Action(run),
     "filter": Action(choose),
     "years": Action(years),
+    "facet": Action(widen),
     "page": Action(page),
     "more": Action(more),
     "star": Action(keep, writes=True),

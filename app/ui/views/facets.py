@@ -27,11 +27,12 @@ def bins(values: Sequence[tuple[int, int]], most: int = MAX_BARS) -> list[tuple[
     return [(first + i * width, min(last, first + (i + 1) * width - 1), total) for i, total in enumerate(totals)]
 
 
-def panel(facets: Sequence[Facet], filters: Sequence[tuple[str, tuple[str, ...]]]) -> Markup:
-    """The whole facet column. Chosen values stay listed even where nothing is left under them."""
+def panel(facets: Sequence[Facet], filters: Sequence[tuple[str, tuple[str, ...]]], wide: Sequence[str] = ()) -> Markup:
+    """The whole facet column. Chosen values stay listed even where nothing is left under them; fields in `wide` are at their full length."""
     chosen = dict(filters)
     parts = [
-        _years(facet, chosen.get("year", ())) if facet.field == "year" else _values(facet, chosen) for facet in facets
+        _years(facet, chosen.get("year", ())) if facet.field == "year" else _values(facet, chosen, facet.field in wide)
+        for facet in facets
     ]
     return join(
         el(
@@ -100,7 +101,7 @@ def _years(facet: Facet, chosen: tuple[str, ...]) -> Markup | None:
     )
 
 
-def _values(facet: Facet, chosen: dict[str, tuple[str, ...]]) -> Markup | None:
+def _values(facet: Facet, chosen: dict[str, tuple[str, ...]], wide: bool) -> Markup | None:
     picked = chosen.get(facet.field, ())
     listed = {value.value for value in facet.values}
     values = [FacetValue(value, 0, True) for value in picked if value not in listed] + list(facet.values)
@@ -131,8 +132,22 @@ def _values(facet: Facet, chosen: dict[str, tuple[str, ...]]) -> Markup | None:
     return el(
         "section",
         el("h3", facet.title),
-        el("ul", rows),
-        el("p", f"and {format.plural(facet.more, 'further value')}", class_="muted small") if facet.more else None,
-        class_="facet",
+        el("ul", rows, data_scroll=f"facet-{facet.field}" if wide else None),
+        _further(facet) if wide and facet.more else None,
+        button(
+            "Fewer" if wide else f"{format.count(facet.more)}{'+' if facet.cut else ''} more",
+            "facet",
+            look="quiet",
+            hint=f"{facet.title}: {'only the most frequent values' if wide else 'more values'}",
+            name=facet.field,
+        )
+        if wide or facet.more
+        else None,
+        class_=classes("facet", "is-wide" if wide else ""),
         data_key=f"facet-{facet.field}",
     )
+
+
+def _further(facet: Facet) -> Markup:
+    words = f"and {'more than ' if facet.cut else ''}{format.plural(facet.more, 'further value')}; a query narrows them"
+    return el("p", words, class_="muted small")
