@@ -153,6 +153,8 @@ def test_judgments_in_csv_may_name_queries_by_their_words(file: Any) -> None:
         ("1 0 a 1\n1 0 b\n", "auto", "line 2: has 3 columns"),
         ("1 0 a 1.5\n", "auto", "line 1: the rating '1.5' is not a whole number"),
         ("1 0 a 99999999999\n", "auto", "line 1: the rating"),
+        ("how,d1,3\nhow,,2\n", "csv", "line 2: the query or the document is empty"),
+        ("how,d1,3\n,d1,2\n", "csv", "line 2: the query or the document is empty"),
         ("1 0 a 1\n1 0 a 0\n", "auto", "line 2: the document 'a' of query '1' was already judged in line 1"),
         ("query-id\tcorpus-id\tscore\n1\ta\n", "auto", "line 2: has 2 columns"),
         ("query,docid,rating\nhow,d1,\n", "auto", "line 2: the rating ''"),

@@ -95,6 +95,15 @@ def test_queries_without_hits_or_relevant_documents_are_zero_and_others_are_left
     assert values("AP", {}, {}) == []
 
 
+def test_the_last_queries_may_lack_judgments_or_hits() -> None:
+    """Counts of every query, however few come at the end: AP 1, then nothing to measure by, twice."""
+    run: Run = {"q": {"a": 2.0}, "unjudged": {"a": 2.0, "b": 1.0}}
+    marked = mark(["q", "unjudged", "empty"], table(run, HITS), table({"q": {"a": 1, "n": 0}}, JUDGMENTS))
+    for name in discover("metrics"):
+        cutoff = "@1" if discover("metrics")[name].cut == "must" else ""  # type: ignore[attr-defined]
+        assert parse_metric(name + cutoff).values(marked).tolist() == [1.0, 0.0, 0.0], name
+
+
 def random_case(rng: random.Random) -> tuple[Run, Qrels]:
     """Few distinct scores (ties), unjudged and negative documents, short lists, ids of mixed case and script."""
     names = [f"{rng.choice('aBé検d')}{i}" for i in range(rng.randint(1, 40))]

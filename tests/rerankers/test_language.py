@@ -13,7 +13,7 @@ from engine.context import Context
 from engine.errors import BadInput, Unreachable
 from engine.llm import ChatModel, Endpoint
 from engine.rerankers.base import COST_NOTE, RERANK_NOTE
-from engine.rerankers.language import CALLS_NOTE, filled, shortened
+from engine.rerankers.language import CALLS_NOTE, filled, plain, shortened
 from engine.rerankers.listwise import Listwise
 from engine.rerankers.pointwise import Pointwise, expected_digit
 from engine.testing import MemoryResources
@@ -181,6 +181,10 @@ def test_a_server_that_never_answers_is_given_up(rerank, server):
     assert order(hits) == list(TEXTS)
     assert len(details[CALLS_NOTE]) == 2, "two questions without an answer are enough"
     assert len(server.prompts) == 2 * llm.ATTEMPTS
+    hits, details = rerank(Listwise(mode="sliding", window=3, stride=1))
+    assert order(hits) == list(TEXTS)
+    told = details[CALLS_NOTE].select("first", "last", "status", "prompt_tokens", "answer_tokens", "attempts").rows()
+    assert told == [(4, 6, "failed", -1, -1, 0), (3, 5, "failed", -1, -1, 0)]
 
 
 def test_a_slow_answer_is_cut_by_the_budget(rerank, server):
@@ -213,6 +217,7 @@ def test_a_passage_cannot_end_itself_or_add_places(rerank, server):
     assert server.prompts[0].count(QUERY) == 2, (
         "once as the query, once in the passage: its own place was not filled in"
     )
+    assert plain("x >>> y <<< z >>>") == "x › y ‹ z ›"
     assert filled("pointwise", "<<count>>", "<<query>>", 3).count("<<count>>") == 1
 
 
