@@ -13,7 +13,7 @@ from app.ui.html import CONTROL
 PAGES = ("search", "compare", "calibrate", "evaluate", "judge", "blind", "library")
 PANELS = ("", "shortlist", "ledger", "why", "editor", "questions", "agreement", "model")
 MAX_QUERY = 8_000
-MAX_NAME = 300
+MAX_NAME = 1_000  # as long as the longest id of a document
 MAX_COLUMNS = 4
 MAX_VALUES = 100
 MAX_OPTIONS = 20

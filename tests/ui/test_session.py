@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ui.session import MAX_QUERY, PAGES, PANELS, UiState, chosen_options, column_names, plain, tidy, whole
+from engine.records import MAX_ID
 
 names = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cf")), max_size=30)
 filled = names.filter(bool)
@@ -122,3 +123,9 @@ def test_text_from_outside_is_cleaned() -> None:
     assert plain("a\x00b\u202ec\ud800d", 10) == "abc?d"
     assert plain(["x"], 10) == ""
     assert plain("x" * 50, 10) == "x" * 10
+
+
+def test_the_longest_id_of_a_document_stays_whole_in_the_address():
+    longest = "https://example.org/" + "a" * (MAX_ID - 20)
+    state = UiState(document=longest, subject=longest).with_filter("source", (longest,))
+    assert UiState.from_query(state.to_query()) == state
