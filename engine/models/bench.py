@@ -193,6 +193,8 @@ def _rated(
     kind = next((kind for kind in KINDS[quantisation] if kind in peaks), "float32")
     reached = rates[0] * operations
     share = reached / peaks[kind] if kind in peaks else None
+    if share is not None and share > 1:  # something else ran while the peak was measured, so it was none
+        share = None
     return ProviderSpeed(
         provider, threads, rates[0], rates[1], reached, {str(key): value for key, value in peaks.items()}, kind, share
     )

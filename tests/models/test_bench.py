@@ -72,7 +72,7 @@ def test_operations_of_the_bundled_model() -> None:
 
 def test_a_benchmark_tells_rates_and_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_model(tmp_path / "tiny")
-    monkeypatch.setattr(bench, "peak", lambda kind, provider, threads: {"float32": 4e9, "int8": 9e9}[kind])
+    monkeypatch.setattr(bench, "peak", lambda kind, provider, threads: {"float32": 4e15, "int8": 9e15}[kind])
     heard: list[Progress] = []
     found = bench.bench_model(
         tmp_path / "tiny", providers=["cpu"], threads=1, documents=3, seconds=0, progress=heard.append
@@ -88,9 +88,17 @@ def test_a_benchmark_tells_rates_and_share(tmp_path: Path, monkeypatch: pytest.M
     assert found.tokens_per_document == 8
     assert min(speed.documents_per_second, speed.queries_per_second) > 0
     assert speed.operations_per_second == speed.documents_per_second * found.operations_per_document
-    assert speed.share == speed.operations_per_second / 4e9
-    assert speed.peaks == {"float32": 4e9, "int8": 9e9}
+    assert speed.share == speed.operations_per_second / 4e15
+    assert speed.peaks == {"float32": 4e15, "int8": 9e15}
     assert (heard[0].done, heard[-1].done, heard[-1].total) == (0, 2, 2)
+
+
+def test_a_peak_below_what_was_reached_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_model(tmp_path / "tiny")
+    monkeypatch.setattr(bench, "peak", lambda *_: 1e-3)
+    (speed,) = bench.bench_model(tmp_path / "tiny", providers=["cpu"], threads=1, documents=2, seconds=0).speeds
+    assert speed.operations_per_second > 1e-3
+    assert speed.share is None
 
 
 def test_a_provider_that_is_not_here_is_noted_and_left_out(tmp_path: Path) -> None:
@@ -110,12 +118,12 @@ def test_a_head_is_timed_with_its_body(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_peak_of_a_head_is_that_of_its_body(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "peak", lambda kind, provider, threads: {"float32": 1e9, "int8": 8e9}[kind])
+    monkeypatch.setattr(bench, "peak", lambda kind, provider, threads: {"float32": 1e15, "int8": 8e15}[kind])
     late = model_folder(DEFAULT_LATE)
     assert read_card(late).quantisation == "none"
     (speed,) = bench.bench_model(late, providers=["cpu"], threads=1, documents=1, seconds=0).speeds
     assert speed.kind == "int8"
-    assert speed.share == speed.operations_per_second / 8e9
+    assert speed.share == speed.operations_per_second / 8e15
 
 
 def test_no_documents_are_refused(tmp_path: Path) -> None:

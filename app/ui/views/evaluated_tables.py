@@ -78,7 +78,7 @@ def questions(rows_of: Sequence[QueryValues], names: Sequence[str], base: str, a
             "Questions",
             icon_button("Previous questions", "ev-page", "left", offset=max(0, offset - PAGE)) if offset else None,
             el("span", f"{offset + 1:,}–{last:,} of {len(rows):,}", class_="muted small"),
-            icon_button("Next questions", "ev-page", "chevron", offset=last) if last < len(rows) else None,
+            icon_button("Next questions", "ev-page", "right", offset=last) if last < len(rows) else None,
             said="largest difference first" if several else "by id",
         ),
         table(

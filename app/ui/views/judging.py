@@ -79,7 +79,7 @@ def _bar(queue: QueueView, item: JudgingItem | None) -> Markup:
         el("span", class_="grow"),
         el("span", f"{item.position + 1:,} of {queue.total:,}", class_="muted small jd-place") if item else None,
         _act(icon_only="left", label="Back", action="jd-step", key="ArrowLeft", at=item.position if item else queue.total, by="-1"),
-        _act(icon_only="chevron", label="Forward", action="jd-step", key="ArrowRight", at=item.position, by="1") if item else None,
+        _act(icon_only="right", label="Forward", action="jd-step", key="ArrowRight", at=item.position, by="1") if item else None,
         icon_button("Close this queue; it stays as it is", "jd-close", "close"),
         class_="jd-bar",
     )  # fmt: skip

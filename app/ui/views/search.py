@@ -228,7 +228,7 @@ def _pager(result: SearchResult) -> Markup | None:
         return None
     before = min(result.offset - PAGE, PAGE * ((result.total - 1) // PAGE))
     back = button("Previous", "page", glyph="left", offset=max(0, before)) if result.offset else None
-    on = button("Next", "page", glyph="chevron", offset=last) if last < result.total else None
+    on = button("Next", "page", glyph="right", offset=last) if last < result.total else None
     return el("nav", back, on, class_="pager", aria_label="Pages")
 
 
