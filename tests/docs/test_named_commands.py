@@ -35,7 +35,12 @@ def texts() -> Iterator[tuple[str, str]]:
     for module in sorted([*(ROOT / "app").rglob("*.py"), *(ROOT / "engine").rglob("*.py")]):
         for line, text in texts_of(module):
             yield f"{module.relative_to(ROOT)}:{line}", text
-    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(PAGES.glob("*.md"))]:
+    for page in [
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        *sorted(PAGES.glob("*.md")),
+        *sorted((ROOT / "examples").rglob("*.md")),
+    ]:
         yield page.name, page.read_text(encoding="utf-8")
 
 
