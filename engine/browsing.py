@@ -88,7 +88,7 @@ class Browsing:
     def fields(self, collection_id: str, limit: int = 30) -> tuple[str, ...]:
         """The fields that documents of this collection have values in: columns first, then the most frequent metadata keys."""
         found = self._db.query(
-            "SELECT key, count(*) AS n FROM (SELECT unnest(json_keys(metadata)) AS key FROM documents WHERE collection_id = ?) GROUP BY key ORDER BY n DESC, key LIMIT ?",
+            "SELECT key, count(*) AS n FROM (SELECT unnest(json_keys(metadata)) AS key FROM documents WHERE collection_id = ?) WHERE key <> '' GROUP BY key ORDER BY n DESC, key LIMIT ?",
             [collection_id, limit],
         )
         return (*COLUMNS, *(_PREFIX + key for key in found["key"]))

@@ -231,6 +231,8 @@ def test_facets(workspace, papers, make):
         "metadata.pages",
         "metadata.tags",
     )
+    store.upsert(cid, [make(5, metadata={"": "a value without a name", "pages": 5})], "f")
+    assert "metadata." not in store.fields(cid), "what cannot be counted by is not offered"
     for field in ("text", "metadata.", "year; DROP TABLE documents", "content_hash"):
         with pytest.raises(BadInput, match="Fields: year, venue, source, authors"):
             store.facets(cid, [field])
