@@ -42,7 +42,12 @@ def add(
             metavar="FIELD=COLUMN", help="Read a field from this column, e.g. title=Titel. May be given again."
         ),
     ] = None,
-    duplicates: Annotated[Duplicates, typer.Option(help="What a second document with a known id does.")] = "replace",
+    duplicates: Annotated[
+        Duplicates,
+        typer.Option(
+            help="Which document counts when an id comes twice in what is added: the last (replace), the first (keep), or the first with the others reported as skipped (error)."
+        ),
+    ] = "replace",
     index: Annotated[bool, typer.Option("--index/--no-index", help="Update the indexes afterwards.")] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the first records and the columns they come from; store nothing.")
@@ -236,7 +241,7 @@ def _show_job(out: Any, job: JobView, skipped: list[RejectionView]) -> None:
     out.print(told(job))
     if job.error:
         out.print(printable(job.error), soft_wrap=True)
-    for name, count in job.counts.items():
-        out.print(f"  {count:,} {name}")
+    if done := counted(job):
+        out.print(f"  {done}")
     for row in skipped:
         out.print("  " + printable(f"skipped {row.place}: {row.reason}"), soft_wrap=True)

@@ -27,9 +27,9 @@ FIELD_NAMES = {
 }
 FORMATS = "BibTeX, RIS, nbib, JSONL, CSV, TSV, Parquet, XLSX, PDF, HTML, Markdown, text, ACL Anthology XML, arXiv JSON, BEIR folders"
 DUPLICATES = (
-    ("replace", "Replace the stored one"),
-    ("keep", "Keep the stored one"),
-    ("error", "Stop with an error"),
+    ("replace", "The last one counts"),
+    ("keep", "The first one counts"),
+    ("error", "The first one counts, others are reported as skipped"),
 )
 
 
@@ -112,7 +112,7 @@ def preview(previews: Sequence[Preview], paths: Sequence[str], overrides: Mappin
             el(
                 "label",
                 "When an id is already there",
-                select("duplicates", DUPLICATES, "replace", label="When an id is already there"),
+                select("duplicates", DUPLICATES, "replace", label="When an id comes twice in these files"),
             ),
             el(
                 "label",
