@@ -145,6 +145,7 @@ def test_judgments_in_csv_may_name_queries_by_their_words(file: Any) -> None:
     assert found.judgments[0].place == "file.txt line 2"
     assert rows(file("Rating,DocID,Query,x\n3.0,d1,how,y\n")) == [("how", "d1", 3)]
     assert rows(file("how,d1,3\n")) == [("how", "d1", 3)]
+    assert rows(file("\ufeffhow,d1,3\n")) == [("how", "d1", 3)], "without the mark of some editors"
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from engine.context import Context
 from engine.explain import why_not
 from engine.retrievers.dense import Dense
-from engine.selectors.base import SELECTION_NOTE
+from engine.selectors.base import SELECTION_NOTE, document_vectors
 from engine.selectors.mmr import Mmr, maximal_marginal_relevance
-from engine.testing import MemoryResources
+from engine.testing import HashEncoder, MemoryResources
 from engine.types import Ranking
 
 VECTORS = np.array([[1, 0], [1, 0], [0.6, 0.8], [0, 1]], np.float32)
@@ -58,6 +58,18 @@ def test_each_choice_is_the_best_that_is_left(count: int, seed: int, balance: fl
         assert values[0] == pytest.approx(max(values), abs=1e-5)
 
 
+def test_a_document_stands_for_the_mean_of_its_passages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """b has two passages; c is not in the index."""
+    context = Context(MemoryResources({"a": "red", "b": "red", "b2": "blue", "c": "green"}, tmp_path))
+    spec = Dense().index_spec()
+    monkeypatch.setattr(context, "rows", lambda spec, ids: {"a": np.array([0]), "b": np.array([1, 2])})
+    red, blue = HashEncoder().encode_documents(["red", "blue"]).astype(np.float64)
+    found = document_vectors(pl.Series(["b", "c", "a"]), spec, context)
+    np.testing.assert_allclose(found[0], (red + blue) / np.linalg.norm(red + blue), atol=1e-5)
+    np.testing.assert_array_equal(found[1], 0)
+    np.testing.assert_allclose(found[2], red / np.linalg.norm(red), atol=1e-5)
+
+
 def ranking(*scored: tuple[str, float]) -> Ranking:
     rows = [("q", doc_id, score) for doc_id, score in scored]
     schema = {"qid": pl.String, "doc_id": pl.String, "score": pl.Float64}
@@ -66,7 +78,7 @@ def ranking(*scored: tuple[str, float]) -> Ranking:
 
 def test_as_a_stage_a_copy_waits_for_something_new(tmp_path: Path) -> None:
     texts = {"a": "cats sleep", "copy": "cats sleep", "other": "rockets fly"}
-    given_ = ranking(("a", 3.0), ("copy", 2.9), ("other", 2.0), ("beyond", 1.0))
+    given_ = ranking(("a", 6.0), ("copy", 5.8), ("other", 4.0), ("beyond", 1.0))
     found, span = Context(MemoryResources(texts, tmp_path)).execute(Mmr(relevance=0.5, candidates=3), given_)
     assert found.hits["doc_id"].to_list() == ["a", "other", "copy"]
     assert found.hits["score"].to_list() == [1.0, 1 / 2, 1 / 3]
