@@ -375,7 +375,7 @@
       known = [...new Set([...known, ...runningJobs()])];
       // A search that waited for an index can be answered now, and an evaluation that is over has something to show. Noted before the
       // answer, which takes away the job that has ended.
-      const waiting = document.querySelector('#tp-results .box-error, #tp-results .box-wait, #tp-board .box-error, #tp-board .box-wait, #ev-job [data-evaluating], #cal-job [data-evaluating]');
+      const waiting = document.querySelector('#tp-results .box-error, #tp-results .box-wait, #tp-board .box-error, #tp-board .box-wait, .is-filling, #ev-job [data-evaluating], #cal-job [data-evaluating]');
       const turn = turns;
       const reply = await call('jobs', {running: known.join(',')});
       if (!reply && turn !== turns) { poll(200); return; } // the answer was of a page that has changed since

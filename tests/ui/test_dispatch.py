@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Iterator
@@ -72,6 +73,26 @@ def test_searching_paging_filtering(page: Page) -> None:
     assert page.state.values("year") == ("2001", "2015")
     page.call("clear-filters")
     assert page.state.filters == ()
+
+
+@pytest.mark.parametrize(
+    ("state", "words"), [("empty", "This collection is empty"), ("indexing", "Documents are being added")]
+)
+def test_a_collection_without_documents_is_not_blamed_on_the_query(
+    page: Page, monkeypatch: pytest.MonkeyPatch, state: str, words: str
+) -> None:
+    services = page.services
+    bare = dataclasses.replace(services.collection(SEARCH.collection), documents=0, state=state)
+    found = dataclasses.replace(services.search(SEARCH.collection, "x", "BM25"), cards=(), total=0)
+    columns = services.compare(SEARCH.collection, "x", ("BM25", "Dense"))
+    without = dataclasses.replace(columns, columns=tuple(dataclasses.replace(one, hits=()) for one in columns.columns))
+    monkeypatch.setattr(services, "collection", lambda name: bare)
+    monkeypatch.setattr(services, "search", lambda *args, **options: found)
+    monkeypatch.setattr(services, "compare", lambda *args, **options: without)
+    page.state = SEARCH
+    assert words in page.call("search", query="dense")["regions"]["tp-results"]
+    page.call("go", page="compare")
+    assert words in page.call("compare", query="dense")["regions"]["tp-board"]
 
 
 def test_a_facet_is_widened_and_shortened_without_a_new_page(page: Page) -> None:

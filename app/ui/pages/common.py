@@ -11,7 +11,7 @@ from app.results import CollectionView, PipelineView, WorkspaceView
 from app.ui.dispatch import Ui
 from app.ui.html import join
 from app.ui.session import UiState
-from app.ui.views import reader
+from app.ui.views import reader, search
 from app.ui.views.ledger import bar
 from app.ui.views.messages import error_box
 from engine.errors import NotFound, TriptychError
@@ -44,6 +44,12 @@ def workspace(ui: Ui) -> WorkspaceView:
     """The workspace as this server shows it: for reading only where its users may only read."""
     view = ui.services.workspace()
     return replace(view, read_only=view.read_only or not ui.access.write)
+
+
+def without_documents(ui: Ui, state: UiState) -> Markup | None:
+    """What stands in place of a list that found nothing, where the collection has no document to find."""
+    view = ui.services.collection(state.collection)
+    return None if view.documents else search.without_documents(filling=view.state == "indexing")
 
 
 def explained_by(state: UiState) -> str:

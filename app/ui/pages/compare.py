@@ -46,6 +46,9 @@ def board(ui: Ui, state: UiState) -> Markup:
             step = max(1, len(questions) // 6)
             return compare.start([text for _, text in questions[::step][:6]], state.columns, names)
         result = _compared(ui, state)
+        nothing = None if any(column.hits for column in result.columns) else common.without_documents(ui, state)
+        if nothing is not None:
+            return nothing
         lists = [[hit.card.doc_id for hit in column.hits] for column in result.columns]
         scores = grading.measured(ui, state, lists) if result.judged else ()
         cut = cutting.asked(state.option(cutting.OPTION))

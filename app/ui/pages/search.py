@@ -74,6 +74,9 @@ def _failed(ui: Ui, state: UiState, error: TriptychError) -> Markup:
 
 
 def _listed(ui: Ui, state: UiState, result: SearchResult) -> Markup:
+    nothing = None if result.cards or state.filters else common.without_documents(ui, state)
+    if nothing is not None:
+        return nothing
     judge = ui.access.write and bool(result.query.strip())
     known = judge and result.offset == 0 and any(card.rating is not None for card in result.cards)
     scores = grading.measured(ui, state, [[card.doc_id for card in result.cards]]) if known else [{}]

@@ -214,12 +214,16 @@ def _nothing(result: SearchResult, state: UiState) -> Markup:
         return empty("search", f"No hits for “{format.shorten(result.query, 80)}”", text, *actions)
     if state.filters:
         return empty("filter", "No document matches the filters", "Remove a filter to see documents again.", *actions)
-    return empty(
-        "document",
-        "This collection is empty",
-        "Add documents on the Library page.",
-        button("Go to the Library", "go", look="primary", page="library"),
-    )
+    return without_documents(filling=False)
+
+
+def without_documents(*, filling: bool) -> Markup:
+    """A collection in which nothing is yet; `filling` says that documents are on their way."""
+    library = button("Go to the Library", "go", look="" if filling else "primary", page="library")
+    if not filling:
+        return empty("document", "This collection is empty", "Add documents on the Library page.", library)
+    text = "They are shown here as soon as they are in."
+    return el("div", empty("document", "Documents are being added", text, library), class_="is-filling")
 
 
 def _pager(result: SearchResult) -> Markup | None:
