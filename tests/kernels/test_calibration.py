@@ -54,3 +54,15 @@ def test_auc_in_blocks_of_resamples_is_the_same(monkeypatch: pytest.MonkeyPatch)
 def test_auc_of_nothing_is_undefined() -> None:
     nothing = np.empty(0)
     assert np.isnan(auc(nothing, nothing.astype(bool), nothing.astype(np.int64), np.ones((2, 1)))).all()
+
+
+def test_every_resample_is_measured_by_itself() -> None:
+    """Query 0 promised .4 and kept 1 in the lower of two bins, query 1 promised .9 and kept 1 in the upper: gaps of -.6 and -.1."""
+    p, y, query = np.array([0.1, 0.3, 0.9]), np.array([False, True, True]), np.array([0, 0, 1])
+    sums = Sums.of(p, y, query, 2, keep=p >= 0.2, bins=2)
+    found = sums.measures(np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 1.0]]))
+    np.testing.assert_allclose(found["ECE"], [0.7 / 3, 1.2 / 4, 0.1])
+    np.testing.assert_allclose(found["Brier"], [0.51 / 3, 0.5 / 2, 0.01])
+    np.testing.assert_allclose(found["precision"], [1, 1, 1])
+    nothing = sums.measures(np.zeros((1, 2)))
+    assert all(math.isnan(value[0]) for value in nothing.values())
