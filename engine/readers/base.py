@@ -127,7 +127,7 @@ class Reader(Component, family="readers"):
         except UnicodeError as error:
             yield Rejected(
                 name,
-                f"is not text in the expected encoding ({one_line(str(error))}); choose one with the option encoding",
+                f"is not text in one encoding throughout ({one_line(str(error))}); save it as UTF-8 and add it again",
             )
         except OSError as error:
             yield Rejected(name, f"cannot be read: {one_line(error.strerror or str(error))}")
