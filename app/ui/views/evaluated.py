@@ -222,8 +222,6 @@ def _drawings(shown: Shown, chosen: Chosen) -> Markup:
     view, rows = shown.view, shown.rows
     names = [one.name for one in view.pipelines]
     several = len(names) > 1 and chosen.against in names
-    fields = groupings(rows)
-    tags = {row.qid: row.tags.get(chosen.group, "") for row in rows} if chosen.group else {}
     return join(
         el(
             "div",
@@ -248,31 +246,7 @@ def _drawings(shown: Shown, chosen: Chosen) -> Markup:
             el("section", evaluated_tables.stages(view), class_="panel", aria_label="Latency by stage"),
             class_="ev-pair",
         ),
-        el(
-            "section",
-            el(
-                "div",
-                el("h2", "Every question"),
-                el("span", "darker is better", class_="muted small"),
-                el("span", class_="heat-scale", aria_hidden="true"),
-                el("span", class_="grow"),
-                el("span", "grouped by", class_="muted small") if fields else None,
-                select(
-                    "group",
-                    [("-", "nothing"), *((name, name) for name in fields)],
-                    chosen.group or "-",
-                    label="Group by",
-                    action="ev-set",
-                    data_name="group",
-                )
-                if fields
-                else None,
-                class_="panel-head",
-            ),
-            charts.heat(rows, names, tags, chosen.measure, chosen.group),
-            class_="panel",
-            aria_label="Heat map",
-        ),
+        _heat(rows, names, chosen),
         el(
             "section",
             evaluated_tables.questions(rows, names, view.baseline, chosen.against, chosen.offset),
@@ -281,6 +255,38 @@ def _drawings(shown: Shown, chosen: Chosen) -> Markup:
             aria_label="Table of questions",
         ),
         evaluated_tables.what_ran(view),
+    )
+
+
+def _heat(rows: Sequence[QueryValues], names: Sequence[str], chosen: Chosen) -> Markup:
+    """The value of every question by every pipeline, grouped by a field of the questions where one is chosen."""
+    fields = groupings(rows)
+    tags = {row.qid: row.tags.get(chosen.group, "") for row in rows} if chosen.group else {}
+    grouping = [
+        el("span", "grouped by", class_="muted small"),
+        select(
+            "group",
+            [("-", "nothing"), *((name, name) for name in fields)],
+            chosen.group or "-",
+            label="Group by",
+            action="ev-set",
+            data_name="group",
+        ),
+    ]
+    return el(
+        "section",
+        el(
+            "div",
+            el("h2", "Every question"),
+            el("span", "darker is better", class_="muted small"),
+            el("span", class_="heat-scale", aria_hidden="true"),
+            el("span", class_="grow"),
+            grouping if fields else None,
+            class_="panel-head",
+        ),
+        charts.heat(rows, names, tags, chosen.measure, chosen.group),
+        class_="panel",
+        aria_label="Heat map",
     )
 
 

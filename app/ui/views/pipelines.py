@@ -46,55 +46,59 @@ def editor(
             el(
                 "div",
                 el("div", form(schema, spec) if spec is not None else None, id="tp-editor-form", class_="editor-form"),
-                el(
-                    "label",
-                    "YAML",
-                    el(
-                        "textarea",
-                        view.yaml,
-                        class_="yaml",
-                        id="tp-yaml",
-                        data_field="yaml",
-                        data_input="editor-yaml",
-                        spellcheck="false",
-                        rows=max(12, min(30, view.yaml.count("\n") + 2)),
-                        wrap="off",
-                    ),
-                    class_="editor-yaml",
-                ),
+                _yaml(view),
                 class_="editor-grid",
             ),
-            el(
-                "div",
-                el(
-                    "label",
-                    "Name",
-                    el(
-                        "input",
-                        type="text",
-                        class_="input",
-                        data_field="name",
-                        value=view.name,
-                        autocomplete="off",
-                        dir="auto",
-                        maxlength=120,
-                    ),
-                ),
-                None
-                if read_only
-                else el("button", icon("save"), el("span", "Save"), type="submit", class_="btn btn-primary"),
-                button("Export YAML", "pipeline-export", glyph="download"),
-                None
-                if read_only or not saved
-                else button("Delete", "ask-delete-pipeline", glyph="trash", look="quiet", name=view.name),
-                class_="editor-foot",
-            ),
+            _foot(view, saved=saved, read_only=read_only),
             class_="reader-scroll editor",
             data_form=True,
             data_action="pipeline-save",
             data_alert="tp-editor-status",
             data_scroll="editor",
         ),
+    )
+
+
+def _yaml(view: PipelineView) -> Markup:
+    return el(
+        "label",
+        "YAML",
+        el(
+            "textarea",
+            view.yaml,
+            class_="yaml",
+            id="tp-yaml",
+            data_field="yaml",
+            data_input="editor-yaml",
+            spellcheck="false",
+            rows=max(12, min(30, view.yaml.count("\n") + 2)),
+            wrap="off",
+        ),
+        class_="editor-yaml",
+    )
+
+
+def _foot(view: PipelineView, *, saved: bool, read_only: bool) -> Markup:
+    """The name, and what can be done with the pipeline."""
+    name = el(
+        "input",
+        type="text",
+        class_="input",
+        data_field="name",
+        value=view.name,
+        autocomplete="off",
+        dir="auto",
+        maxlength=120,
+    )
+    return el(
+        "div",
+        el("label", "Name", name),
+        None if read_only else el("button", icon("save"), el("span", "Save"), type="submit", class_="btn btn-primary"),
+        button("Export YAML", "pipeline-export", glyph="download"),
+        None
+        if read_only or not saved
+        else button("Delete", "ask-delete-pipeline", glyph="trash", look="quiet", name=view.name),
+        class_="editor-foot",
     )
 
 
