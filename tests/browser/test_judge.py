@@ -174,3 +174,35 @@ def test_a_blind_vote_tells_the_names_afterwards(open_page: Any, example: Runnin
     page.keyboard.press("b")
     page.locator(".bl-results", has_text="1 times both bad").wait_for()
     assert "1 vote" in page.locator(".bl-verdict").inner_text()
+
+
+def test_two_assessors_and_eight_votes_are_told_in_the_numbers_of_the_hand(open_page: Any, example: Running) -> None:
+    services, question = example.services, "probabilistic relevance feedback"
+    papers = [card.doc_id for card in services.search(COLLECTION, question, "BM25", limit=4).cards]
+    for name, ratings in (("ann", (3, 0, 1, 2)), ("bob", (3, 0, 2, 2))):
+        for doc_id, rating in zip(papers, ratings, strict=True):
+            services.judge_card(COLLECTION, question, doc_id, rating, assessor=name, query_set="second")
+    page = open_page(f"{example.address}/?tab=judge&o.set=second")
+    page.get_by_role("button", name="Judgments", exact=True).click()
+    pair = page.locator("#tp-side tr", has_text="ann · bob")
+    pair.wait_for()
+    # three of four are the same; chance gives (1·1 + 1·1 + 1·0 + 1·2) / 16 = 1/4
+    assert pair.locator("td").all_inner_texts() == ["ann · bob", "4", "75%", "0.67", "substantial"]
+    apart = page.locator("#tp-side table").last.locator("tbody td")
+    assert apart.all_inner_texts()[1:] == ["1", "2", "2"], "the latest counts"
+    page.get_by_label("Where assessors differ").select_option("majority")
+    page.locator("#tp-side table td:last-child b", has_text=re.compile("^1$")).wait_for()
+    assert apart.all_inner_texts()[1:] == ["1", "2", "1"]
+
+    session = services.start_blind(COLLECTION, ["BM25", "Titles"], k=3, seed=5).session_id
+    for number in range(1, 9):
+        services.blind_round(COLLECTION, session, f"rank fusion {number}")
+        left = services.engine.workspace.blind.round(session, number).left
+        wanted = "BM25" if number == 4 else "Titles"
+        services.vote(COLLECTION, session, number, "left" if left == wanted else "right")
+    page.goto(f"{example.address}/?tab=blind&o.session={session}")
+    page.locator(".bl-verdict").wait_for()
+    # Wilson's interval of 7 in 8, and 2 (1 + 8) / 256
+    assert page.locator(".bl-verdict").inner_text() == (
+        "Titles was preferred in 88% of 8 votes (95% interval 53 to 98%): this could be chance (sign test, p = 0.070)."
+    )
