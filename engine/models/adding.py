@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,7 +128,7 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
     shutil.rmtree(built, ignore_errors=True)
     about = {"name": name, "title": name, **about, "citation": entry.citation if entry else ""}
     with workspace.database.translated(f"the model {name!r}"):
-        card = _make(asked, source, built, chosen, about, entry, running)
+        card = _Making(asked, source, chosen, about).into(built, running)
         if entry is not None and card.family == "sparse" and card.queries != entry.queries:
             raise BadInput(
                 f"{entry.name} is made for {entry.queries} queries, but its files say {card.queries}: they lack the stages of "
@@ -249,38 +250,66 @@ def _fetch(hub: Hub, repository: Repository, files: list[HubFile], source: Path,
         done += file.bytes
 
 
-def _make(
-    asked: AddModel,
-    source: Path,
-    built: Path,
-    chosen: Plan,
-    about: dict[str, str],
-    entry: CatalogueEntry | None,
-    running: Running,
-) -> ModelCard:
-    """The model folder `built`, with its card."""
-    if chosen.how == "convert":
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """A model folder to be made: what was asked for, the files at hand, how they become a model, and what its card says of their origin."""
+
+    asked: AddModel
+    source: Path
+    plan: Plan
+    about: dict[str, str]
+
+    def into(self, built: Path, running: Running) -> ModelCard:
+        """The model folder `built`, with its card."""
+        if self.plan.how == "convert":
+            return self._converted(built, running)
+        running(Progress("copy", 0, None, "files"))
+        if self.plan.how == "round":
+            return self._rounded(built, running)
+        built.mkdir()
+        if self.plan.how == "graph":
+            return self._taken(built)
+        _copy_finished(self.source, built, running)
+        return _renamed(built, {"name": self.about["name"]})
+
+    def _converted(self, built: Path, running: Running) -> ModelCard:
+        """The source's weights as a graph."""
         from engine.models.convert import convert
 
         options: dict[str, Any] = {
-            "quantise": asked.precision or "int8",
-            "family": chosen.family,
-            "about": about,
-            "force": asked.force,
+            "quantise": self.asked.precision or "int8",
+            "family": self.plan.family,
+            "about": self.about,
+            "force": self.asked.force,
         }
-        further = {"dimensions": asked.dimensions} if asked.dimensions else {}
-        convert(source, built, options | further, running, running.check)
-        return _renamed(built, about, entry)
-    running(Progress("copy", 0, None, "files"))
-    if chosen.how == "round":
-        return _rounded(asked, source, built, chosen, about, entry, running)
-    built.mkdir()
-    if chosen.how == "graph":
-        card = take_graph(source, built, chosen, about, entry)
-        write_card(built, card)
+        further = {"dimensions": self.asked.dimensions} if self.asked.dimensions else {}
+        convert(self.source, built, options | further, running, running.check)
+        return _renamed(built, self.about, self.asked.entry)
+
+    def _taken(self, target: Path) -> ModelCard:
+        """The source's own graph as it is."""
+        card = take_graph(self.source, target, self.plan, self.about, self.asked.entry)
+        write_card(target, card)
         return card
-    _copy_finished(source, built, running)
-    return _renamed(built, {"name": about["name"]})
+
+    def _rounded(self, built: Path, running: Running) -> ModelCard:
+        """The source's own graph in fewer bits."""
+        from engine.models.convert import convert
+
+        plain = built.with_name("plain")
+        shutil.rmtree(plain, ignore_errors=True)
+        plain.mkdir()
+        if self.plan.graph:
+            self._taken(plain)
+        else:
+            _copy_finished(self.source, plain, running)
+        shape = attention_shape(self.source)
+        options = {"task": "round", "quantise": self.asked.precision, "force": self.asked.force, **shape}
+        try:
+            convert(plain, built, options, running, running.check)
+        finally:
+            shutil.rmtree(plain, ignore_errors=True)
+        return _renamed(built, self.about)
 
 
 def _copy_finished(source: Path, target: Path, running: Running) -> None:
@@ -298,34 +327,6 @@ def _copy_finished(source: Path, target: Path, running: Running) -> None:
     for file in (CARD_FILE, *card.files):
         shutil.copyfile(source / file, target / file)
         running.check()
-
-
-def _rounded(
-    asked: AddModel,
-    source: Path,
-    built: Path,
-    chosen: Plan,
-    about: dict[str, str],
-    entry: CatalogueEntry | None,
-    running: Running,
-) -> ModelCard:
-    """The source's own graph in fewer bits, in the folder `built`."""
-    from engine.models.convert import convert
-
-    plain = built.with_name("plain")
-    shutil.rmtree(plain, ignore_errors=True)
-    plain.mkdir()
-    if chosen.graph:
-        write_card(plain, take_graph(source, plain, chosen, about, entry))
-    else:
-        _copy_finished(source, plain, running)
-    shape = attention_shape(source)
-    options = {"task": "round", "quantise": asked.precision, "force": asked.force, **shape}
-    try:
-        convert(plain, built, options, running, running.check)
-    finally:
-        shutil.rmtree(plain, ignore_errors=True)
-    return _renamed(built, about)
 
 
 def _renamed(built: Path, about: dict[str, str], entry: CatalogueEntry | None = None) -> ModelCard:
