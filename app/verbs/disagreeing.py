@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import polars as pl
 
@@ -22,47 +23,44 @@ from engine.types import ProgressSink, ignore_progress
 MEANS = ("jaccard", "rbo", "rbo_top", "tau")
 
 
+@dataclass(frozen=True, slots=True)
+class ComparisonRequest:
+    """Whose first `k` documents are compared, on every query of a query set."""
+
+    pipelines: Pipelines
+    runs: Sequence[str] = ()
+    query_set: str = DEFAULT_SET
+    k: int = 10
+
+
 class DisagreementVerbs(EvaluationVerbs):
     """Agreement without judgments: run as a job and kept, or at once."""
 
-    def start_disagreement(
-        self,
-        collection: str,
-        pipelines: Pipelines,
-        *,
-        runs: Sequence[str] = (),
-        query_set: str = DEFAULT_SET,
-        k: int = 10,
-    ) -> str:
-        """Queue a comparison of the first k documents on every query of a query set; gives the job's id. Its `result` is what `stored_disagreement` takes.
+    def start_disagreement(self, collection: str, pipelines: Pipelines, **settings: Any) -> str:
+        """Queue a comparison; gives the job's id. Its `result` is what `stored_disagreement` takes. Settings are the fields of ComparisonRequest.
 
-        No judgments are needed. Stopped, it goes on where it was when asked the same again; asked again when it is done, it is there at once. Raises BadInput, NotFound.
+        No judgments are needed. Stopped, it goes on where it was when asked the same again; asked again when it is done, it is there at once.
+        Raises BadInput, NotFound.
         """
-        key, asked = self._compared(collection, pipelines, runs, query_set, k)
-        run_ids = {name: self.engine.workspace.runs.get(key, name).run_id for name in runs}
+        request = ComparisonRequest(pipelines, **settings)
+        key, asked = self._compared(collection, request)
+        run_ids = {name: self.engine.workspace.runs.get(key, name).run_id for name in request.runs}
         return str(self.engine.workspace.jobs.submit("disagree", key, job_params(asked, run_ids)))
 
     def disagreement(
-        self,
-        collection: str,
-        pipelines: Pipelines,
-        *,
-        runs: Sequence[str] = (),
-        query_set: str = DEFAULT_SET,
-        k: int = 10,
-        progress: ProgressSink = ignore_progress,
+        self, collection: str, pipelines: Pipelines, *, progress: ProgressSink = ignore_progress, **settings: Any
     ) -> Disagreement:
         """`start_disagreement`, and wait for it; in a read-only workspace it runs here and nothing is kept.
 
         Raises BadInput for fewer than two lists or an empty set, NotFound, and the error of the pipelines when every one failed.
         """
         if not self.read_only:
-            job_id = self.start_disagreement(collection, pipelines, runs=runs, query_set=query_set, k=k)
+            job_id = self.start_disagreement(collection, pipelines, **settings)
             return self.stored_disagreement(collection, self._finished(job_id, progress))
-        key, asked = self._compared(collection, pipelines, runs, query_set, k)
+        key, asked = self._compared(collection, ComparisonRequest(pipelines, **settings))
         ran = evaluate(self.engine, key, asked, keep=False, progress=progress).ran
         check_answered(ran, [*asked.pipelines, *asked.runs])
-        return self._told(collection, key, ran, (*asked.pipelines, *asked.runs), query_set, asked.depth)
+        return self._told(collection, key, ran, (*asked.pipelines, *asked.runs), asked.query_set, asked.depth)
 
     def stored_disagreement(self, collection: str, disagreement_id: str) -> Disagreement:
         """What a job of `start_disagreement` found, so far as it got. Raises NotFound."""
@@ -85,22 +83,18 @@ class DisagreementVerbs(EvaluationVerbs):
             raise NotFound(f"There is no comparison {disagreement_id!r} in {collection!r}.")
         return stored
 
-    def _compared(
-        self, collection: str, pipelines: Pipelines, runs: Sequence[str], query_set: str, k: int
-    ) -> tuple[str, Asked]:
+    def _compared(self, collection: str, request: ComparisonRequest) -> tuple[str, Asked]:
         """The collection's id, and what is compared. Raises BadInput, NotFound."""
         stored = self._collection(collection)
-        specs = self._chosen_specs(pipelines)
-        imported = self._read_runs(stored.collection_id, runs)
-        names = {*specs, *imported}
-        if not 2 <= len(names) == len(pipelines) + len(runs) <= MOST:
-            raise BadInput(
-                f"Disagreement is between 2 to {MOST} different pipelines and runs; got {len(pipelines) + len(runs)}."
-            )
-        if not self._texts(stored.collection_id, query_set):
-            self._known_set(collection, query_set)
-            raise BadInput(f"The query set {query_set!r} holds no queries.")
-        return stored.collection_id, asked_for(specs, imported, query_set, checked_k(k))
+        specs = self._chosen_specs(request.pipelines)
+        imported = self._read_runs(stored.collection_id, request.runs)
+        given = len(request.pipelines) + len(request.runs)
+        if not 2 <= len({*specs, *imported}) == given <= MOST:
+            raise BadInput(f"Disagreement is between 2 to {MOST} different pipelines and runs; got {given}.")
+        if not self._texts(stored.collection_id, request.query_set):
+            self._known_set(collection, request.query_set)
+            raise BadInput(f"The query set {request.query_set!r} holds no queries.")
+        return stored.collection_id, asked_for(specs, imported, request.query_set, checked_k(request.k))
 
     def _told(
         self, collection: str, collection_id: str, ran: Ran, names: Sequence[str], query_set: str, k: int

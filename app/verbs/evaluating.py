@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,58 +49,43 @@ RunNames = Sequence[str] | Mapping[str, str | Path]
 """Names of imported runs, or files by the name they are to have."""
 
 
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """What is evaluated and how it is judged. `baseline` is the pipeline that the others are compared with; by default the first. What was found
+    before for the same documents, queries and pipelines is not run again unless `fresh`."""
+
+    pipelines: Pipelines
+    query_set: str = DEFAULT_SET
+    metrics: Sequence[str] = DEFAULT_METRICS
+    baseline: str | None = None
+    test: str = "randomization"
+    correction: str = "holm"
+    level: float = LEVEL
+    depth: int = DEPTH
+    batch: int = 1
+    runs: RunNames = ()
+    fresh: bool = False
+
+
 class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
     """Leaderboards."""
 
-    def start_evaluation(
-        self,
-        collection: str,
-        pipelines: Pipelines,
-        *,
-        query_set: str = DEFAULT_SET,
-        metrics: Sequence[str] = DEFAULT_METRICS,
-        baseline: str | None = None,
-        test: str = "randomization",
-        correction: str = "holm",
-        level: float = LEVEL,
-        depth: int = DEPTH,
-        batch: int = 1,
-        runs: RunNames = (),
-        fresh: bool = False,
-    ) -> str:
+    def start_evaluation(self, collection: str, pipelines: Pipelines, **settings: Any) -> str:
         """Queue an evaluation of pipelines and runs over a judged query set; gives the job's id. The job's `result` is the evaluation's id.
 
-        `baseline` is the pipeline that the others are compared with; by default the first. What was found before for the same documents,
-        queries and pipelines is not run again unless `fresh`. Everything is checked here: raises BadInput, NotFound.
+        Settings are the fields of EvaluationRequest. Everything is checked here: raises BadInput, NotFound.
         """
-        stored = self._collection(collection)
-        specs = self._chosen_specs(pipelines)
-        shown = self._checked_names(pipelines, specs, list(runs))
-        settings = checked_settings(shown, baseline, test, correction, level)
-        asked = self._question(specs, metrics, query_set, depth, batch, settings, {})
-        for name, path in runs.items() if isinstance(runs, Mapping) else ():
+        stored, request = self._collection(collection), EvaluationRequest(pipelines, **settings)
+        asked = self._asked(request, {})
+        for name, path in request.runs.items() if isinstance(request.runs, Mapping) else ():
             self.import_run(collection, path, name=name)
-        run_ids = {name: self.engine.workspace.runs.get(stored.collection_id, name).run_id for name in runs}
-        params = job_params(asked, run_ids, fresh=fresh)
+        run_ids = {name: self.engine.workspace.runs.get(stored.collection_id, name).run_id for name in request.runs}
+        params = job_params(asked, run_ids, fresh=request.fresh)
         questions(self.engine, stored.collection_id, asked_by(self.engine.workspace, params))
         return str(self.engine.workspace.jobs.submit("evaluate", stored.collection_id, params))
 
     def evaluate(
-        self,
-        collection: str,
-        pipelines: Pipelines,
-        *,
-        query_set: str = DEFAULT_SET,
-        metrics: Sequence[str] = DEFAULT_METRICS,
-        baseline: str | None = None,
-        test: str = "randomization",
-        correction: str = "holm",
-        level: float = LEVEL,
-        depth: int = DEPTH,
-        batch: int = 1,
-        runs: RunNames = (),
-        fresh: bool = False,
-        progress: ProgressSink = ignore_progress,
+        self, collection: str, pipelines: Pipelines, *, progress: ProgressSink = ignore_progress, **settings: Any
     ) -> EvaluationView:
         """`start_evaluation`, and wait for it; in a read-only workspace it runs here and nothing is stored.
 
@@ -108,17 +93,10 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
         NotFound, and the error of the pipelines when every one failed on every query.
         """
         if not self.read_only:
-            job_id = self.start_evaluation(
-                collection, pipelines, query_set=query_set, metrics=metrics, baseline=baseline, test=test, correction=correction,
-                level=level, depth=depth, batch=batch, runs=runs, fresh=fresh,
-            )  # fmt: skip
+            job_id = self.start_evaluation(collection, pipelines, **settings)
             return self.evaluation(collection, self._finished(job_id, progress))
-        stored = self._collection(collection)
-        specs = self._chosen_specs(pipelines)
-        imported = self._read_runs(stored.collection_id, runs)
-        names = self._checked_names(pipelines, specs, list(imported))
-        settings = checked_settings(names, baseline, test, correction, level)
-        asked = self._question(specs, metrics, query_set, depth, batch, settings, imported)
+        stored, request = self._collection(collection), EvaluationRequest(pipelines, **settings)
+        asked = self._asked(request, self._read_runs(stored.collection_id, request.runs))
         found = evaluate(self.engine, stored.collection_id, asked, progress=progress)
         if len(found.ran.failures) and found.values["value"].null_count() == len(found.values):
             raise_all_failed(found.ran)
@@ -126,14 +104,14 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
             Shown(
                 "",
                 stored.name,
-                query_set,
+                asked.query_set,
                 "",
                 True,
                 (),
                 asked.settings,
-                specs,
-                tuple(imported),
-                self._rejected(stored.collection_id, query_set),
+                asked.pipelines,
+                tuple(asked.runs),
+                self._rejected(stored.collection_id, asked.query_set),
             ),
             found.values,
             found.ran,
@@ -175,22 +153,17 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
         """Forget an evaluation with everything that it found. Raises NotFound."""
         self.engine.workspace.evaluations.delete(self._stored(collection, evaluation_id).evaluation_id)
 
-    def _question(
-        self,
-        specs: Mapping[str, PipelineSpec],
-        metrics: Sequence[str],
-        query_set: str,
-        depth: int,
-        batch: int,
-        settings: Mapping[str, Any],
-        runs: Mapping[str, ImportedRun],
-    ) -> Asked:
+    def _asked(self, request: EvaluationRequest, runs: Mapping[str, ImportedRun]) -> Asked:
         """What is evaluated, with the measures that are shown beside those asked for. Raises BadInput."""
-        chosen = chosen_metrics(metrics)
-        if not 1 <= batch <= MOST_BATCH:
-            raise BadInput(f"A batch has 1 to {MOST_BATCH:,} queries; got {batch}.")
+        specs = self._chosen_specs(request.pipelines)
+        names = self._checked_names(request.pipelines, specs, list(request.runs))
+        settings = checked_settings(names, request.baseline, request.test, request.correction, request.level)
+        chosen = chosen_metrics(request.metrics)
+        if not 1 <= request.batch <= MOST_BATCH:
+            raise BadInput(f"A batch has 1 to {MOST_BATCH:,} queries; got {request.batch}.")
         told = {**settings, "shown": [metric.label() for metric in chosen]}
-        return Asked(specs, measured_with(chosen), runs, query_set, checked_k(depth, 10_000), batch, settings=told)
+        depth = checked_k(request.depth, 10_000)
+        return Asked(specs, measured_with(chosen), runs, request.query_set, depth, request.batch, settings=told)
 
     def _checked_names(self, pipelines: Pipelines, specs: Mapping[str, PipelineSpec], runs: Sequence[str]) -> list[str]:
         """The names of the rows. Raises BadInput where two are the same, or there are too many or none."""

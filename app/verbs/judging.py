@@ -17,8 +17,7 @@ from app.judging_results import (
 )
 from app.results import Piece
 from app.verbs.base import checked_k, shown_title
-from app.verbs.evaluating import EvaluationVerbs, Pipelines
-from app.verbs.leaderboard import checked_settings
+from app.verbs.evaluating import EvaluationRequest, EvaluationVerbs, Pipelines
 from engine.errors import BadInput, NotFound
 from engine.evaluation_job import job_params
 from engine.indexes.analyzers import analyzer
@@ -62,23 +61,23 @@ class JudgingVerbs(EvaluationVerbs):
         run as a job; the queue is ready when it is done. Raises BadInput, NotFound.
         """
         stored = self._collection(collection)
-        specs = self._chosen_specs(pipelines)
         if order not in ORDERS:
             raise BadInput(f"There is no order {order!r} for judging. Known: {', '.join(ORDERS)}.")
         run_ids = {name: self.engine.workspace.runs.get(stored.collection_id, name).run_id for name in runs}
-        names = self._checked_names(pipelines, specs, list(run_ids))
-        if order != "pool" and len(names) < 2:
-            raise BadInput(f"The order {order!r} needs two pipelines or runs; with one, take the order 'pool'.")
-        settings = checked_settings(names, baseline or None, "randomization", "holm", 0.95)
         metric = parse_metric(measure)
         deep = max(checked_k(depth), min(metric.cutoff or 100, 1_000))
-        asked = self._question(specs, [measure], query_set, deep, 1, settings, {})
+        asked = self._asked(
+            EvaluationRequest(pipelines, query_set, [measure], baseline or None, depth=deep, runs=tuple(run_ids)), {}
+        )
+        names = [*asked.pipelines, *run_ids]
+        if order != "pool" and len(names) < 2:
+            raise BadInput(f"The order {order!r} needs two pipelines or runs; with one, take the order 'pool'.")
         if not self._texts(stored.collection_id, query_set):
             self._known_set(collection, query_set)
             raise BadInput(f"The query set {query_set!r} holds no queries.")
         queue_id = new_queue_id()
         chosen = {
-            "queue_id": queue_id, "order": order, "depth": depth, "measure": metric.label(), "baseline": settings["baseline"],
+            "queue_id": queue_id, "order": order, "depth": depth, "measure": metric.label(), "baseline": asked.settings["baseline"],
             "again": bool(again), "limit": checked_k(limit, MOST_ITEMS), "pipelines": names,
         }  # fmt: skip
         params = {**job_params(asked, run_ids), "every_query": True, "queue": chosen}
