@@ -85,10 +85,7 @@ class RerankVerbs(UnrollVerbs):
         points = _rerankers(spec, pipeline, at)
         before, reranker = points[at]
         wanted = reranker.candidates if candidates is None else checked_k(candidates)
-        if budget_ms == "own":
-            budget_ms = reranker.budget_ms
-        if budget_ms is not None and budget_ms < 0:
-            raise BadInput(f"The budget is {budget_ms} ms; it must not be negative.")
+        budget_ms = _checked_budget(reranker.budget_ms if budget_ms == "own" else budget_ms)
         kept = self._scored(stored.collection_id, text, before, reranker, wanted, checked_filters(filters))
         scoring = kept.scoring
         wanted = min(wanted, len(scoring.hits))
@@ -117,10 +114,7 @@ class RerankVerbs(UnrollVerbs):
             gave_up_ms=MOST_MS if gave_up else None,
             before_ms=kept.before_ms,
             ms=scoring.ms(reached),
-            hits=tuple(
-                RerankedHit(d, titles.get(d, d), ratings.get(d), received, rank, score_before, score)
-                for d, received, rank, score_before, score in hits.iter_rows()
-            ),
+            hits=_hits(hits, titles, ratings),
             judged=len(ratings),
             measure=measure,
             before=untouched,
@@ -196,6 +190,19 @@ class RerankVerbs(UnrollVerbs):
             while len(self._scorings) > KEPT:
                 self._scorings.popitem(last=False)
         return kept
+
+
+def _checked_budget(budget_ms: int | None) -> int | None:
+    if budget_ms is not None and budget_ms < 0:
+        raise BadInput(f"The budget is {budget_ms} ms; it must not be negative.")
+    return budget_ms
+
+
+def _hits(hits: pl.DataFrame, titles: Mapping[str, str], ratings: Mapping[str, int]) -> tuple[RerankedHit, ...]:
+    return tuple(
+        RerankedHit(d, titles.get(d, d), ratings.get(d), received, rank, score_before, score)
+        for d, received, rank, score_before, score in hits.iter_rows()
+    )
 
 
 def _rerankers(spec: PipelineSpec, name: str, at: int) -> list[tuple[tuple[Stage, ...], Reranker]]:
