@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine.context import Context
 from engine.kernels.topk import top_k
-from engine.retrievers.base import best_documents
+from engine.retrievers.base import best_documents, document_scores
 from engine.retrievers.bm25 import explained
 from engine.retrievers.dense import Dense
 from engine.testing import HashEncoder, MemoryResources
@@ -97,6 +97,16 @@ def test_the_best_documents_are_found_however_many_passages_the_first_one_has(
     assert dict(found.sort("score", descending=True).head(k).select("doc_id", "score").iter_rows()) == first
     assert asked == sorted(set(asked)), "each search asks for more"
     assert asked[-1] <= len(docs)
+
+
+def test_a_document_without_passages_has_no_score() -> None:
+    """Rows 0 and 2 are of "a", row 1 of a deleted document, row 3 of "c"; of equal rows the first one is told."""
+    docs = np.array([0, -1, 0, 2], np.int32)
+    numbers = np.arange(3, dtype=np.int64)
+    snapshot = Snapshot("memory", 1, numbers, pl.Series("doc_id", list("abc")), np.arange(4), docs)
+    context = Context(SimpleNamespace(snapshot=snapshot, row_docs=lambda spec: docs))  # type: ignore[arg-type]
+    scores, rows = document_scores(Dense().index_spec(), np.array([0.5, 9, 0.5, -1], np.float32), context)
+    assert (scores.tolist(), rows.tolist()) == ([0.5, -np.inf, -1.0], [0, -1, 3])
 
 
 def test_an_explanation_begins_with_what_weighs_most() -> None:

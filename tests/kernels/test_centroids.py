@@ -40,6 +40,11 @@ def test_training_is_repeatable_and_keeps_unit_length() -> None:
     assert (sample @ first.T).max(axis=1).mean() > before, "rounds bring the centroids nearer"
 
 
+def test_no_row_is_the_start_of_two_centroids() -> None:
+    sample = unit(np.random.default_rng(1).standard_normal((9, 4)))
+    np.testing.assert_array_equal(train(sample, 9, 0, seed=3), sample)
+
+
 def test_a_centroid_whose_rows_cancel_stays_where_it_is() -> None:
     opposite = np.array([[1, 0], [-1, 0]], np.float32)
     assert train(opposite, 1, 3).tolist() in ([[1, 0]], [[-1, 0]])
