@@ -82,7 +82,7 @@ def test_an_evaluation_is_shown_although_the_page_was_left_meanwhile(open_page: 
     page.locator("[data-page=search]").click()
     page.wait_for_function("location.search.includes('tab=search')")
     page.locator("[data-page=evaluate]").click()
-    page.wait_for_function("location.search.includes('tab=evaluate') && !location.search.includes('o.job=')")
+    page.wait_for_function("location.search.includes('tab=evaluate')")
     page.wait_for_function(
         "(before) => { const run = new URLSearchParams(location.search).get('o.run'); return run && !before.includes(run); }",
         arg=list(before), timeout=SLOW,
