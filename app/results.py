@@ -166,6 +166,8 @@ class Column:
     total: int
     error: str = ""
     """A failed pipeline says why here and is never shown as zero results."""
+    error_kind: str = ""
+    """The name of that error's class, as in `engine.errors`."""
     calibrated: Calibrated | None = None
     """Where the pipeline holds a calibrate stage."""
 

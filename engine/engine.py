@@ -7,7 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import BadInput, IndexNotReady, WorkspaceDamaged
+from engine.errors import BadInput, IndexBeingBuilt, IndexNotReady, WorkspaceDamaged
 from engine.llm import SETTING, ChatModel, named_endpoint
 from engine.models.catalogue import load_encoder, load_scorer
 from engine.searcher import Searcher
@@ -139,7 +139,7 @@ class Engine:
         generation = self.generation(collection_id, spec)
         if generation is None:
             if self._being_built(collection_id):
-                raise IndexNotReady(f"The index {spec.label()!r} is being built; search again in a moment.")
+                raise IndexBeingBuilt(f"The index {spec.label()!r} is being built; search again in a moment.")
             raise IndexNotReady(
                 f"The index {spec.label()!r} is not built yet. Build it in the Library, or with `triptych index`."
             )
@@ -178,4 +178,4 @@ class Engine:
         self.workspace.jobs.submit(
             "index", generation.collection_id, {"specs": [{spec.name: spec.model_dump(mode="json")}]}
         )
-        raise IndexNotReady(f"{error} It is being rebuilt from the documents; search again in a moment.") from error
+        raise IndexBeingBuilt(f"{error} It is being rebuilt from the documents; search again in a moment.") from error

@@ -52,9 +52,13 @@ class StorageFull(TriptychError):
 
 
 class IndexNotReady(TriptychError):
-    """A pipeline needs an index that is not built, is being built, or was built with another encoder."""
+    """A pipeline needs an index that is not built, or was built with another encoder."""
 
     exit_code = 9
+
+
+class IndexBeingBuilt(IndexNotReady):
+    """A pipeline needs an index that a job is building; waiting is the remedy."""
 
 
 class Cancelled(TriptychError):

@@ -267,6 +267,7 @@ class _Run:
     root: Span | None
     ms: float
     error: str = ""
+    error_kind: str = ""
 
 
 def _timed(context: Context, spec: PipelineSpec, asked: Ranking) -> _Run:
@@ -274,7 +275,7 @@ def _timed(context: Context, spec: PipelineSpec, asked: Ranking) -> _Run:
     try:
         ranking, root = context.execute(spec.pipeline, asked)
     except TriptychError as error:
-        return _Run(asked, None, (time.perf_counter() - started) * 1000, str(error))
+        return _Run(asked, None, (time.perf_counter() - started) * 1000, str(error), type(error).__name__)
     return _Run(ranking, root, (time.perf_counter() - started) * 1000)
 
 
@@ -307,7 +308,7 @@ def _column(
     ratings: Mapping[str, int],
 ) -> Column:
     if run.root is None:
-        return Column(view, (), (), run.ms, 0, run.error)
+        return Column(view, (), (), run.ms, 0, run.error, run.error_kind)
     hand = _Hand(deck, spec, run.root)
     cards = hand.cards(run.ranking.top(k).hits.select("doc_id", "rank", "score").rows())
     stages = stage_times(run.root)

@@ -13,7 +13,7 @@ import pytest
 from app.results import Facet
 from app.services import Services
 from engine.agreement import jaccard
-from engine.errors import BadInput, IndexNotReady, NotFound
+from engine.errors import BadInput, IndexBeingBuilt, IndexNotReady, NotFound
 from engine.indexes.bm25 import Bm25Index
 from engine.types import Judgment, Query, Record
 
@@ -408,11 +408,12 @@ def test_a_collection_is_indexing_only_while_its_indexes_change(services: Servic
     assert services.collection("papers").state == "indexing"
     stored = services.engine.workspace.collection("papers")
     absent = Bm25Index(k1=2.5)
-    with pytest.raises(IndexNotReady, match="is being built"):
+    with pytest.raises(IndexBeingBuilt, match="is being built"):
         services.engine.open_index(stored.collection_id, absent)
     running("evaluate", "evaluate")
-    with pytest.raises(IndexNotReady, match="is not built yet"):
+    with pytest.raises(IndexNotReady, match="is not built yet") as told:
         services.engine.open_index(stored.collection_id, absent)
+    assert not isinstance(told.value, IndexBeingBuilt)
 
 
 def test_the_doctor_tells_indexes_of_one_kind_apart(services: Services):

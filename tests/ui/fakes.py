@@ -658,7 +658,7 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels, F
             try:
                 hits, found = self._ranking(query, name)
             except (IndexNotReady, NotFound) as error:
-                columns.append(Column(view, (), (), 0.4, 0, str(error)))
+                columns.append(Column(view, (), (), 0.4, 0, str(error), type(error).__name__))
                 continue
             hits = self._filtered(hits, filters)
             room = max(0, k - len(self._calibrated(name, query, hits, 0)[0]))

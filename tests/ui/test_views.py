@@ -16,6 +16,7 @@ from test_html import read
 from app.results import (
     Attribution,
     Card,
+    Column,
     ColumnGuess,
     ColumnHit,
     DocumentView,
@@ -24,6 +25,7 @@ from app.results import (
     FacetValue,
     JobView,
     Piece,
+    PipelineView,
     RejectionView,
 )
 from app.ui import schema_form
@@ -331,7 +333,7 @@ def test_movement_chips(movement: int | None, new: bool, index: int, words: str)
 def test_a_failed_column_says_why_and_the_others_stay(fake: FakeServices) -> None:
     result = fake.compare("Retrieval papers", QUERY, ("BM25", "Not built"))
     html = str(compare.board(result, fake.pipelines(), ""))
-    assert "This pipeline failed" in html
+    assert "The index is not ready" in html
     assert "is not built yet" in html
     assert html.count("data-hit ") == len(result.columns[0].hits) == 10
     assert 'data-action="index"' in html
@@ -560,12 +562,19 @@ def test_what_cannot_be_added_is_not_offered(fake: FakeServices) -> None:
 
 def test_an_index_that_is_being_built_is_waited_for() -> None:
     build = messages.error_box("Other", "")
-    waits = str(messages.index_missing("The index 'BM25' is being built; search again in a moment.", build))
+    waits = str(messages.index_missing("IndexBeingBuilt", "The index 'BM25' is being built.", build))
     assert "box-wait" in waits
     assert "box-error" not in waits
-    assert "box-error" in str(messages.index_missing("The index 'BM25' is not built yet.", build))
-    assert "data-action" not in str(compare.failure("The index 'BM25' is being built.", "Papers"))
-    assert 'data-action="index"' in str(compare.failure("The index 'BM25' is not built yet.", "Papers"))
+    assert "box-error" in str(messages.index_missing("IndexNotReady", "The index 'BM25' is not built yet.", build))
+    column = Column(PipelineView("BM25", 0, "", ""), (), (), 0.0, 0, "The index 'BM25' is …")
+    busy, absent, other = (
+        str(compare.failure(dataclasses.replace(column, error_kind=kind), "Papers"))
+        for kind in ("IndexBeingBuilt", "IndexNotReady", "BadInput")
+    )
+    assert "data-action" not in busy
+    assert 'data-action="index"' in absent
+    assert 'data-action="index"' not in other
+    assert "This pipeline failed" in other
 
 
 def test_pieces_of_a_word_are_explained_as_the_word() -> None:

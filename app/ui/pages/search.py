@@ -70,7 +70,7 @@ def _failed(ui: Ui, state: UiState, error: TriptychError) -> Markup:
         return error_box(type(error).__name__, str(error))
     build = button("Build the indexes", "index", look="primary", name=state.collection)
     library = button("Go to the Library", "go", page="library")
-    return index_missing(str(error), *((build, library) if ui.access.write else ()))
+    return index_missing(type(error).__name__, str(error), *((build, library) if ui.access.write else ()))
 
 
 def _listed(ui: Ui, state: UiState, result: SearchResult) -> Markup:

@@ -14,7 +14,7 @@ from app.ui.icons import icon
 from app.ui.session import MAX_COLUMNS
 from app.ui.views import cards, cutting, grades, latency, relevance
 from app.ui.views.controls import GLYPHS, button, chip, hit_title, icon_button, select, slot_mark
-from app.ui.views.messages import being_built, empty, error_box, index_missing, notices
+from app.ui.views.messages import BEING_BUILT, empty, error_box, index_missing, notices
 
 Filters: TypeAlias = Sequence[tuple[str, tuple[str, ...]]]
 
@@ -139,7 +139,7 @@ def _column(
     below = join(strip, measured, cutting.line(told, cut) if some else None)
     head = _head(column.pipeline.name, index, len(result.columns), names, column.pipeline.summary, below)
     if column.error:
-        body = failure(column.error, result.collection)
+        body = failure(column, result.collection)
     elif not column.hits and not (told and told.probabilities):
         body = el("p", "No hits. The query's words do not occur, or a filter removes everything.", class_="column-none")
     else:
@@ -192,12 +192,13 @@ def _below(told: Calibrated, cut: float | None, document: str) -> Markup | None:
     return relevance.below(told, items, count=len(told.probabilities) - told.kept(tried), look="column-hits")
 
 
-def failure(error: str, collection: str) -> Markup:
+def failure(column: Column, collection: str) -> Markup:
     """What a failed column says; where an index is missing, building it is one press away."""
-    if being_built(error):
-        return index_missing(error)
-    build = [button("Build the indexes", "index", glyph="stack", name=collection)] if "index" in error.lower() else []
-    return error_box("Pipeline", error, *build, button("Go to the Library", "go", look="quiet", page="library"))
+    library = button("Go to the Library", "go", look="quiet", page="library")
+    if column.error_kind in ("IndexNotReady", BEING_BUILT):
+        build = button("Build the indexes", "index", glyph="stack", name=collection)
+        return index_missing(column.error_kind, column.error, build, library)
+    return error_box("Pipeline", column.error, library)
 
 
 def movement(hit: ColumnHit, compared: bool) -> Markup | None:

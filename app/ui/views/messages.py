@@ -26,6 +26,9 @@ TITLES = {
 }
 
 
+BEING_BUILT = "IndexBeingBuilt"
+
+
 def error_box(kind: str, message: str, *actions: Child) -> Markup:
     """An error in place: what happened, to which input, what to do (the message says it), and buttons that do it."""
     return el(
@@ -42,10 +45,10 @@ def error_box(kind: str, message: str, *actions: Child) -> Markup:
     )
 
 
-def index_missing(message: str, *actions: Child) -> Markup:
-    """An index that a search needs is not there: it is being built, or `actions` build it."""
-    if not being_built(message):
-        return error_box("IndexNotReady", message, *actions)
+def index_missing(kind: str, message: str, *actions: Child) -> Markup:
+    """An index that a search needs is not there: it is being built, or `actions` build it. kind: the error's class."""
+    if kind != BEING_BUILT:
+        return error_box(kind, message, *actions)
     return el(
         "div",
         icon("clock"),
@@ -57,11 +60,6 @@ def index_missing(message: str, *actions: Child) -> Markup:
         class_="box box-note box-wait",
         role="status",
     )
-
-
-def being_built(message: str) -> bool:
-    """Whether a message about a missing index says that a job is at it."""
-    return "is being built" in message or "is being rebuilt" in message
 
 
 def notices(messages: Sequence[str]) -> Markup:
