@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.cli_base import Run, command, printable
 from app.cli_progress import follow
+from app.verbs.example import EXAMPLE
 from engine.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
     from app.services import Services
 
-EXAMPLE = "Retrieval papers"
-EXAMPLE_FOLDER = "retrieval-papers"
 PASSWORD = "TRIPTYCH_PASSWORD"  # noqa: S105 - the name of a variable
 
 PortOption = Annotated[int | None, typer.Option(min=1, max=65535, help="The port; else 7860 or the next free one.")]
@@ -95,35 +93,22 @@ def ui(
 
 def prepare(run: Run, services: Services) -> bool:
     """Make the example collection and pipelines ready; true where documents had to be added."""
-    from engine.models.paths import bundled_folder
-
-    examples = bundled_folder("examples")
     for job in [job for job in services.jobs() if job.collection == EXAMPLE][:1]:
         if job.status in ("paused", "failed"):
             services.resume(job.job_id)
         if job.status not in ("done", "cancelled"):  # an earlier start was cut off
             follow(run, services, job.job_id)
-    _save_pipelines(services, examples / "pipelines")
+    services.save_example_pipelines()
     try:
         state, documents = services.collection(EXAMPLE).state, services.collection(EXAMPLE).documents
     except NotFound:
         state, documents = "empty", 0
     if state == "empty":
         run.notify(f"Adding the example collection {EXAMPLE!r} to {services.folder}")
-        follow(run, services, services.add([str(examples / EXAMPLE_FOLDER)], EXAMPLE))
+        follow(run, services, services.add_example())
     elif state != "ready":
         follow(run, services, services.index(EXAMPLE))
     return not documents
-
-
-def _save_pipelines(services: Services, folder: Path) -> None:
-    """Save the example pipelines that are not there; one that the user changed stays as it is."""
-    known = {view.name for view in services.pipelines()}
-    for path in sorted(folder.glob("*.yaml")):
-        text = path.read_text(encoding="utf-8")
-        name = services.check_pipeline(text).name
-        if name not in known:
-            services.save_pipeline(name, text)
 
 
 def _serve(run: Run, services: Services, **options: Any) -> None:

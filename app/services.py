@@ -9,9 +9,9 @@ from app.verbs.bringing import BringVerbs
 from app.verbs.calibrating import CalibrationVerbs
 from app.verbs.disagreeing import DisagreementVerbs
 from app.verbs.evaluation_details import EvaluationDetailVerbs
+from app.verbs.example import ExampleVerbs
 from app.verbs.fitting import FittingVerbs
 from app.verbs.language import LanguageVerbs
-from app.verbs.library import LibraryVerbs
 from app.verbs.measures import MeasureVerbs
 from app.verbs.models import ModelVerbs
 from app.verbs.reading import ReadingVerbs
@@ -23,7 +23,7 @@ from engine.engine import Engine
 
 class Services(
     ReportVerbs,
-    LibraryVerbs,
+    ExampleVerbs,
     ModelVerbs,
     ReadingVerbs,
     EvaluationDetailVerbs,

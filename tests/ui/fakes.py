@@ -335,6 +335,11 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels, F
     def add(self, paths: Sequence[str], collection: str, **options: Any) -> str:
         return "job-1"
 
+    def add_example(self) -> str:
+        self.names = ["Retrieval papers"]
+        self.papers = {paper.doc_id: paper for paper in papers()}
+        return "job-1"
+
     def index(self, collection: str, specs: Any = None) -> str:
         return "job-2"
 

@@ -47,6 +47,21 @@ def test_a_first_start_leads_to_the_library(tmp_path: Path) -> None:
     assert "Drop files here" in reply["regions"]["tp-main"]
 
 
+def test_the_example_is_one_press_away(tmp_path: Path) -> None:
+    page = Page(FakeServices(tmp_path, empty=True))
+    for where in ("search", "compare", "library"):
+        assert 'data-action="add-example"' in page.call("go", page=where)["regions"]["tp-main"]
+    page.call("go", page="search")
+    reply = page.call("add-example")
+    assert page.state.collection == "Retrieval papers"
+    assert "Retrieval papers" in reply["regions"]["tp-sidebar"]
+    assert reply["poll"]
+    assert 'data-action="add-example"' not in page.call("go", page="library")["regions"]["tp-main"]
+    reader = Page(FakeServices(tmp_path, empty=True, read_only=True), Access(write=False))
+    for where in ("search", "library"):
+        assert "add-example" not in reader.call("go", page=where)["regions"]["tp-main"]
+
+
 def test_a_permalink_restores_everything(page: Page) -> None:
     page.state = COMPARE.with_(k=5, document="paper-000", filters=(("venue", ("SIGIR",)),))
     before = page.state

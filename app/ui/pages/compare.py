@@ -31,7 +31,7 @@ def head(ui: Ui, state: UiState) -> Markup:
 def main(ui: Ui, state: UiState) -> Markup:
     """The board."""
     if not state.collection:
-        return search.start(ui.services.collections())
+        return search.start(ui.services.collections(), writes=ui.access.write)
     return el("div", board(ui, state), id="tp-board", class_="compare-page")
 
 

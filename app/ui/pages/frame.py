@@ -179,6 +179,14 @@ def delete(ui: Ui, state: UiState, args: Args) -> Reply:
     return reply
 
 
+def add_example(ui: Ui, state: UiState, args: Args) -> Reply:
+    """Add the example collection and go there; where its documents will be is said, and drawn when they are in."""
+    name = ui.services.job(ui.services.add_example()).collection
+    reply = show(ui, state.with_(collection=name, document="", panel="", filters=(), offset=0), push=True)
+    reply.say = "The example is being added"
+    return reply
+
+
 def panel(ui: Ui, state: UiState, args: Args) -> Reply:
     """Open a side pane, or close it when it is open."""
     name = args.text("panel")
@@ -210,6 +218,7 @@ ACTIONS = {
     "clear-filters": Action(clear_filters),
     "ask-delete-document": Action(ask_delete, writes=True),
     "delete-document": Action(delete, writes=True),
+    "add-example": Action(add_example, writes=True),
 }
 ALL = {
     **ACTIONS,

@@ -27,6 +27,12 @@ def button(label: str, action: str, /, *, glyph: str = "", look: str = "", hint:
     )
 
 
+def example_button() -> Markup:
+    """Brings in the example collection."""
+    hint = "A few hundred papers about retrieval, with judged questions and pipelines to try"
+    return button("Add the example collection", "add-example", glyph="library", hint=hint)
+
+
 def icon_button(
     label: str, action: str, glyph: str, /, *, pressed: bool | None = None, look: str = "", **data: Any
 ) -> Markup:

@@ -11,7 +11,7 @@ from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.icons import icon
 from app.ui.views import adding, jobs
-from app.ui.views.controls import button, cell_title, icon_button, panel_head, switch
+from app.ui.views.controls import button, cell_title, example_button, icon_button, panel_head, switch
 from app.ui.views.messages import empty, notices
 from app.ui.views.shell import STATES
 from app.ui.views.tables import table
@@ -85,7 +85,12 @@ def collections(view: WorkspaceView, chosen: CollectionView | None) -> Markup:
     if not view.collections:
         return join(
             panel_head("Collections"),
-            empty("library", "No collection yet", "Drop a file above: it makes its collection as it goes in."),
+            empty(
+                "library",
+                "No collection yet",
+                "Drop a file above: it makes its collection as it goes in.",
+                None if view.read_only else example_button(),
+            ),
         )
     rows = [
         _collection(item, view.read_only, chosen is not None and item.name == chosen.name) for item in view.collections

@@ -12,7 +12,7 @@ from app.ui.html import el, join
 from app.ui.icons import icon
 from app.ui.session import UiState
 from app.ui.views import cards, grades, relevance
-from app.ui.views.controls import button, select
+from app.ui.views.controls import button, example_button, select
 from app.ui.views.messages import empty, notices
 
 PAGE = 20
@@ -236,7 +236,7 @@ def _pager(result: SearchResult) -> Markup | None:
     return el("nav", back, on, class_="pager", aria_label="Pages")
 
 
-def start(collections: Sequence[CollectionView]) -> Markup:
+def start(collections: Sequence[CollectionView], *, writes: bool) -> Markup:
     """What Search and Compare show while there is nothing to search."""
     if not collections:
         return empty(
@@ -244,6 +244,7 @@ def start(collections: Sequence[CollectionView]) -> Markup:
             "Start with a collection",
             "Triptych searches documents that you bring: BibTeX, RIS, JSONL, CSV, PDF, Markdown and more. They stay on this computer.",
             button("Add documents in the Library", "go", look="primary", glyph="plus", page="library"),
+            example_button() if writes else None,
         )
     return empty(
         "folder",
