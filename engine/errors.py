@@ -52,7 +52,7 @@ class StorageFull(TriptychError):
 
 
 class IndexNotReady(TriptychError):
-    """A pipeline needs an index that is not built, or was built with another encoder."""
+    """A pipeline needs an index that is not built yet, or was built with another encoder."""
 
     exit_code = 9
 

@@ -53,7 +53,7 @@ def exit_codes() -> list[tuple[int, str]]:
     pending = list(TriptychError.__subclasses__())
     for error in pending:
         pending.extend(error.__subclasses__())
-        if error.__module__ == "engine.errors":
+        if error.__module__ == "engine.errors" and "exit_code" in vars(error):  # others share their parent's meaning
             meanings[error.exit_code] = (error.__doc__ or "").split("\n")[0]
     meanings[2] += " Wrong usage, too."
     meanings[130] = "Stopped with Ctrl-C, or cancelled. A running job is paused, and the message says how to go on."
