@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from engine import migrations
@@ -30,7 +32,7 @@ def test_sound_workspace(sound):
     for expected in (
         f"schema {migrations.latest()}",
         "5 documents and their passages are consistent",
-        "bm25 index of 'papers': 5 rows, intact",
+        "index 'BM25' of 'papers': 5 rows, intact",
         "duckdb 2",
         "GB free",
         "nobody has it open",
@@ -41,7 +43,7 @@ def test_sound_workspace(sound):
 def test_open_workspace_is_examined_in_place(sound):
     with Workspace.open(sound) as workspace:
         (note,) = problems(sound, workspace)
-        assert note.what.startswith("in use by PID")
+        assert note.what.startswith(f"in use by process {os.getpid()} since 20")
         assert "5 documents" in " ".join(finding.what for finding in check(sound, workspace))
 
 
