@@ -32,7 +32,7 @@ def test_sound_workspace(sound):
     for expected in (
         f"schema {migrations.latest()}",
         "5 documents and their passages are consistent",
-        "index 'BM25' of 'papers': 5 rows, intact",
+        "index 'BM25 · english' of 'papers': 5 rows, intact",
         "duckdb 2",
         "GB free",
         "nobody has it open",
