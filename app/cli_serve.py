@@ -11,7 +11,6 @@ import typer
 
 from app.cli_base import Run, command, printable
 from app.cli_progress import follow
-from app.verbs.example import EXAMPLE
 from engine.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ def demo(
 
     Example: triptych demo --port 8000
     """
+    from app.verbs.example import EXAMPLE
+
     with run.writing() as services:
         added = prepare(run, services)
         ready = services.collection(EXAMPLE)
@@ -93,6 +94,8 @@ def ui(
 
 def prepare(run: Run, services: Services) -> bool:
     """Make the example collection and pipelines ready; true where documents had to be added."""
+    from app.verbs.example import EXAMPLE
+
     for job in [job for job in services.jobs() if job.collection == EXAMPLE][:1]:
         if job.status in ("paused", "failed"):
             services.resume(job.job_id)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cli_serve import EXAMPLE
 from app.services import Services
+from app.verbs.example import EXAMPLE
 from tests.cli.conftest import Cli
 from tests.conftest import ROOT
 
