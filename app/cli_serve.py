@@ -14,6 +14,7 @@ from app.cli_progress import follow
 from engine.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
+    from app.results import CollectionView
     from app.services import Services
 
 PASSWORD = "TRIPTYCH_PASSWORD"  # noqa: S105 - the name of a variable
@@ -46,7 +47,7 @@ def demo(
         added = prepare(run, services)
         ready = services.collection(EXAMPLE)
         if not serve:
-            run.emit(ready, lambda out: _ready(out, ready.documents, added))
+            run.emit(ready, lambda out: _ready(out, ready, added))
             return
         _serve(run, services, port=port, open_browser=browser)
 
@@ -144,6 +145,6 @@ def _password(run: Run) -> str:
     return str(typer.prompt("Password for other computers", hide_input=True, confirmation_prompt=True))
 
 
-def _ready(out: Any, documents: int, added: bool) -> None:
-    many = "1 document" if documents == 1 else f"{documents:,} documents"
-    out.print(printable(f"{EXAMPLE}: {many}, {'added and indexed' if added else 'ready'}."))
+def _ready(out: Any, view: CollectionView, added: bool) -> None:
+    many = "1 document" if view.documents == 1 else f"{view.documents:,} documents"
+    out.print(printable(f"{view.name}: {many}, {'added and indexed' if added else 'ready'}."))
