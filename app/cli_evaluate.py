@@ -13,6 +13,7 @@ import typer
 
 from app.cli_base import EXIT_INTERRUPTED, CollectionOption, Run, command, console, fail, printable, the_collection
 from app.cli_queries import SetOption
+from app.format import plural
 from engine.errors import BadInput
 
 if TYPE_CHECKING:
@@ -276,12 +277,14 @@ def _cell(cell: MeasureCell) -> str:
 
 
 def _failed(one: EvaluatedPipeline) -> str:
-    return printable(f"{one.name} failed on {one.failed:,} queries, which are left out of every mean: {one.error}")
+    return printable(
+        f"{one.name} failed on {plural(one.failed, 'query', 'queries')}, left out of every mean: {one.error}"
+    )
 
 
 def _remarks(found: EvaluationView) -> list[str]:
     told = [
-        f"{found.queries:,} judged queries of the query set {found.query_set}; below each mean its {found.level:.0%} bootstrap interval."
+        f"{plural(found.queries, 'judged query', 'judged queries')} of the query set {found.query_set}; below each mean its {found.level:.0%} bootstrap interval."
     ]
     if len(found.pipelines) > 1:
         corrected = {"holm": ", Holm-corrected", "bh": ", Benjamini–Hochberg-corrected", "none": ", not corrected"}[
@@ -292,7 +295,8 @@ def _remarks(found: EvaluationView) -> list[str]:
             "Three numbers: queries won, tied and lost against it."
         )
     if found.unjudged:
-        told.append(f"{found.unjudged:,} queries have no judgment and were left out.")
+        without = plural(found.unjudged, "query has no judgment and was", "queries have no judgment and were")
+        told.append(f"{without} left out.")
     told += [f"Stale: {reason}." for reason in found.stale]
     gaps = [one for one in found.pipelines if one.judged is not None and one.judged < GAPS]
     if gaps and found.metrics:

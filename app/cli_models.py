@@ -10,6 +10,7 @@ import typer
 
 from app.cli_base import DATABASE, Run, command, printable
 from app.cli_progress import follow, report
+from app.format import size
 from engine.errors import BadInput, WorkspaceDamaged
 
 if TYPE_CHECKING:
@@ -254,15 +255,15 @@ def _show_models(out: Any, found: Sequence[ModelView]) -> None:
 
 def facts(view: ModelView) -> str:
     """A model in a line: "dense, 384 dimensions, 256 tokens, 25 MB, Apache-2.0"."""
-    megabytes = f"{view.bytes / 1e6:.0f} MB" if view.bytes else ""
-    if not megabytes and view.download_megabytes:
-        megabytes = f"about {view.download_megabytes:,} MB"
+    takes = size(view.bytes) if view.bytes else ""
+    if not takes and view.download_megabytes:
+        takes = f"about {view.download_megabytes:,} MB"
     parts = [
         view.family if view.state not in ("adding", "damaged") else f"{view.family}, {view.state}",
         f"{view.dimensions:,} dimensions" if view.dimensions and view.family != "cross" else "",
         f"{view.max_tokens:,} tokens" if view.max_tokens else "",
         view.quantisation if view.quantisation not in ("", "none") else "",
-        megabytes,
+        takes,
         view.licence,
         "gated" if view.gated else "",
         "cannot be run here" if not view.runs and view.state != "damaged" else "",
@@ -320,7 +321,7 @@ def _show_added(out: Any, view: ModelView) -> None:
 
 def _show_plan(out: Any, planned: ModelPlan) -> None:
     out.print(printable(f"{planned.name}: {planned.family}, from {planned.source}, {planned.licence}"), soft_wrap=True)
-    out.print(f"  {len(planned.files)} files, {planned.bytes / 1e6:,.0f} MB; {_HOW[planned.how]}")
+    out.print(f"  {len(planned.files)} files, {size(planned.bytes)}; {_HOW[planned.how]}")
     for note in planned.notes:
         out.print("  " + printable(note), soft_wrap=True)
 
@@ -349,7 +350,7 @@ def _show_benchmark(out: Any, found: Benchmark) -> None:
 
 
 def _show_removal(out: Any, view: ModelView) -> None:
-    out.print(printable(f"{view.name}: {view.bytes / 1e6:,.0f} MB would be deleted."), soft_wrap=True)
+    out.print(printable(f"{view.name}: {size(view.bytes)} would be deleted."), soft_wrap=True)
     if view.used_by:
         out.print(
             printable(f"Indexes of {', '.join(view.used_by)} were built with it; --force deletes them too."),

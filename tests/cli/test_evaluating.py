@@ -47,7 +47,7 @@ def test_the_leaderboard_as_a_table(judged: Path, cli: Cli, tmp_path: Path) -> N
     assert [word for word in head.split() if "@" in word or word == "RR"] == ["RR", "P@2", "judged@10"]
     assert any(line.startswith("BM25 (baseline)") and "1.000" in line for line in lines)
     assert any(line.startswith("Cut") and "0/2/0" in line for line in lines)
-    assert "1 queries have no judgment and were left out." in ended.out
+    assert "1 query has no judgment and was left out." in ended.out
     assert "Holm-corrected" in ended.out
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"BM25.run", "Cut.run"}
     assert (tmp_path / "runs" / "Cut.run").read_text().splitlines()[0].startswith("1 Q0 p1 1 ")
@@ -87,7 +87,7 @@ def test_stored_evaluations_are_listed_shown_and_deleted(judged: Path, cli: Cli,
 def test_failures_are_shown_in_the_table(judged: Path, cli: Cli) -> None:
     ended = cli("evaluate", "-p", "BM25", "-p", "Dense", "-m", "RR")
     assert ended.code == 0
-    assert "Dense failed on 2 queries, which are left out of every mean:" in ended.out
+    assert "Dense failed on 2 queries, left out of every mean:" in ended.out
     assert "is not built yet" in ended.out
     alone = cli("evaluate", "-p", "Dense", "--json")
     assert (alone.code, alone.error["type"]) == (1, "TriptychError")

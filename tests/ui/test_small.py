@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from fakes import FakeServices
 
+from app import format
 from app.results import RejectionView
-from app.ui import exports, format
+from app.ui import exports
 from app.ui.uploads import UNCLAIMED_SECONDS, Uploads
 from app.ui.views import cards
 

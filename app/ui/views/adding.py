@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app import format
 from app.results import Preview, WorkspaceView
-from app.ui import format
 from app.ui.html import el, join
 from app.ui.icons import icon
 from app.ui.views.controls import button, chip, drop_zone, panel_head, select

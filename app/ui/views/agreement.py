@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.judging_results import AssessorAgreement, DifferentJudgments, PairKappa
-from app.ui import format
 from app.ui.html import el, join
 from app.ui.views.controls import button, select
 from app.ui.views.ledger import bar

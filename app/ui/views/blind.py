@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import QuerySetView
 from app.judging_results import BlindResults, BlindReveal, BlindRound, BlindSession
 from app.results import Card
-from app.ui import format
 from app.ui.html import classes, el, pieces
 from app.ui.icons import icon
 from app.ui.views import cards, history, slots

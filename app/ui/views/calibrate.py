@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from app import format
 from app.calibration_results import CalibrationSummary
 from app.evaluation_results import QuerySetView
 from app.results import JobView, PipelineView
-from app.ui import format
 from app.ui.html import Child, classes, el
 from app.ui.views import jobs
 from app.ui.views import setup as parts

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from app import format
 from app.calibration_results import Effect, Histogram, QueryCurve, ReliabilityBins
-from app.ui import format
 from app.ui.html import Child, classes, el, join
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from app import format
 from app.calibration_results import CalibratedMethod, CalibratedPipeline, Interval
 from app.calibration_table import MEASURES, best
-from app.ui import format
 from app.ui.html import el
 from app.ui.views.tables import table
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.results import Calibrated, Card, FoundBy
-from app.ui import format
 from app.ui.html import classes, el, join, pieces
 from app.ui.views import grades, relevance
 from app.ui.views.controls import chip, hit_title, icon_button

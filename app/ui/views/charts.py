@@ -12,8 +12,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import QueryValues
-from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.views import slots
 

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 from markupsafe import Markup
 
+from app import format
 from app.results import Agreement, Calibrated, Card, Column, ColumnHit, CompareResult, Piece, PipelineView
-from app.ui import format
 from app.ui.html import classes, el, join, pieces
 from app.ui.icons import icon
 from app.ui.session import MAX_COLUMNS

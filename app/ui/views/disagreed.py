@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import Disagreement, PairAgreement, QueryAgreement
-from app.ui import format
 from app.ui.html import el
 from app.ui.views import slots
 from app.ui.views.controls import button, cell_title, icon_button, panel_head

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import MetricView, QuerySetView
 from app.results import JobView, PipelineView
-from app.ui import format
 from app.ui.html import Child, el
 from app.ui.views import jobs
 from app.ui.views import setup as parts

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import EvaluationView, QueryValues
-from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.icons import icon
 from app.ui.views import charts, evaluated_tables, history, leaderboard, scatter, slots

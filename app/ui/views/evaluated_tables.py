@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import EvaluationView, QueryValues
-from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.views import charts, slots
 from app.ui.views.controls import cell_title, icon_button, panel_head

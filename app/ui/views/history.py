@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import ChangedMean, EvaluationChanges, EvaluationSummary
-from app.ui import format
 from app.ui.html import Child, classes, el, join
 from app.ui.views import tables
 from app.ui.views.controls import cell_title, chip, icon_button, panel_head

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.results import JobView, RejectionView
-from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.views import tables
 from app.ui.views.controls import button, icon_button

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import QuerySetView
 from app.judging_results import QueueView
 from app.results import JobView
-from app.ui import format
 from app.ui.html import Child, el
 from app.ui.views import history, jobs
 from app.ui.views import setup as parts

@@ -6,9 +6,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import EvaluationView
 from app.judging_results import JudgingItem, Provenance, QueueView
-from app.ui import format
 from app.ui.html import Child, classes, el, link, pieces
 from app.ui.icons import icon
 from app.ui.views import cards, slots

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import EvaluatedPipeline, EvaluationView, MeasureCell
-from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.icons import icon
 from app.ui.views import slots, tables

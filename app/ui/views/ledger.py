@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.results import Ledger, LedgerEntry, WhyNot
-from app.ui import format
 from app.ui.html import el, join
 from app.ui.icons import icon
 from app.ui.views.controls import button, cell_title, hit_title, icon_button, select, slot_mark

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.model_results import ModelPlan, ModelView
 from app.results import JobView
-from app.ui import format
 from app.ui.html import Child, el, join, link, prose
 from app.ui.icons import icon
 from app.ui.views import jobs

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import Brought, QuerySetView, RunView
-from app.ui import format
 from app.ui.html import el, join
 from app.ui.icons import icon
 from app.ui.views.controls import button, drop_zone, icon_button, select

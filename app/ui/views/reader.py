@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.results import Card, DocumentView, Explanation
-from app.ui import format
 from app.ui.html import classes, el, join, link, safe_url
 from app.ui.icons import icon
 from app.ui.views import cards

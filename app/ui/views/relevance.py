@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.results import Calibrated, Card
-from app.ui import format
 from app.ui.html import el
 from app.ui.views.controls import chip
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import EvaluatedHit, EvaluationView, MeasureCell
 from app.report_results import CalibrationReport, ComparisonReport, EvaluationReport, ReportedQuery
-from app.ui import format
 from app.ui.html import el, join
 from app.ui.views import (
     charts,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import EvaluatedHit
-from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.views import slots
 

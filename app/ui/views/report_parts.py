@@ -10,10 +10,10 @@ from functools import cache
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import EvaluationView, MeasureCell, QueryValues
 from app.report_results import Origin
 from app.results import CompareResult, Ledger
-from app.ui import format
 from app.ui.html import clean, el, join
 from app.ui.icons import ui_assets
 from app.ui.views import slots

@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app import format
 from app.stage_results import RerankedHit, RerankingResult
-from app.ui import format
 from app.ui.html import Child, el, join
 
 WIDTH = 420.0

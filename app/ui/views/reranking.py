@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from markupsafe import Markup
 
+from app import format
 from app.results import Explanation
 from app.stage_results import MoveExplanation, RerankedHit, RerankingResult, StageHit
-from app.ui import format
 from app.ui.html import el, join
 from app.ui.icons import icon
 from app.ui.views import reader, rerank_charts

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import EvaluatedPipeline
-from app.ui import format
 from app.ui.html import el, join
 from app.ui.views import slots
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.results import CollectionView, PipelineView, SearchResult, StageTime
-from app.ui import format
 from app.ui.html import el, join
 from app.ui.icons import icon
 from app.ui.session import UiState

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.results import PipelineView
 from app.stage_results import StageColumn, StageHit, StagesResult
-from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.icons import icon
 from app.ui.views import cards, grades

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from app import format
 from app.calibration_results import (
     CalibratedMethod,
     CalibratedPipeline,
@@ -16,7 +17,6 @@ from app.calibration_results import (
     QueryCurve,
     QueryCurves,
 )
-from app.ui import format
 from app.ui.html import classes, el, join
 from app.ui.icons import icon
 from app.ui.views import calibration_charts as charts

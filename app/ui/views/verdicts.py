@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from app import format
 from app.evaluation_results import FlipDocument, PairBounds, VerdictBounds
-from app.ui import format
 from app.ui.html import el, join
 from app.ui.views import slots
 from app.ui.views.controls import chip, icon_button
