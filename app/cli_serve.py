@@ -11,6 +11,7 @@ import typer
 
 from app.cli_base import Run, command, printable
 from app.cli_progress import follow
+from app.format import plural
 from engine.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
@@ -146,5 +147,6 @@ def _password(run: Run) -> str:
 
 
 def _ready(out: Any, view: CollectionView, added: bool) -> None:
-    many = "1 document" if view.documents == 1 else f"{view.documents:,} documents"
-    out.print(printable(f"{view.name}: {many}, {'added and indexed' if added else 'ready'}."))
+    out.print(
+        printable(f"{view.name}: {plural(view.documents, 'document')}, {'added and indexed' if added else 'ready'}.")
+    )
