@@ -20,11 +20,11 @@ class Beta(Calibrator, name="beta"):
 
     one_for_all = True
 
-    low: float | None = Field(None, allow_inf_nan=False, description="The score that becomes 0; fitted.")
-    high: float | None = Field(None, allow_inf_nan=False, description="The score that becomes 1; fitted.")
-    a: float | None = Field(None, ge=0, allow_inf_nan=False, description="Slope near 0; fitted.")
-    b: float | None = Field(None, ge=0, allow_inf_nan=False, description="Slope near 1; fitted.")
-    c: float | None = Field(None, allow_inf_nan=False, description="Intercept; fitted.")
+    low: float | None = Field(None, description="The score that becomes 0; fitted.")
+    high: float | None = Field(None, description="The score that becomes 1; fitted.")
+    a: float | None = Field(None, ge=0, description="Slope near 0; fitted.")
+    b: float | None = Field(None, ge=0, description="Slope near 1; fitted.")
+    c: float | None = Field(None, description="Intercept; fitted.")
 
     @property
     def fitted(self) -> bool:

@@ -20,8 +20,8 @@ class MinMax(Calibrator, name="min_max"):
     scope: Literal["query", "global"] = Field(
         "query", description="query: between a list's own last and first score; global: between fixed bounds."
     )
-    low: float | None = Field(None, allow_inf_nan=False, description="The score that becomes 0; fitted.")
-    high: float | None = Field(None, allow_inf_nan=False, description="The score that becomes 1; fitted.")
+    low: float | None = Field(None, description="The score that becomes 0; fitted.")
+    high: float | None = Field(None, description="The score that becomes 1; fitted.")
 
     def label(self) -> str:
         return f"min-max ({self.scope})"

@@ -17,8 +17,8 @@ class Platt(Calibrator, name="platt"):
 
     one_for_all = True
 
-    slope: float | None = Field(None, ge=0, allow_inf_nan=False, description="How fast the odds rise; fitted.")
-    intercept: float | None = Field(None, allow_inf_nan=False, description="The log-odds at a score of 0; fitted.")
+    slope: float | None = Field(None, ge=0, description="How fast the odds rise; fitted.")
+    intercept: float | None = Field(None, description="The log-odds at a score of 0; fitted.")
 
     @property
     def fitted(self) -> bool:

@@ -17,7 +17,7 @@ class Temperature(Calibrator, name="temperature"):
 
     one_for_all = True
 
-    temperature: float | None = Field(None, gt=0, allow_inf_nan=False, description="T; fitted.")
+    temperature: float | None = Field(None, gt=0, description="T; fitted.")
 
     @property
     def fitted(self) -> bool:

@@ -21,8 +21,8 @@ class ZScore(Calibrator, name="z_score"):
     scope: Literal["query", "global"] = Field(
         "query", description="query: against the list's own mean and spread; global: against fixed ones."
     )
-    mean: float | None = Field(None, allow_inf_nan=False, description="The mean of all scores; fitted.")
-    deviation: float | None = Field(None, gt=0, allow_inf_nan=False, description="Their standard deviation; fitted.")
+    mean: float | None = Field(None, description="The mean of all scores; fitted.")
+    deviation: float | None = Field(None, gt=0, description="Their standard deviation; fitted.")
 
     def label(self) -> str:
         return f"z-score ({self.scope})"

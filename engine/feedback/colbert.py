@@ -34,7 +34,6 @@ class ColbertPrf(LateParameters, Feedback, name="colbert_prf"):
         0.1,
         ge=0,
         le=10,
-        allow_inf_nan=False,
         description="How much an added center weighs, times its rarity; a query token weighs 1. The paper's 1 stands beside the 32 tokens "
         "that ColBERT pads a query to; the bundled model pads nothing.",
     )

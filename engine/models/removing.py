@@ -48,9 +48,8 @@ def run_delete_model(workspace: Workspace, running: Running) -> None:
         refuse_used(workspace, name)
     workspace.models.refuse_absent(name)
     built = uses(workspace, name)
-    for step, use in enumerate(
-        built
-    ):  # before the model, so that a job that was interrupted still finds what is left to do
+    # Before the model, so that a job that was interrupted still finds what is left to do.
+    for step, use in enumerate(built):
         running(Progress("delete", step, len(built) + 1, "steps"))
         workspace.generations.drop(use.generation_id)
     running(Progress("delete", len(built), len(built) + 1, "steps"))

@@ -61,7 +61,6 @@ class Cur(Retriever, name="cur"):
         0.1,
         ge=0,
         le=10,
-        allow_inf_nan=False,
         description="How cautious the approximation is: 0 trusts the anchors' scores fully, more brings a document closer to its mean.",
     )
 

@@ -39,9 +39,8 @@ def settled(ui: Ui, state: UiState, kinds: Mapping[str, str], newest: Callable[[
         state = state.with_options(job="")
     if state.collection and not state.option("run") and not state.option("job"):
         state = state.with_options(run=newest())
-    if (
-        job is not None and job.status not in OVER
-    ):  # found again after another page: its end will be noticed by its name
+    if job is not None and job.status not in OVER:
+        # Found again after another page: its end will be noticed by its name.
         state = state.with_options(job=job.job_id)
     return state
 

@@ -15,9 +15,9 @@ from app.ui.protocol import Args, Download, Reply
 from app.ui.session import UiState, plain
 from app.ui.views import adding, jobs, library, shell
 from engine.errors import BadInput, NotFound
+from engine.workspace import MAX_NAME
 
 ROWS = 50
-MAX_NAME = 200
 MOST_ROWS = 100_000
 MOST_DESCRIBED = 10_000
 ACTIVE = ("queued", "running")
