@@ -15,7 +15,7 @@ from app.verbs.querysets import QuerySetVerbs
 from engine.blind import MAX_SEED, Round, Session
 from engine.errors import BadInput, NotFound, TriptychError
 from engine.pipeline import PipelineSpec
-from engine.proportions import sign_test, wilson
+from engine.significance import sign_test, wilson
 from engine.types import Ranking
 
 LEVEL = 0.95

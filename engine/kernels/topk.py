@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.types import FloatRows, Ints, Mask, TopK
+from engine.types import FloatRows, Ints, TopK
 
 GROUPS = 64  # rows per group when the k-th best score is bounded from group maxima
 
@@ -30,17 +30,6 @@ def best_rows(scores: FloatRows, k: int, floor: float = -np.inf) -> Ints:
         above = rows[values > kth]
         rows = np.concatenate([above, rows[values == kth][: k - len(above)]])
     return rows[np.lexsort((rows, -scores[rows]))]
-
-
-def top_k(scores: FloatRows, k: int, allowed: Mask | None = None, floor: float = -np.inf) -> TopK:
-    """The best min(k, rows) of each row of `scores` (float32 [queries, rows]) among `allowed` rows (bool [rows]) above `floor`.
-
-    Places without a hit hold row -1 and score -inf. Raises ValueError on a negative k or a NaN.
-    """
-    found = TopK(*empty_hits(len(scores), min(k, scores.shape[1])))
-    for query, row in enumerate(scores):
-        put_hits(found, query, row if allowed is None else np.where(allowed, row, np.float32(-np.inf)), k, floor)
-    return found
 
 
 def empty_hits(queries: int, width: int) -> tuple[Ints, FloatRows]:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.context import Context
-from engine.kernels.topk import top_k
+from engine.kernels.topk import empty_hits, put_hits
 from engine.retrievers.base import best_documents, document_scores
 from engine.retrievers.bm25 import explained
 from engine.retrievers.dense import Dense
@@ -61,7 +61,9 @@ def searched(docs: Ints, scores: FloatRows, k: int, allowed: Mask | None = None)
 
     def search(count: int) -> TopK:
         asked.append(count)
-        return top_k(scores[None], count, allowed)
+        found = TopK(*empty_hits(1, min(count, len(scores))))
+        put_hits(found, 0, scores if allowed is None else np.where(allowed, scores, np.float32(-np.inf)), count)
+        return found
 
     return best_documents(Dense().index_spec(), ["q"], k, search, context), asked
 

@@ -100,16 +100,16 @@ def test_false_alarms_come_as_often_as_promised() -> None:
 
 def test_bootstrap_intervals() -> None:
     values = np.random.default_rng(2).normal(0.4, 0.2, 50)
-    low, high = sig.bootstrap_interval(values)
+    low, high = sig.bootstrap_intervals(values[:, None])[0]
     theirs = stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
     assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.003)
-    assert (low, high) == sig.bootstrap_interval(values)
-    narrow = sig.bootstrap_interval(values, level=0.5)
+    assert (low, high) == sig.bootstrap_intervals(values[:, None])[0]
+    narrow = sig.bootstrap_intervals(values[:, None], level=0.5)[0]
     assert low < narrow[0] < values.mean() < narrow[1] < high
-    assert sig.bootstrap_interval(np.array([0.3])) == (0.3, 0.3)
-    assert all(math.isnan(end) for end in sig.bootstrap_interval(np.array([])))
+    assert sig.bootstrap_intervals(np.array([[0.3]])) == [(0.3, 0.3)]
+    assert all(math.isnan(end) for end in sig.bootstrap_intervals(np.empty((0, 1)))[0])
     with pytest.raises(BadInput, match="between 0 and 1"):
-        sig.bootstrap_interval(values, level=95)
+        sig.bootstrap_intervals(values[:, None], level=95)
 
 
 def test_corrections_by_hand() -> None:
@@ -141,3 +141,18 @@ def test_effect_sizes() -> None:
     assert sig.hedges_g(differences) == pytest.approx(2.5 / math.sqrt(5 / 3) * math.sqrt(math.pi) / 2 / math.sqrt(1.5))
     assert math.isnan(sig.cohen_dz(np.ones(3)))
     assert math.isnan(sig.hedges_g(np.ones(2)))
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 1), (8, 2), (5, 5), (0, 30), (211, 190)])
+def test_votes_against_scipy(wins: int, losses: int) -> None:
+    exact = stats.binomtest(wins, wins + losses)
+    assert sig.sign_test(wins, losses) == pytest.approx(exact.pvalue)
+    interval = exact.proportion_ci(0.9, method="wilson")
+    assert sig.wilson(wins, wins + losses, 0.9) == pytest.approx((interval.low, interval.high))
+
+
+def test_no_votes_say_nothing() -> None:
+    assert sig.sign_test(0, 0) == 1.0
+    assert sig.wilson(0, 0) == (0.0, 1.0)
+    with pytest.raises(BadInput, match="between 0 and 1"):
+        sig.wilson(1, 2, 1.0)
