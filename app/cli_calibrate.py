@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli_base import CollectionOption, Run, command, printable, the_collection
-from app.cli_evaluate import chosen_pipelines
+from app.cli_options import SetOption, chosen_pipelines
 from app.cli_progress import follow
-from app.cli_queries import SetOption
 from engine.errors import BadInput
 
 if TYPE_CHECKING:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.cli_base import EXIT_INTERRUPTED, CollectionOption, Run, command, console, fail, printable, the_collection
-from app.cli_queries import SetOption
+from app.cli_base import CollectionOption, Run, command, printable, the_collection
+from app.cli_options import PipelinesOption, SetOption, chosen_pipelines, query_progress
 from app.format import plural
 from engine.errors import BadInput
 
@@ -24,24 +21,12 @@ if TYPE_CHECKING:
         MeasureCell,
     )
     from app.services import Services
-    from engine.types import Progress
 
 DEFAULT_METRICS = ("nDCG@10", "AP", "RR@10", "R@100")
-DEFAULT_PIPELINES = ("BM25", "Dense", "Hybrid")
-LINE_SECONDS = 5.0
 SHOWN_QUERIES = 10
 GAPS = 0.8
 """Below this share of judged documents among the first ten, measures for judgments with gaps are shown too."""
 
-PipelinesOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--pipeline",
-        "-p",
-        metavar="NAME|FILE",
-        help="A pipeline by name, or a YAML file. May be given again. Default: BM25, Dense, Hybrid.",
-    ),
-]
 Correction = Literal["holm", "bh", "none"]
 Test = Literal["randomization", "t", "wilcoxon"]
 
@@ -161,27 +146,6 @@ def disagree(
         run.emit(found, lambda out: _show_disagreement(out, found, limit))
 
 
-def chosen_pipelines(
-    services: Services, written: Sequence[str] | None, *, default: bool
-) -> list[str | tuple[str, str]]:
-    """Names of pipelines, or (name, YAML) of files. Raises BadInput on a file that cannot be read."""
-    known = {view.name for view in services.pipelines()}
-    asked: list[str | tuple[str, str]] = []
-    for one in written or (DEFAULT_PIPELINES if default else ()):
-        path = Path(one)
-        if one in known or path.suffix.lower() not in (".yaml", ".yml"):
-            asked.append(one)
-            continue
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            raise BadInput(f"{one} does not exist. Check the spelling.") from None
-        except UnicodeDecodeError:
-            raise BadInput(f"{one} is not UTF-8 text.") from None
-        asked.append((services.check_pipeline(text).name or path.stem, text))
-    return asked
-
-
 def _write_runs(services: Services, found: EvaluationView, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
@@ -195,41 +159,6 @@ def _write_runs(services: Services, found: EvaluationView, folder: Path) -> list
         path.write_text(services.export_run(found.collection, found.evaluation_id, one.name), encoding="utf-8")
         files.append(path)
     return files
-
-
-@contextmanager
-def query_progress(run: Run) -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal, a line now and then elsewhere, nothing in JSON mode. Ctrl-C ends the command with 130 and says how to go on."""
-    try:
-        if run.as_json:
-            yield lambda step: None
-        elif sys.stderr.isatty():
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as Bar
-
-            columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("queries"), TimeRemainingColumn())
-            with Bar(*columns, console=console(sys.stderr), transient=True) as bar:
-                task = bar.add_task("", total=None)
-                yield lambda step: bar.update(task, completed=step.done, total=step.total)
-        else:
-            yield _Lines()
-    except KeyboardInterrupt:
-        message = "Stopped; the queries that are finished are kept. Give the same command again to go on."
-        fail(run.as_json, "Interrupted", message, EXIT_INTERRUPTED)
-
-
-class _Lines:
-    """A line every few seconds."""
-
-    def __init__(self) -> None:
-        self.at = time.monotonic()
-
-    def __call__(self, step: Progress) -> None:
-        now = time.monotonic()
-        if now - self.at >= LINE_SECONDS:
-            self.at = now
-            total = "" if step.total is None else f" of {step.total:,}"
-            print(f"{step.phase or 'waiting'}: {step.done:,}{total} {step.unit}", file=sys.stderr, flush=True)
 
 
 def emit_leaderboard(run: Run, found: EvaluationView, as_csv: bool, files: list[Path]) -> None:

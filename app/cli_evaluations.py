@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from app.cli_base import CollectionOption, Run, command, printable, the_collection
-from app.cli_evaluate import emit_leaderboard, query_progress
-from app.cli_manage import OutputOption
+from app.cli_evaluate import emit_leaderboard
+from app.cli_options import OutputOption, query_progress
 from engine.errors import BadInput, NotFound
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from app.cli_base import CollectionOption, Run, printable, the_collection
-from app.cli_evaluate import PipelinesOption, chosen_pipelines, query_progress
-from app.cli_queries import SetOption
+from app.cli_options import PipelinesOption, SetOption, chosen_pipelines, query_progress
 from engine.errors import BadInput
 
 if TYPE_CHECKING:

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from app.cli_base import CollectionOption, Run, command, printable, the_collection
+from app.cli_fit import pipelines_fit
+from app.cli_options import OutputOption, deliver
 from engine.errors import BadInput
 
 if TYPE_CHECKING:
     from app.results import CollectionView, PipelineView
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Its name.")]
-OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write here instead of standard output.")
-]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")]
 
 
@@ -33,8 +32,6 @@ def register(app: typer.Typer) -> None:
     command(collections, "rename")(collections_rename)
     command(collections, "describe")(collections_describe)
     command(collections, "delete")(collections_delete)
-    from app.cli_fit import pipelines_fit  # which needs this module itself
-
     pipelines = typer.Typer(help="List, show, check, save and delete pipelines.", no_args_is_help=True)
     app.add_typer(pipelines, name="pipelines")
     command(pipelines, "list")(pipelines_list)
@@ -203,18 +200,6 @@ def export_shortlist(
     with run.reading() as services:
         text = services.export_shortlist(the_collection(services, collection), form)
     deliver(run, form, text, output)
-
-
-def deliver(run: Run, form: str, text: str, output: Path | None) -> None:
-    """Write text to a file, or print it; in JSON it is a member of the document."""
-    if output is not None:
-        with output.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        run.emit({"format": form, "file": output, "characters": len(text)}, lambda out: _say(out, f"Wrote {output}."))
-    elif run.as_json:
-        run.emit({"format": form, "text": text}, lambda out: None)
-    else:
-        sys.stdout.write(text)
 
 
 def _read(file: Path) -> str:

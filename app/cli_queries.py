@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from app.cli_base import CollectionOption, Run, command, printable, the_collection
-from app.cli_manage import OutputOption, deliver
+from app.cli_options import OutputOption, SetOption, deliver
 from engine.errors import BadInput
 
 if TYPE_CHECKING:
     from app.evaluation_results import Imported, QuerySetView
 
-SetOption = Annotated[str, typer.Option("--queries", "-q", metavar="SET", help="The query set.")]
 SourceArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A file, or a BEIR folder.")]
 QueryForm = Literal["auto", "beir", "trec", "tsv", "answers", "lines"]
 JudgmentForm = Literal["auto", "trec", "beir", "csv"]

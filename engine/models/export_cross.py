@@ -10,12 +10,10 @@ import numpy as np
 
 from engine.errors import BadInput
 from engine.models.agreement import Agreement, rank_correlations
+from engine.models.card import PAIR_WEIGHTS
 from engine.models.export_pass import pass_of, write_pass_graph
 from engine.models.export_source import STATES_INPUTS, Source, longest_input, open_model, read_stage
 from engine.models.quantise import Sample
-
-PAIR_WEIGHTS = "interaction.safetensors"
-"""The file by which a folder that engine.training.pair_model wrote is known."""
 
 
 def open_cross(path: str, dimensions: int | None = None) -> Source:

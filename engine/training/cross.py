@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from engine.errors import BadInput
+from engine.models.card import PAIR_WEIGHTS as WEIGHTS
 from engine.models.card import ModelCard, describe_file, write_card
 from engine.models.catalogue import DEFAULT_DENSE, load_encoder, model_folder
 from engine.models.export import export_model
-from engine.models.export_cross import PAIR_WEIGHTS as WEIGHTS
 from engine.models.recipes import RECIPES
 from engine.training.corpus import TrainingTexts, held_out
 from engine.training.pairs import Lexicon, PairList, ask, pair_lists

@@ -19,7 +19,8 @@ from engine.models.catalogue import DEFAULT_DENSE, model_folder
 from engine.training.batches import Trained
 from engine.training.corpus import TrainingTexts, held_out
 from engine.training.late import LateSettings, train_late
-from engine.training.sparse import SparseSettings, train_sparse
+from engine.training.sparse import train_sparse
+from engine.training.sparse_settings import SparseSettings
 from engine.training.states import TokenStates, token_states
 from engine.training.teacher import Queries, training_queries
 from engine.training.trainer import library

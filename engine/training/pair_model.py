@@ -22,7 +22,7 @@ from sentence_transformers.base.modules import Transformer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.models.export_cross import PAIR_WEIGHTS as WEIGHTS
+from engine.models.card import PAIR_WEIGHTS as WEIGHTS
 
 GATE_WIDTH = 64
 FAR = -1e4  # added to the attention of tokens that must not see each other

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from engine.training.batches import Trained, drawn_batches, of_owner, torch_module
 from engine.training.sparse_head import sparse_head, start
+from engine.training.sparse_settings import SparseSettings
 from engine.training.states import TokenStates
 from engine.training.teacher import Opinions, Queries, standardized
 from engine.training.trainer import Course, as_model, fit
@@ -38,29 +39,6 @@ LOGIT = 12.0
 """What a score, divided by the query's sum of weights, counts in the softmax at first; learned from there."""
 HIDDEN = -1e4
 """The logit of a document that a query does not rank."""
-
-
-@dataclass(frozen=True, slots=True)
-class SparseSettings:
-    """What a run of the recipe is made of.
-
-    words: epochs of the first stage; terms: wanted expansions a document; dense_share: of the dense scores in the teacher, the rest is BM25's;
-    sharpness: what a deviation of the teacher's scores counts in its softmax; others: share of queries whose own document is left out, so
-    that the order of the others is learned; hidden: share of the rest for which half of their own document's literal score is hidden.
-    """
-
-    seed: int = 0
-    words: int = 3
-    epochs: float = 8.0
-    batch: int = 512
-    near: int = 3
-    terms: float = 130.0
-    rate: float = 3e-4
-    word_rate: float = 2e-3
-    dense_share: float = 0.6
-    hidden: float = 0.3
-    others: float = 1.0
-    sharpness: float = 4.0
 
 
 def train_sparse(

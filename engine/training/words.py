@@ -15,7 +15,7 @@ from engine.training.trainer import Course, as_model, divergence_of_scores, fit
 from engine.types import FloatRows, Ints, ProgressSink
 
 if TYPE_CHECKING:
-    from engine.training.sparse import SparseSettings
+    from engine.training.sparse_settings import SparseSettings
 
 SHARPNESS = 20.0
 """What a cosine counts in the softmax."""
