@@ -7,9 +7,9 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.encoders.opening import load_encoder, load_scorer
 from engine.errors import BadInput, IndexBeingBuilt, IndexNotReady, WorkspaceDamaged
 from engine.llm import SETTING, ChatModel, named_endpoint
-from engine.models.catalogue import load_encoder, load_scorer
 from engine.searcher import Searcher
 from engine.workspace import Workspace
 

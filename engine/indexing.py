@@ -42,13 +42,13 @@ class StoredUnits:
 
     def encoder(self, model: str) -> Encoder[Any]:
         """The encoder of a bundled or cached model. Raises NotFound."""
-        from engine.models.catalogue import load_encoder
+        from engine.encoders.opening import load_encoder
 
         return load_encoder(model, own=self._models)
 
     def scorer(self, model: str) -> PairScorer:
         """The cross-encoder of a bundled or cached model. Raises BadInput."""
-        from engine.models.catalogue import load_scorer
+        from engine.encoders.opening import load_scorer
 
         return load_scorer(model, own=self._models)
 

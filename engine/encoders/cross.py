@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.encoders.runner import Runner
-from engine.encoders.units import run_units
+from engine.encoders.units import Scores, refuse_infinite, run_units
 from engine.errors import BadInput
 from engine.models.card import PASSES_FILE, ModelCard
 from engine.types import Ints, Progress, ProgressSink, ignore_progress
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 OUTPUTS = ("logits",)
 BATCH = {"cpu": 8}  # pairs at a time: few, so that a budget is kept closely
 ACCELERATOR_BATCH = 64
-Scores = NDArray[np.float32]
 
 
 class PairScorer:
@@ -112,13 +110,3 @@ class PairScorer:
             chosen = [pairs[i] for i in group]
             scores[group] = self.runner.run([ids for ids, _ in chosen], types=[types for _, types in chosen])[:, 0]
         return scores
-
-
-def refuse_infinite(scores: Scores, card: ModelCard, texts: Sequence[str]) -> None:
-    """Raise BadInput where the score of one of these texts is not finite."""
-    bad = np.flatnonzero(~np.isfinite(scores))
-    if len(bad):
-        raise BadInput(
-            f"Model {card.name!r} produced a score that is not finite for the text {texts[bad[0]][:80]!r}; "
-            "try the CPU provider, or another model."
-        )

@@ -7,9 +7,8 @@ from contextlib import closing
 
 import numpy as np
 
-from engine.encoders.cross import Scores, refuse_infinite
 from engine.encoders.runner import Runner, TokenIds
-from engine.encoders.units import run_units
+from engine.encoders.units import Scores, refuse_infinite, run_units
 from engine.types import Ints, Progress, ProgressSink, ignore_progress
 
 TOKENS = 1024

@@ -1,4 +1,4 @@
-"""Cutting many texts into units of work of about equal cost, and running them in threads."""
+"""Cutting many texts into units of work of about equal cost, running them in threads, and checking the scores that come of it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
+from numpy.typing import NDArray
 
+from engine.errors import BadInput
+from engine.models.card import ModelCard
 from engine.types import Ints
+
+Scores = NDArray[np.float32]
 
 
 def plan_units(lengths: Ints, budget: int, same_length: bool) -> Iterator[Ints]:
@@ -58,3 +63,13 @@ def run_units(units: Sequence[Ints], work: Callable[[Ints], None], threads: int)
 def usable_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def refuse_infinite(scores: Scores, card: ModelCard, texts: Sequence[str]) -> None:
+    """Raise BadInput where the score of one of these texts is not finite."""
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise BadInput(
+            f"Model {card.name!r} produced a score that is not finite for the text {texts[bad[0]][:80]!r}; "
+            "try the CPU provider, or another model."
+        )

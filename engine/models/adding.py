@@ -341,7 +341,7 @@ def _renamed(built: Path, about: dict[str, str], entry: CatalogueEntry | None = 
 
 def try_out(built: Path, card: ModelCard) -> None:
     """Run a few texts through a finished folder. Raises BadInput or WorkspaceDamaged where it does not give what its family gives."""
-    from engine.models.catalogue import open_encoder
+    from engine.encoders.opening import open_encoder
 
     if card.family == "cross":
         from engine.encoders.cross import PairScorer

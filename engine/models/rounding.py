@@ -89,7 +89,7 @@ def _agreement(card: ModelCard, one: Path, other: Path, texts: Sequence[str]) ->
         scorers = [PairScorer.load(folder, provider="cpu") for folder in (one, other)]
         scores = [np.array([scorer.score(query, documents) for query in queries]) for scorer in scorers]
         return rank_correlations(*scores)
-    from engine.models.catalogue import open_encoder
+    from engine.encoders.opening import open_encoder
     from engine.models.export_sparse import spread
 
     rows = []

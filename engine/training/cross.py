@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from engine.encoders.opening import load_encoder
 from engine.errors import BadInput
 from engine.models.card import PAIR_WEIGHTS as WEIGHTS
 from engine.models.card import ModelCard, describe_file, write_card
-from engine.models.catalogue import DEFAULT_DENSE, load_encoder, model_folder
+from engine.models.catalogue import DEFAULT_DENSE, model_folder
 from engine.models.export import export_model
 from engine.models.recipes import RECIPES
 from engine.training.corpus import TrainingTexts, held_out

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from engine.context import Context
 from engine.encoders.cross import PairScorer
-from engine.models.catalogue import DEFAULT_CROSS, load_scorer
+from engine.encoders.opening import load_scorer
+from engine.models.catalogue import DEFAULT_CROSS
 from engine.pipeline import Stage
 from engine.rerankers.cross import Cross
 from engine.retrievers.bm25 import Bm25

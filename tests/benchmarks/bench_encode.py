@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
+from engine.encoders.opening import load_encoder
 from engine.encoders.units import usable_cores
-from engine.models.catalogue import DEFAULT_DENSE, load_encoder
+from engine.models.catalogue import DEFAULT_DENSE
 from engine.models.recipes import RECIPES
 from tests.benchmarks.corpora import load
 

@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.encoders.cross import PairScorer
+from engine.encoders.opening import load_scorer
 from engine.indexes.bm25 import Bm25Index
-from engine.models.catalogue import DEFAULT_CROSS, load_scorer
+from engine.models.catalogue import DEFAULT_CROSS
 from engine.rerankers.cross import with_standing
 from engine.significance import randomization
 from engine.testing import MemorySource

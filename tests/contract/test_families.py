@@ -8,11 +8,11 @@ import pytest
 
 from engine.chunkers.base import Chunker
 from engine.component import discover
+from engine.encoders.opening import load_encoder
 from engine.errors import BadInput
 from engine.fusers.base import Fuser
 from engine.fusers.lambdamart import LambdaMart
 from engine.metrics.base import parse_metric
-from engine.models.catalogue import load_encoder
 from engine.pipeline import Cutoff, Fuse, parse
 from engine.retrievers.base import Retriever
 from engine.retrievers.bm25 import Bm25

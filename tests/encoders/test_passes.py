@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.encoders.cross import PairScorer
+from engine.encoders.opening import load_scorer
 from engine.encoders.passes import cut, plan_passes
 from engine.errors import BadInput, Cancelled
-from engine.models.catalogue import load_scorer
 from engine.types import Progress
 from tests.encoders.tiny import write_cross
 from tests.models.texts import TEXTS

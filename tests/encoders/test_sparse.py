@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from engine.encoders.base import Encoder
 from engine.encoders.dense import DenseEncoder
+from engine.encoders.opening import open_encoder
 from engine.encoders.runner import StateReader, encode_together
 from engine.encoders.sparse import SparseEncoder
 from engine.errors import BadInput, Cancelled, WorkspaceDamaged
 from engine.models.card import describe_file, read_card, write_card
-from engine.models.catalogue import open_encoder
 from engine.types import Progress, SparseRows
 from tests.encoders.tiny import TABLE, WORDS, rewrite_card, write_model, write_sparse
 

@@ -30,13 +30,13 @@ QUERIES = ["retrieval number7", "graph calibration", "number111", "unknownword"]
 def quiet_modules(monkeypatch):
     """The same small batches and encoder in this process, for the length of a test."""
     from engine import ingest
+    from engine.encoders import opening
     from engine.indexes import shards
-    from engine.models import catalogue
 
     monkeypatch.setattr(ingest, "BATCH_ITEMS", worker.BATCH)
     monkeypatch.setattr(shards, "SHARD", worker.SHARD)
     encoder = worker.HashEncoder(dimensions=256)
-    monkeypatch.setattr(catalogue, "load_encoder", lambda *_, **__: encoder)
+    monkeypatch.setattr(opening, "load_encoder", lambda *_, **__: encoder)
     return encoder
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from engine import generations, ingest
 from engine.database import Database
+from engine.encoders import opening
 from engine.generations import Generations
 from engine.indexes import shards
-from engine.models import catalogue
 from engine.testing import HashEncoder
 from engine.workspace import Workspace
 
@@ -25,7 +25,7 @@ BATCH, SHARD = 40, 32
 def install() -> HashEncoder:
     """Small batches, and one encoder for every model."""
     encoder = HashEncoder(dimensions=256)
-    catalogue.load_encoder = lambda *_, **__: encoder  # type: ignore[assignment]
+    opening.load_encoder = lambda *_, **__: encoder  # type: ignore[assignment]
     ingest.BATCH_ITEMS, shards.SHARD = BATCH, SHARD
     return encoder
 

@@ -18,6 +18,7 @@ import onnx
 import pytest
 
 from engine.doctor import check
+from engine.encoders.opening import load_encoder
 from engine.engine import Engine
 from engine.errors import BadInput, IndexNotReady, NotFound, ReadOnly, WorkspaceDamaged
 from engine.indexes.dense import DenseIndex
@@ -25,7 +26,7 @@ from engine.indexing import build_index
 from engine.jobs import Job
 from engine.models import adding, convert
 from engine.models.adding import AddModel
-from engine.models.catalogue import load_encoder, model_folder
+from engine.models.catalogue import model_folder
 from engine.models.planning import plan_model
 from engine.models.removing import uses
 from engine.models.resolve import Models

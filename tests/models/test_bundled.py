@@ -11,8 +11,9 @@ import pytest
 from onnx import numpy_helper
 
 from engine.encoders.dense import DenseEncoder
+from engine.encoders.opening import load_encoder
 from engine.errors import BadInput, WorkspaceDamaged
-from engine.models.catalogue import DEFAULT_DENSE, bundled_models, load_encoder, model_folder
+from engine.models.catalogue import DEFAULT_DENSE, bundled_models, model_folder
 from engine.models.verify import verify_files
 from tests.models.texts import TEXTS
 

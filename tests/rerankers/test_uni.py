@@ -11,8 +11,8 @@ import pytest
 
 from engine.context import Context
 from engine.encoders.cross import PairScorer
+from engine.encoders.opening import load_scorer
 from engine.errors import BadInput
-from engine.models.catalogue import load_scorer
 from engine.rerankers.base import COST_NOTE, Deadline
 from engine.rerankers.cross import Cross
 from engine.rerankers.uni import Uni

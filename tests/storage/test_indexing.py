@@ -22,11 +22,11 @@ DENSE = DenseIndex(model="hash", structure="exact")
 @pytest.fixture
 def encoder(monkeypatch):
     """All models are this one."""
+    import engine.encoders.opening
     import engine.engine
-    import engine.models.catalogue
 
     fake = HashEncoder(dimensions=512)
-    for module in (engine.models.catalogue, engine.engine):
+    for module in (engine.encoders.opening, engine.engine):
         monkeypatch.setattr(module, "load_encoder", lambda name, *a, **k: fake)
     return fake
 

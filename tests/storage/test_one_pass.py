@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.encoders.opening import open_encoder
 from engine.encoders.runner import Runner
-from engine.models.catalogue import open_encoder
 from engine.types import Record
 from tests.encoders.tiny import WORDS, write_model, write_sparse
 
@@ -28,9 +28,9 @@ def ran(monkeypatch, tmp_path):
     write_sparse(models / "terms", body=body)
     write_sparse(models / "lookup", body=body, sign=0.5)
     write_sparse(models / "alone")
-    import engine.models.catalogue
+    import engine.encoders.opening
 
-    monkeypatch.setattr(engine.models.catalogue, "load_encoder", lambda name, *_, **__: open_encoder(models / name))
+    monkeypatch.setattr(engine.encoders.opening, "load_encoder", lambda name, *_, **__: open_encoder(models / name))
     texts: list[str] = []
     run = Runner.run
 
