@@ -9,6 +9,7 @@ import typer
 from app.cli_base import CollectionOption, Run, command, printable, the_collection
 from app.cli_options import SetOption, chosen_pipelines
 from app.cli_progress import follow
+from app.presets import CALIBRATED
 from engine.errors import BadInput
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from app.calibration_results import CalibrationSummary, CalibrationView, Interval
 
 CalibrationArgument = Annotated[str, typer.Argument(metavar="CALIBRATION", help="Its id, or the first characters.")]
-DEFAULT_PIPELINES = ("Hybrid, by score",)
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +41,7 @@ def calibrate(
             "--pipeline",
             "-p",
             metavar="NAME|FILE",
-            help="A pipeline by name, or a YAML file. May be given again. Default: Hybrid, by score.",
+            help=f"A pipeline by name, or a YAML file. May be given again. Default: {CALIBRATED[0]}.",
         ),
     ] = None,
     method: Annotated[
@@ -76,7 +76,7 @@ def calibrate(
     from app.verbs.calibrating import DEFAULT_METHODS
 
     with run.writing() as services:
-        asked = chosen_pipelines(services, pipelines or DEFAULT_PIPELINES, default=False)
+        asked = chosen_pipelines(services, pipelines or CALIBRATED[:1], default=False)
         name = the_collection(services, collection)
         job_id = services.start_calibration(
             name, asked, query_set=queries, methods=method or DEFAULT_METHODS, target=target, folds=folds, depth=depth, rating=rating

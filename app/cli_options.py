@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli_base import EXIT_INTERRUPTED, Run, console, fail, printable
+from app.presets import EVALUATED
 from engine.errors import BadInput
 
 if TYPE_CHECKING:
     from app.services import Services
     from engine.types import Progress
 
-DEFAULT_PIPELINES = ("BM25", "Dense", "Hybrid")
 LINE_SECONDS = 5.0
 
 SetOption = Annotated[str, typer.Option("--queries", "-q", metavar="SET", help="The query set.")]
@@ -28,7 +28,7 @@ PipelinesOption = Annotated[
         "--pipeline",
         "-p",
         metavar="NAME|FILE",
-        help="A pipeline by name, or a YAML file. May be given again. Default: BM25, Dense, Hybrid.",
+        help=f"A pipeline by name, or a YAML file. May be given again. Default: {', '.join(EVALUATED)}.",
     ),
 ]
 OutputOption = Annotated[
@@ -42,7 +42,7 @@ def chosen_pipelines(
     """Names of pipelines, or (name, YAML) of files. Raises BadInput on a file that cannot be read."""
     known = {view.name for view in services.pipelines()}
     asked: list[str | tuple[str, str]] = []
-    for one in written or (DEFAULT_PIPELINES if default else ()):
+    for one in written or (EVALUATED if default else ()):
         path = Path(one)
         if one in known or path.suffix.lower() not in (".yaml", ".yml"):
             asked.append(one)

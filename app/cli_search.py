@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli_base import CollectionOption, Run, assignments, command, printable, the_collection
+from app.presets import SEARCHED
 from engine.errors import BadInput
 
 if TYPE_CHECKING:
     from app.results import Card, Column, ColumnHit, CompareResult, DocumentView, SearchResult, WhyNot
     from app.stage_results import StageColumn, StagesResult
 
-DEFAULT_PIPELINE = "Hybrid"
 DEFAULT_COMPARED = ("BM25", "Sparse", "Dense", "Late")
 LOST_WORDS = {
     "cut": " ✂ cut",
@@ -56,7 +56,7 @@ def search(
     collection: CollectionOption = None,
     pipeline: Annotated[
         str, typer.Option("--pipeline", "-p", metavar="NAME", help="The pipeline that ranks.")
-    ] = DEFAULT_PIPELINE,
+    ] = SEARCHED,
     k: Annotated[int, typer.Option("--k", "-k", min=1, max=100, help="How many documents.")] = 10,
     filters: FilterOption = None,
 ) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
+from app.presets import built_in
 from app.results import PipelineView
 from app.verbs.base import Verbs
 from app.verbs.offered import offered
@@ -13,74 +14,9 @@ from engine.errors import BadInput, NotFound
 from engine.pipeline import Cutoff, Fuse, PipelineSpec, Stage, Then, json_schema
 from engine.retrievers.base import Retriever
 
-BUILT_IN = {
-    "BM25": """
-description: Exact words, weighted by rarity. The baseline.
-pipeline:
-- bm25: {k: 1000}
-""",
-    "Sparse": """
-description: Words that a model weighs and adds; which ones can be read.
-pipeline:
-- sparse: {idf: collection, k: 1000}
-""",
-    "Dense": """
-description: Meaning rather than words, by the bundled encoder.
-pipeline:
-- dense: {k: 1000}
-""",
-    "Late": """
-description: Late interaction; every word of the query finds its best match.
-pipeline:
-- late: {k: 1000}
-""",
-    "Hybrid": """
-description: Words and meaning, merged by rank.
-pipeline:
-- fuse:
-    inputs:
-    - bm25: {k: 1000}
-    - dense: {k: 1000}
-    method: {rrf: {k: 60}}
-- cutoff: {k: 1000}
-""",
-    "Hybrid, by score": """
-description: Words and meaning, merged by normalised scores.
-pipeline:
-- fuse:
-    inputs:
-    - bm25: {k: 1000}
-    - dense: {k: 1000}
-    method: {wsum: {norm: min-max, weights: [0.4, 0.6]}}
-- cutoff: {k: 1000}
-""",
-    "Four families": """
-description: BM25, sparse, dense and late together, merged by normalised scores; the two that look at words count half.
-pipeline:
-- fuse:
-    inputs:
-    - bm25: {k: 1000}
-    - sparse: {idf: collection, k: 1000}
-    - dense: {k: 1000}
-    - late: {k: 1000}
-    method: {wsum: {norm: min-max, weights: [0.5, 0.5, 1.0, 1.0]}}
-- cutoff: {k: 1000}
-""",
-    "BM25, reranked": """
-description: The first 50 of BM25 read again by the bundled cross-encoder; half of their standing before is kept.
-pipeline:
-- bm25: {k: 1000}
-- cross: {candidates: 50, standing: 0.5}
-""",
-}
-
 
 class PipelineVerbs(Verbs):
     """Look up, check, save and delete pipelines."""
-
-    @cached_property
-    def _built_in(self) -> dict[str, PipelineSpec]:
-        return {name: PipelineSpec.from_yaml(f"name: {name!r}\n{text}") for name, text in BUILT_IN.items()}
 
     def pipelines(self) -> tuple[PipelineView, ...]:
         """The built-in pipelines, those of added models, then the saved ones by name."""
@@ -101,7 +37,7 @@ class PipelineVerbs(Verbs):
         name = " ".join(name.split())
         if not name or len(name) > 120 or any(ord(c) < 32 for c in name):
             raise BadInput("A pipeline needs a name of 1 to 120 printable characters.")
-        if name in self._built_in:
+        if name in built_in():
             raise BadInput(f"{name!r} is a built-in pipeline; save your version under another name.")
         spec = PipelineSpec.from_yaml(yaml)
         spec = spec.model_copy(update={"name_": name})
@@ -110,7 +46,7 @@ class PipelineVerbs(Verbs):
 
     def delete_pipeline(self, name: str) -> None:
         """Forget a saved pipeline. Raises NotFound, and BadInput for built-in ones."""
-        if name in self._built_in:
+        if name in built_in():
             raise BadInput(f"{name!r} is built in and cannot be deleted.")
         self.pipeline(name)
         if name in self._offered() and name not in {saved.name for saved in self.engine.workspace.pipelines()}:
@@ -124,7 +60,7 @@ class PipelineVerbs(Verbs):
     def _specs(self) -> dict[str, PipelineSpec]:
         """Every pipeline that can be run, by name."""
         saved = {pipeline.name: _parsed(pipeline.yaml)[0] for pipeline in self.engine.workspace.pipelines()}
-        return self._built_in | self._offered() | {name: spec for name, spec in saved.items() if spec is not None}
+        return built_in() | self._offered() | {name: spec for name, spec in saved.items() if spec is not None}
 
     def _unreadable(self) -> dict[str, PipelineView]:
         """Saved pipelines that this program cannot read, as after a component was uninstalled: to be seen, mended or deleted, not run."""

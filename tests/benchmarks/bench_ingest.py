@@ -18,9 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+from app.presets import built_in
 from app.services import Services
-from app.verbs.pipelines import BUILT_IN
-from engine.pipeline import PipelineSpec
 from engine.types import Ranking
 from tests.benchmarks.corpora import CACHE, shared_folder
 
@@ -40,7 +39,7 @@ def triptych(folder: Path, *words: str) -> tuple[dict[str, object], float]:
 
 def latencies(services: Services, pipeline: str, queries: list[str]) -> list[float]:
     """Milliseconds of each query through the engine, filters and cards left out; the first five only warm up."""
-    spec = PipelineSpec.from_yaml(BUILT_IN[pipeline])
+    spec = built_in()[pipeline]
     collection_id = services.engine.workspace.collection(NAME).collection_id
     times = []
     for text in queries:

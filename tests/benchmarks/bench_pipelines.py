@@ -16,9 +16,8 @@ import time
 
 import ir_measures
 
+from app.presets import built_in
 from app.services import Services
-from app.verbs.pipelines import BUILT_IN
-from engine.pipeline import PipelineSpec
 from engine.types import Ranking
 from tests.benchmarks.corpora import CACHE, Corpus, load
 
@@ -51,7 +50,7 @@ def fill(services: Services, corpus: Corpus) -> str:
 
 def measure(services: Services, collection_id: str, corpus: Corpus, name: str) -> tuple[dict[str, float], float]:
     """The mean of every measure, and milliseconds a query."""
-    spec = PipelineSpec.from_yaml(BUILT_IN[name])
+    spec = built_in()[name]
     context = services.engine.searcher(collection_id).context()
     started = time.perf_counter()
     ranking, _ = context.execute(spec.pipeline, Ranking.of(list(zip(corpus.qids, corpus.queries, strict=True))))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.verbs.pipelines import BUILT_IN
+from app.presets import built_in
 from engine.context import Context
 from engine.feedback.base import Feedback
 from engine.pipeline import PipelineSpec
@@ -24,7 +24,7 @@ OWN_INDEX = {"bm25-any-language", "bm25-short", "words-then-both"}
 
 def test_names_are_unique_and_not_those_of_built_in_pipelines() -> None:
     names = [spec.name_ for spec in SPECS.values()]
-    assert len(set(names) | set(BUILT_IN)) == len(names) + len(BUILT_IN)
+    assert len(set(names) | set(built_in())) == len(names) + len(built_in())
     assert all(spec.name_ and spec.description for spec in SPECS.values())
 
 

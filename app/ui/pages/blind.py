@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from app import presets
 from app.judging_results import BlindResults, BlindReveal, BlindSession
 from app.ui.dispatch import Action, Ui
 from app.ui.html import el, join
@@ -15,7 +16,6 @@ from app.ui.views.messages import error_box
 from engine.errors import BadInput, NotFound
 
 SETTINGS = ("first", "second", "set", "k")
-USUAL = ("BM25", "Hybrid")
 SHOWN = 5
 
 
@@ -83,7 +83,7 @@ def _ask(ui: Ui, state: UiState, session: BlindSession, found: BlindResults) -> 
 
 def draft(ui: Ui, state: UiState, names: list[str]) -> blind.Draft:
     """The comparison that would be started: what the address says, else the first columns of Compare."""
-    usual = [name for name in (*USUAL, *state.columns, *names) if name in names]
+    usual = [name for name in (*presets.VOTED, *state.columns, *names) if name in names]
     first = state.option("first")
     first = first if first in names else usual[0]
     second = state.option("second")

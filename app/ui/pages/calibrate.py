@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from markupsafe import Markup
 
-from app import calibration_table
+from app import calibration_table, presets
 from app.calibration_results import CalibrationView, QueryCurves
 from app.evaluation_results import QuerySetView
 from app.ui import exports
@@ -22,7 +22,6 @@ from engine.calibrate import Target
 from engine.errors import BadInput, TriptychError
 
 KIND = "calibrate"
-DEFAULT_PIPELINES = ("Hybrid, by score", "Dense")
 SETTINGS = ("set", "wish", "value", "folds", "depth", "rating")
 LOOKS = ("part", "by", "t")
 VALUES = {"recall": "0.9", "precision": "0.5", "best": "0.9", "results": "10"}
@@ -75,7 +74,7 @@ def _draft(ui: Ui, state: UiState, sets: tuple[QuerySetView, ...]) -> calibrate.
     from app.verbs.calibrating import DEFAULT_METHODS
 
     names = [view.name for view in ui.services.pipelines()]
-    usual = tuple(name for name in DEFAULT_PIPELINES if name in names)[:1] or tuple(names[:1])
+    usual = tuple(name for name in presets.CALIBRATED if name in names)[:1] or tuple(names[:1])
     judged = next((item.name for item in sets if item.judgments), sets[0].name if sets else "default")
     wish = state.option("wish") if state.option("wish") in VALUES else "recall"
     return calibrate.Draft(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from markupsafe import Markup
 
+from app import presets
 from app.results import CollectionView, PipelineView, WorkspaceView
 from app.ui.dispatch import Ui
 from app.ui.html import join
@@ -16,9 +17,6 @@ from app.ui.views.ledger import bar
 from app.ui.views.messages import error_box
 from engine.errors import NotFound, TriptychError
 
-PREFERRED = "Hybrid"
-COMPARED = ("BM25", "Sparse", "Dense", "Late")
-"""The four families, which a first comparison shows."""
 JOBS_SHOWN = 30
 ME = "me"
 BLIND = ("judge", "blind")
@@ -31,11 +29,11 @@ def settle(state: UiState, collections: tuple[CollectionView, ...], pipelines: t
     collection = state.collection
     if not collection and collections:
         collection = next((item.name for item in collections if item.documents), collections[0].name)
-    preferred = PREFERRED if PREFERRED in names else names[0] if names else ""
+    preferred = presets.SEARCHED if presets.SEARCHED in names else names[0] if names else ""
     pipeline = state.pipeline if state.pipeline in names else preferred
     columns = state.columns
     if len(columns) < 2:
-        usual = [name for name in COMPARED if name in names]
+        usual = [name for name in presets.COMPARED if name in names]
         columns = tuple(dict.fromkeys([*columns, *usual, *names]))[: max(3, len(usual))]
     return state.with_(collection=collection, pipeline=pipeline, columns=columns)
 

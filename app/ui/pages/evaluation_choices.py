@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app import presets
 from app.evaluation_results import EvaluationView, QuerySetView
 from app.results import JobView
 from app.ui.dispatch import Ui
@@ -9,7 +10,6 @@ from app.ui.pages import choosing
 from app.ui.session import UiState
 from app.ui.views import evaluate, evaluated, leaderboard
 
-DEFAULTS = ("BM25", "Dense", "Hybrid")
 DEFAULT_METRICS = ("nDCG@10", "AP", "RR@10", "R@100")
 JOBS = {"evaluate": "run", "disagree": "disagree"}
 """Kinds of jobs of this page, and the option of the address that names what each made."""
@@ -34,7 +34,7 @@ def draft(ui: Ui, state: UiState, sets: tuple[QuerySetView, ...]) -> evaluate.Dr
     """What would be run: what the address says, filled in with what is usual."""
     names = [view.name for view in ui.services.pipelines()]
     runs = [run.name for run in ui.services.runs(state.collection)]
-    usual = tuple(name for name in DEFAULTS if name in names) or tuple(names[:3])
+    usual = tuple(name for name in presets.EVALUATED if name in names) or tuple(names[:3])
     pipelines = choosing.checked(state.option_values("pipe"), usual)
     judged = next((item.name for item in sets if item.judgments), sets[0].name if sets else "default")
     base = state.option("base")

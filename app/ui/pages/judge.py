@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from markupsafe import Markup
 
+from app import presets
 from app.judging_results import QueueView
 from app.results import JobView
 from app.ui.dispatch import Action, Ui
 from app.ui.html import el
 from app.ui.pages import choosing, common
-from app.ui.pages.evaluation_choices import DEFAULTS
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import UiState, plain, whole
 from app.ui.views import agreement, history, judge, judging, search, shell
@@ -134,7 +134,7 @@ def draft(ui: Ui, state: UiState) -> judge.Draft:
     """The queue that would be prepared: what the address says, filled in with what is usual."""
     names = [view.name for view in ui.services.pipelines()]
     runs = [run.name for run in ui.services.runs(state.collection)]
-    usual = tuple(name for name in DEFAULTS if name in names) or tuple(names[:3])
+    usual = tuple(name for name in presets.EVALUATED if name in names) or tuple(names[:3])
     chosen = choosing.checked(state.option_values("pipe"), usual)
     order, base = state.option("order"), state.option("base")
     return judge.Draft(
