@@ -11,17 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import polars as pl
 
-AGREEMENTS = pl.Schema(
-    {
-        "qid": pl.String,
-        "left": pl.String,
-        "right": pl.String,
-        "jaccard": pl.Float64,
-        "rbo": pl.Float64,
-        "rbo_top": pl.Float64,
-        "tau": pl.Float64,
-    }
-)
+from engine.types import AGREEMENTS
+
 DEEP, TOP = 0.9, 0.5
 """How likely a reader goes on to the next document: at .9 the first ten carry 86% of the weight, at .5 the first two 89% (Webber et al., equation 21)."""
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from engine.agreement import pairwise
-from engine.evaluate import Ran
 from engine.evaluation_job import Asked, ImportedRun, evaluate_for, raise_all_failed
+from engine.types import Ran
 
 if TYPE_CHECKING:
     from engine.evaluations import StoredEvaluation

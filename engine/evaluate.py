@@ -1,13 +1,8 @@
-"""Specifications × queries × judgments: run, measure, summarize. Everything is a table; a query that fails has no value, never a zero.
-
-RUN_HITS: what every pipeline found. RUN_TIMES: milliseconds by stage and query. RUN_FAILURES: why a query has no hits.
-VALUES: one long table (qid, pipeline, measure, value), value null where the pipeline failed on the query.
-"""
+"""Specifications × queries × judgments: run, measure, summarize. Everything is a table; a query that fails has no value, never a zero."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -18,50 +13,22 @@ from engine.metrics.base import Floats, Metric, mark
 from engine.pipeline import PipelineSpec
 from engine.significance import CORRECTIONS, SEED, TESTS, bootstrap_intervals, cohen_dz, hedges_g, win_tie_loss
 from engine.trace import Span
-from engine.types import Progress, ProgressSink, Ranking, ignore_progress
-
-RUN_HITS = pl.Schema({"pipeline": pl.String, "qid": pl.String, "doc_id": pl.String, "score": pl.Float64})
-RUN_TIMES = pl.Schema(
-    {"pipeline": pl.String, "qid": pl.String, "path": pl.String, "label": pl.String, "ms": pl.Float64}
+from engine.types import (
+    RUN_FAILURES,
+    RUN_HITS,
+    RUN_TIMES,
+    SUMMARY,
+    VALUES,
+    Progress,
+    ProgressSink,
+    Ran,
+    Ranking,
+    ignore_progress,
 )
-RUN_FAILURES = pl.Schema({"pipeline": pl.String, "qid": pl.String, "error": pl.String})
-VALUES = pl.Schema({"qid": pl.String, "pipeline": pl.String, "measure": pl.String, "value": pl.Float64})
-SUMMARY = pl.Schema(
-    {
-        "pipeline": pl.String, "measure": pl.String, "mean": pl.Float64, "low": pl.Float64, "high": pl.Float64, "queries": pl.Int64,
-        "difference": pl.Float64, "difference_low": pl.Float64, "difference_high": pl.Float64, "p": pl.Float64, "p_corrected": pl.Float64,
-        "cohen_dz": pl.Float64, "hedges_g": pl.Float64, "wins": pl.Int64, "ties": pl.Int64, "losses": pl.Int64,
-    }
-)  # fmt: skip
+
 TOTAL = ""
 """The path of the rows in RUN_TIMES that hold a whole pipeline's time."""
 DEPTH = 1000
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ran:
-    """What came of one batch of queries, over all pipelines."""
-
-    qids: tuple[str, ...]
-    hits: pl.DataFrame
-    times: pl.DataFrame
-    failures: pl.DataFrame
-
-    @classmethod
-    def nothing(cls) -> Ran:
-        """No query at all."""
-        return cls((), pl.DataFrame(schema=RUN_HITS), pl.DataFrame(schema=RUN_TIMES), pl.DataFrame(schema=RUN_FAILURES))
-
-    @classmethod
-    def together(cls, parts: Sequence[Ran]) -> Ran:
-        """Several batches as one."""
-        parts = [cls.nothing(), *parts]
-        return cls(
-            tuple(qid for part in parts for qid in part.qids),
-            pl.concat([part.hits for part in parts]),
-            pl.concat([part.times for part in parts]),
-            pl.concat([part.failures for part in parts]),
-        )
 
 
 def run_queries(

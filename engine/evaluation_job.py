@@ -16,13 +16,13 @@ from engine import __version__
 from engine.context import Context
 from engine.engine import Engine
 from engine.errors import BadInput, TriptychError
-from engine.evaluate import DEPTH, RUN_HITS, Ran, measure, run_queries
+from engine.evaluate import DEPTH, measure, run_queries
 from engine.judged import DEFAULT_SET
 from engine.metrics.base import Metric, parse_metric
 from engine.pipeline import PipelineSpec
 from engine.run_files import RUN
 from engine.runs import run_digest
-from engine.types import Progress, ProgressSink, ignore_progress
+from engine.types import RUN_HITS, Progress, ProgressSink, Ran, ignore_progress
 
 if TYPE_CHECKING:
     from engine.evaluations import StoredEvaluation

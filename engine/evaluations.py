@@ -15,7 +15,7 @@ import polars as pl
 
 from engine import arrow
 from engine.errors import NotFound
-from engine.evaluate import RUN_FAILURES, RUN_HITS, RUN_TIMES, VALUES, Ran
+from engine.types import RUN_FAILURES, RUN_HITS, RUN_TIMES, VALUES, Ran
 
 if TYPE_CHECKING:
     from engine.database import Database

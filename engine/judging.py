@@ -16,7 +16,7 @@ import polars as pl
 from engine import arrow
 from engine.assessors import RULES
 from engine.errors import BadInput, NotFound
-from engine.queues import ITEMS
+from engine.types import ITEMS
 
 if TYPE_CHECKING:
     from engine.database import Database

@@ -13,10 +13,8 @@ import polars as pl
 
 from engine.agreement import pairwise
 from engine.errors import BadInput
+from engine.types import ITEMS
 
-ITEMS = pl.Schema(
-    {"position": pl.Int32, "qid": pl.String, "doc_id": pl.String, "found": pl.String, "effect": pl.Float64}
-)
 ORDERS = ("disagreement", "flip", "pool")
 
 

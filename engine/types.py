@@ -18,6 +18,37 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 QUERIES = pl.Schema({"qid": pl.String, "text": pl.String})
 HITS = pl.Schema({"qid": pl.String, "doc_id": pl.String, "rank": pl.Int32, "score": pl.Float64})
+RUN_HITS = pl.Schema({"pipeline": pl.String, "qid": pl.String, "doc_id": pl.String, "score": pl.Float64})
+RUN_TIMES = pl.Schema(
+    {"pipeline": pl.String, "qid": pl.String, "path": pl.String, "label": pl.String, "ms": pl.Float64}
+)
+RUN_FAILURES = pl.Schema({"pipeline": pl.String, "qid": pl.String, "error": pl.String})
+VALUES = pl.Schema({"qid": pl.String, "pipeline": pl.String, "measure": pl.String, "value": pl.Float64})
+SUMMARY = pl.Schema(
+    {
+        "pipeline": pl.String, "measure": pl.String, "mean": pl.Float64, "low": pl.Float64, "high": pl.Float64, "queries": pl.Int64,
+        "difference": pl.Float64, "difference_low": pl.Float64, "difference_high": pl.Float64, "p": pl.Float64, "p_corrected": pl.Float64,
+        "cohen_dz": pl.Float64, "hedges_g": pl.Float64, "wins": pl.Int64, "ties": pl.Int64, "losses": pl.Int64,
+    }
+)  # fmt: skip
+"""RUN_HITS: what every pipeline found. RUN_TIMES: milliseconds by stage and query. RUN_FAILURES: why a query has no hits. VALUES: one long table,
+value null where the pipeline failed on the query. SUMMARY: pipelines against a baseline."""
+ITEMS = pl.Schema(
+    {"position": pl.Int32, "qid": pl.String, "doc_id": pl.String, "found": pl.String, "effect": pl.Float64}
+)
+"""What is to be judged, in this order."""
+AGREEMENTS = pl.Schema(
+    {
+        "qid": pl.String,
+        "left": pl.String,
+        "right": pl.String,
+        "jaccard": pl.Float64,
+        "rbo": pl.Float64,
+        "rbo_top": pl.Float64,
+        "tau": pl.Float64,
+    }
+)
+"""How far two pipelines agree on a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +209,29 @@ ProgressSink: TypeAlias = Callable[[Progress], None]
 
 def ignore_progress(_: Progress) -> None:
     """The sink for callers who watch nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ran:
+    """What came of one batch of queries, over all pipelines."""
+
+    qids: tuple[str, ...]
+    hits: pl.DataFrame
+    times: pl.DataFrame
+    failures: pl.DataFrame
+
+    @classmethod
+    def nothing(cls) -> Ran:
+        """No query at all."""
+        return cls((), pl.DataFrame(schema=RUN_HITS), pl.DataFrame(schema=RUN_TIMES), pl.DataFrame(schema=RUN_FAILURES))
+
+    @classmethod
+    def together(cls, parts: Sequence[Ran]) -> Ran:
+        """Several batches as one."""
+        parts = [cls.nothing(), *parts]
+        return cls(
+            tuple(qid for part in parts for qid in part.qids),
+            pl.concat([part.hits for part in parts]),
+            pl.concat([part.times for part in parts]),
+            pl.concat([part.failures for part in parts]),
+        )

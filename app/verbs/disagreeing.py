@@ -14,11 +14,10 @@ from app.verbs.evaluating import MOST, EvaluationVerbs, Pipelines
 from app.verbs.leaderboard import failed_queries
 from engine.disagreement_job import PURPOSE, agreements, asked_for, check_answered
 from engine.errors import BadInput, NotFound
-from engine.evaluate import Ran
 from engine.evaluation_job import Asked, evaluate, job_params, stale
 from engine.evaluations import StoredEvaluation
 from engine.judged import DEFAULT_SET
-from engine.types import ProgressSink, ignore_progress
+from engine.types import ProgressSink, Ran, ignore_progress
 
 MEANS = ("jaccard", "rbo", "rbo_top", "tau")
 

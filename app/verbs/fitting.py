@@ -12,7 +12,7 @@ from app.verbs.evaluating import EvaluationVerbs, Pipelines
 from engine.component import Component
 from engine.context import Context
 from engine.errors import BadInput, TriptychError
-from engine.evaluate import DEPTH, Ran, measure, run_queries
+from engine.evaluate import DEPTH, measure, run_queries
 from engine.evaluation_job import Asked, questions
 from engine.fusers.base import Normalisation
 from engine.fusers.fit import FittedWeights, fit_weights
@@ -22,7 +22,7 @@ from engine.fusers.wsum import WeightedSum
 from engine.judged import DEFAULT_SET
 from engine.metrics.base import Metric, parse_metric
 from engine.pipeline import Cutoff, Fuse, PipelineSpec
-from engine.types import HITS, ProgressSink, ignore_progress
+from engine.types import HITS, ProgressSink, Ran, ignore_progress
 
 NORMS = ("min-max", "z-score")
 

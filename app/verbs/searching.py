@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from app.presets import built_in
 from app.results import (
     Agreement,
     Calibrated,
@@ -110,7 +111,7 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
     def warm(self, should_stop: Callable[[], bool] = lambda: False) -> None:
         """Open the indexes and encoders that first searches need, so that they need not wait; what is not ready is left alone."""
         for stored in self.engine.workspace.collections()[:WARMED]:
-            for name in self._built_in:
+            for name in built_in():
                 if should_stop():
                     return
                 try:

@@ -12,8 +12,7 @@ import pytest
 from engine import migrations
 from engine.errors import BadInput, NotFound
 from engine.judging import Pair, new_queue_id
-from engine.queues import ITEMS
-from engine.types import Judgment, Query
+from engine.types import ITEMS, Judgment, Query
 from engine.workspace import Workspace
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from engine import migrations
 from engine.errors import NotFound
-from engine.evaluate import RUN_FAILURES, RUN_HITS, RUN_TIMES, VALUES, Ran
-from engine.types import Judgment, Query
+from engine.types import RUN_FAILURES, RUN_HITS, RUN_TIMES, VALUES, Judgment, Query, Ran
 from engine.workspace import Workspace
 
 

@@ -44,8 +44,8 @@ def draft(ui: Ui, state: UiState, sets: tuple[QuerySetView, ...]) -> evaluate.Dr
         runs=tuple(name for name in pipelines if name in runs and name not in names),
         metrics=choosing.checked(state.option_values("metric"), DEFAULT_METRICS),
         baseline=base if base in pipelines else (pipelines[0] if pipelines else ""),
-        test=_known(state.option("test"), evaluate.TESTS),
-        correction=_known(state.option("correction"), evaluate.CORRECTIONS),
+        test=_known(state.option("test"), leaderboard.TEST_CHOICES),
+        correction=_known(state.option("correction"), leaderboard.CORRECTION_CHOICES),
     )
 
 
@@ -60,7 +60,7 @@ def view_of(ui: Ui, state: UiState) -> EvaluationView:
     view: EvaluationView = ui.services.evaluation(state.collection, run)
     names = [one.name for one in view.pipelines]
     changed = {"baseline": asked} if asked in names else {}
-    for key, known in (("test", evaluate.TESTS), ("correction", evaluate.CORRECTIONS)):
+    for key, known in (("test", leaderboard.TEST_CHOICES), ("correction", leaderboard.CORRECTION_CHOICES)):
         if options.get(key) in dict(known):
             changed[key] = options[key]
     if all(getattr(view, key) == value for key, value in changed.items()):

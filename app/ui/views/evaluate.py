@@ -14,10 +14,9 @@ from app.ui.html import Child, el
 from app.ui.views import jobs
 from app.ui.views import setup as parts
 from app.ui.views.controls import button, select
+from app.ui.views.leaderboard import CORRECTION_CHOICES, TEST_CHOICES
 from app.ui.views.messages import empty
 
-TESTS = (("randomization", "Randomization"), ("t", "Paired t"), ("wilcoxon", "Wilcoxon"))
-CORRECTIONS = (("holm", "Holm"), ("bh", "Benjamini–Hochberg"), ("none", "None"))
 TEST_WORDS = "How likely a difference as large as this would be if both were equally good"
 CORRECTION_WORDS = "Several comparisons find a difference by chance more often than one does; this allows for it"
 
@@ -133,8 +132,8 @@ def _comparison(draft: Draft) -> Markup:
     return el(
         "div",
         _labeled("Baseline", select("baseline", baselines, draft.baseline, label="Baseline", action="ev-set", data_name="base")),
-        _labeled("Test", select("test", TESTS, draft.test, label="Test", action="ev-set", data_name="test"), TEST_WORDS),
-        _labeled("Correction", select("correction", CORRECTIONS, draft.correction, label="Correction", action="ev-set", data_name="correction"), CORRECTION_WORDS),
+        _labeled("Test", select("test", TEST_CHOICES, draft.test, label="Test", action="ev-set", data_name="test"), TEST_WORDS),
+        _labeled("Correction", select("correction", CORRECTION_CHOICES, draft.correction, label="Correction", action="ev-set", data_name="correction"), CORRECTION_WORDS),
         class_="row",
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from app.ui.html import classes, el, join
 from app.ui.icons import icon
 from app.ui.views import charts, evaluated_tables, history, leaderboard, scatter, slots
 from app.ui.views.controls import button, select
-from app.ui.views.evaluate import CORRECTIONS, TESTS
+from app.ui.views.leaderboard import CORRECTION_CHOICES, TEST_CHOICES
 
 FORMS = (("csv", "CSV"), ("markdown", "Markdown"), ("latex", "LaTeX"), ("parquet", "Parquet"))
 MOST_FAILURES = 8
@@ -100,10 +100,10 @@ def _title(view: EvaluationView, chosen: Chosen) -> Markup:
         [
             el("span", "against", class_="muted small"),
             select("against-base", baselines, view.baseline, label="Compare with", action="ev-set", data_name="base"),
-            select("against-test", TESTS, view.test, label="Test", action="ev-set", data_name="test"),
+            select("against-test", TEST_CHOICES, view.test, label="Test", action="ev-set", data_name="test"),
             select(
                 "against-correction",
-                CORRECTIONS,
+                CORRECTION_CHOICES,
                 view.correction,
                 label="Correction",
                 action="ev-set",

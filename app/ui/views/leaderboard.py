@@ -24,6 +24,8 @@ WORDS = {
 }
 TESTS = {"randomization": "randomization test", "t": "paired t test", "wilcoxon": "Wilcoxon's signed-rank test"}
 CORRECTIONS = {"holm": "Holm-corrected", "bh": "Benjamini–Hochberg-corrected", "none": "not corrected"}
+TEST_CHOICES = (("randomization", "Randomization"), ("t", "Paired t"), ("wilcoxon", "Wilcoxon"))
+CORRECTION_CHOICES = (("holm", "Holm"), ("bh", "Benjamini–Hochberg"), ("none", "None"))
 
 
 def table(
