@@ -23,7 +23,7 @@ MOST_WAITING = 8
 """Jobs in the queue above which no client asks for another one."""
 JOB_SECONDS = 900
 """A job that has not ended after so long is stuck."""
-PRIVATE_DOCUMENTS, MOST_GRADES, MOST_EVALUATIONS = 100, 40, 3
+PRIVATE_DOCUMENTS, MOST_GRADES, MOST_EVALUATIONS = 60, 40, 3
 OVER = ("done", "failed", "cancelled")
 
 
@@ -89,8 +89,8 @@ class Field:
     def _ended(self, job: str, status: str, label: str, why: str) -> None:
         kind = "job: " + label.split()[0].lower()
         self.figures.count(kind, "failed" if status == "failed" else "done", why if status == "failed" else "")
-        if status == "failed" and not why:
-            self.figures.fault("a job failed without a reason", f"{job} {label}")
+        if status == "failed" and (not why or why.startswith("Unexpected")):
+            self.figures.fault("a job failed without a reason of the user's", f"{job} {label}: {why}")
         batch = self.ledger.ended(job, status)
         if batch is not None and batch.file is not None:
             batch.file.unlink(missing_ok=True)
@@ -123,12 +123,12 @@ class Client:
             "browse": (4, self.browse),
             "add": (14, self.add),
             "delete documents": (12, self.delete),
-            "delete a collection": (2, self.delete_collection),
+            "delete a collection": (4, self.delete_collection),
             "evaluate": (1, self.evaluate),
             "export": (4, self.export),
             "judge": (6, self.judge),
             "keep": (3, self.keep),
-            "cancel a job": (3, self.cancel),
+            "cancel a job": (1, self.cancel),
             "update indexes": (1, self.index),
             "look after a job": (6, self.look),
         }
@@ -446,4 +446,4 @@ def _outcome(reply: Reply, shown: str = "") -> str:
 
 def _general(reason: str) -> str:
     """A reason without the names in it, so that equal ones can be counted."""
-    return " ".join("…" if any(c.isdigit() for c in word) else word for word in reason[:160].split())
+    return " ".join("…" if any(c.isdigit() for c in word) else word for word in reason[:160].split(". ")[0].split())

@@ -22,7 +22,7 @@ START_SECONDS, STOP_SECONDS, ANSWER_SECONDS, ORPHAN_SECONDS = 300, 120, 300, 30
 HIT = re.compile(r'data-hit data-doc="([^"]*)"')
 LISTED = re.compile(r'data-hit data-doc="([^"]*)"[^>]* aria-label="[^"]*?\. ([^"]*)"')
 JOB = re.compile(r'data-job="(\w+)" data-status="(\w+)">.*?class="job-label"[^>]*>([^<]*)<(.*?)(?=<li|\Z)', re.DOTALL)
-ERROR = re.compile(r'class="box box-error".*?<p[^>]*>(.*?)</p>', re.DOTALL)
+ERROR = re.compile(r'class="box box-error".*?<p dir="auto">(.*?)</p>', re.DOTALL)
 
 
 class CutOff(Exception):
