@@ -166,7 +166,7 @@ class Soak:
                         page = page or Page(self.server.address)
                         self.field.watch(page)
             except (CutOff, Wrong) as problem:
-                if isinstance(problem, Wrong):
+                if isinstance(problem, Wrong) and not self.server.ending:
                     self.figures.fault("an answer", f"jobs: {problem}")
                 if page is not None:
                     page.close()

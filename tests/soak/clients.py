@@ -147,13 +147,13 @@ class Client:
         name = self.rng.choices(names, [self.operations[one][0] for one in names])[0]
         try:
             outcome = self.operations[name][1]()
-        except CutOff:
+        except (CutOff, Wrong) as problem:
             self._close()
-            self.figures.count(name, "cut off")
+            if isinstance(problem, Wrong) and not self.field.server.ending:
+                self.figures.fault("an answer", f"{name}: {problem}")
+            else:
+                self.figures.count(name, "cut off")
             time.sleep(0.2)
-        except Wrong as problem:
-            self._close()
-            self.figures.fault("an answer", f"{name}: {problem}")
         else:
             if outcome:
                 kind, _, reason = outcome.partition(": ")

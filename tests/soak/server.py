@@ -155,12 +155,15 @@ class Server:
         self.workspace = workspace
         self.address = ""
         self.lives = 0
+        self.ending = False
+        """Whether it was told to end: what it has not answered then, it may cut off in any way."""
         self._logs = logs
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start, and wait until it has told its address. Raises Wrong."""
         self.lives += 1
+        self.ending = False
         command = [sys.executable, "-m", "app", "ui", "--no-browser", "--json", "--workspace", str(self.workspace)]
         with self._log("out").open("wb") as out, self._log("err").open("wb") as err:
             self._process = subprocess.Popen(
@@ -184,6 +187,7 @@ class Server:
         process = self._process
         assert process is not None
         wrong = [f"it had ended by itself with {process.returncode}"] if process.poll() is not None else []
+        self.ending = True
         process.send_signal(how)
         try:
             process.wait(STOP_SECONDS)
