@@ -28,6 +28,9 @@ QUESTIONS = 12
 def main() -> int:
     """Run it; 1 where anything was lost or wrong."""
     given = arguments()
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # the server is in a session of its own and has to be ended
     with tempfile.TemporaryDirectory(prefix="triptych-soak-") as scratch:
         folder = Path(given.workspace) if given.workspace else Path(scratch) / "workspace"
         if folder.exists() and any(folder.iterdir()):
@@ -46,6 +49,8 @@ def main() -> int:
             Soak(field).run()
         except (Wrong, CutOff) as problem:
             field.figures.fault("the soak could not go on", str(problem))
+        except KeyboardInterrupt:
+            field.figures.fault("stopped early", "what was seen until then is below")
         finally:
             if server.alive():
                 server.end(signal.SIGKILL)

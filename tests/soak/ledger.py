@@ -14,7 +14,7 @@ from tests.soak.texts import GONE
 
 GONE_KEPT = 2_000
 """Deleted documents that a collection remembers by name; the ids of older ones are never used again, so to see one is a fault as well."""
-FRESH_KEPT = 200
+FRESH_KEPT = 100
 UNJUDGED = -1
 
 
