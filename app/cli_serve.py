@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -118,6 +119,8 @@ def prepare(run: Run, services: Services) -> bool:
 
 def _serve(run: Run, services: Services, **options: Any) -> None:
     from app.ui.server import serve
+
+    logging.disable(logging.NOTSET)  # the page names faults by their reference in this log, with --json as well
 
     closing = threading.Event()
     warming = threading.Thread(target=services.warm, args=(closing.is_set,), name="warm")
