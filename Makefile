@@ -30,7 +30,7 @@ test: $(VENV)/test.stamp chromium check  ## install the checks' tools, then run 
 check:  ## run every check with what is installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict engine
+	$(BIN)/mypy --strict engine app
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-models: $(VENV)/test.stamp  ## compare exports with the libraries they come from, and train on a handful of texts; installs torch beside the rest

@@ -136,7 +136,7 @@ class FittingVerbs(EvaluationVerbs):
         """The pipeline that fuses by `method`, saved where it is given a name. fit: of a weighted sum of the same lists."""
         label = found.metric.label()
         fused = PipelineSpec(
-            name=save_as,
+            name_=save_as,
             description=f"{what} fitted to the query set {found.query_set} by {label}; held out {held_out:.3f}.",
             pipeline=Fuse(inputs=tuple(spec.pipeline for spec in found.specs.values()), method=method)
             >> Cutoff(k=min(found.depth, 1_000)),

@@ -168,7 +168,7 @@ def _cell(row: Mapping[str, Any], level: float, means: Mapping[tuple[str, str], 
     significant = (
         0 if p is None or p >= 1 - level or not row["difference"] else int(math.copysign(1, row["difference"]))
     )
-    finite = {
+    finite: dict[str, Any] = {
         key: value if not isinstance(value, float) or math.isfinite(value) else None for key, value in row.items()
     }
     form = parse_metric(row["measure"]).condensed_form()

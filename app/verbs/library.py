@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from app.results import (
     CollectionView,
@@ -240,7 +240,7 @@ class LibraryVerbs(PipelineVerbs):
             else "behind" if any(view.state == "behind" for view in indexes)
             else "ready"
         )  # fmt: skip
-        judged = self.engine.workspace.documents.query_sets(stored.collection_id)["judged_queries"].sum()
+        judged = int(self.engine.workspace.documents.query_sets(stored.collection_id)["judged_queries"].sum())
         return CollectionView(
             name=stored.name,
             description=stored.description,
@@ -278,13 +278,13 @@ class LibraryVerbs(PipelineVerbs):
                 )
             )
         if stored.documents:
-            state = "building" if building else "absent"
+            state: Literal["building", "absent"] = "building" if building else "absent"
             views.extend(
                 IndexView(
                     "", spec.kind, spec.label(), 0, 0, "", state, stored.documents, None, spec.effort(stored.documents)
                 )
                 for spec in needed
-            )  # type: ignore[arg-type]
+            )
         return tuple(views)
 
 

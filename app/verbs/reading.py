@@ -129,7 +129,7 @@ class ReadingVerbs(RerankVerbs):
         if not len(own):
             raise IndexNotReady("The dense index does not hold this document yet; update it in the Library.")
         index = context.resources.index(retriever.index_spec())
-        vector = np.mean(index.vectors[own], axis=0, dtype=np.float32)  # type: ignore[attr-defined]
+        vector = index.vectors[own].mean(axis=0, dtype=np.float32)  # type: ignore[attr-defined]
         others = (docs >= 0) & (docs != position)
         top = index.search(vector[None, :], min(len(docs), 3 * k), others)
         hits = (

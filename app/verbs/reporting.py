@@ -13,6 +13,7 @@ from app.report_results import CalibrationReport, ComparisonReport, EvaluationRe
 from app.verbs.base import checked_k
 from app.verbs.calibrating import CalibrationVerbs
 from app.verbs.evaluation_details import EvaluationDetailVerbs
+from app.verbs.measures import MeasureVerbs
 from app.verbs.reading import ReadingVerbs
 from engine import __version__
 from engine.calibration_job import stale
@@ -26,7 +27,7 @@ MOST_HITS = 100
 Filters = Mapping[str, Any]
 
 
-class ReportVerbs(ReadingVerbs, EvaluationDetailVerbs, CalibrationVerbs):
+class ReportVerbs(ReadingVerbs, EvaluationDetailVerbs, CalibrationVerbs, MeasureVerbs):
     """One file each; UTF-8."""
 
     def report(

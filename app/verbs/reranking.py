@@ -27,6 +27,7 @@ from engine.errors import BadInput, NotFound
 from engine.metrics.base import mark, parse_metric
 from engine.pipeline import PipelineSpec, Stage, Then
 from engine.rerankers.base import Reranker
+from engine.retrievers.base import ScoreExplanation
 from engine.searcher import Searcher
 from engine.types import Ranking
 
@@ -225,7 +226,7 @@ def _joined(stages: Sequence[Stage]) -> Stage:
 
 
 def _explanation(
-    stage: why.Searching | Reranker, told: why.ScoreExplanation, rank: int | None, query: str, context: Context
+    stage: why.Searching | Reranker, told: ScoreExplanation, rank: int | None, query: str, context: Context
 ) -> Explanation:
     places = located(stage, query, told, context)
     return Explanation(stage.label(), stage.name, told.exact, told.score, rank, places, told.note)

@@ -35,6 +35,7 @@ from engine import explain as why
 from engine.agreement import jaccard, rbo
 from engine.context import Context
 from engine.errors import BadInput, TriptychError
+from engine.fusers.base import Fuser
 from engine.pipeline import PipelineSpec, Stage
 from engine.rerankers.base import Reranker
 from engine.trace import Span
@@ -174,6 +175,7 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         if found is None:
             return None
         fuse, contributions = found
+        assert isinstance(fuse.method, Fuser)
         hits = list(ranking.top(k).hits.select("doc_id", "rank", "score").iter_rows())
         by_document = contributions.sort("input").partition_by("doc_id", as_dict=True)
         titles = self._titles(stored.collection_id, [hit[0] for hit in hits])

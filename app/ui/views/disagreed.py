@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from markupsafe import Markup
 
@@ -57,7 +58,7 @@ def panel(found: Disagreement, *, write: bool) -> Markup:
     )  # fmt: skip
 
 
-def _of(found: Disagreement) -> dict[str, str]:
+def _of(found: Disagreement) -> dict[str, Any]:
     """What a click carries: which comparison it was, or the query set of one that is kept nowhere."""
     return {"of": found.disagreement_id} if found.disagreement_id else {"set": found.query_set}
 

@@ -136,7 +136,7 @@ def _grading(queue: QueueView, item: JudgingItem, *, looking: bool, write: bool)
             el("p", "This workspace is open for reading only; nothing is kept.", class_="muted"),
             class_="panel",
         )
-    place = {"position": item.position}
+    place: dict[str, Any] = {"position": item.position}
     rows = [
         el(
             "button",
