@@ -6,7 +6,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from app.results import PipelineView
-from app.verbs.base import Verbs
+from app.verbs.base import Verbs, writes
 from app.verbs.offered import offered
 from engine.candidates import rerank_stages
 from engine.errors import BadInput, NotFound
@@ -96,6 +96,7 @@ class PipelineVerbs(Verbs):
         spec = PipelineSpec.from_yaml(yaml)
         return _view(spec.name_, spec, 0)
 
+    @writes
     def save_pipeline(self, name: str, yaml: str) -> PipelineView:
         """Save under a name, replacing what was saved under it. Built-in names are refused."""
         name = " ".join(name.split())
@@ -108,6 +109,7 @@ class PipelineVerbs(Verbs):
         self.engine.workspace.save_pipeline(name, spec.to_yaml())
         return _view(name, spec, 0)
 
+    @writes
     def delete_pipeline(self, name: str) -> None:
         """Forget a saved pipeline. Raises NotFound, and BadInput for built-in ones."""
         if name in self._built_in:
