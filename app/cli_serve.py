@@ -18,11 +18,20 @@ from engine.errors import BadInput, NotFound
 if TYPE_CHECKING:
     from app.results import CollectionView
     from app.services import Services
+    from app.ui.passwords import Password
+    from app.ui.server import Addresses
 
 PASSWORD = "TRIPTYCH_PASSWORD"  # noqa: S105 - the name of a variable
 
 PortOption = Annotated[int | None, typer.Option(min=1, max=65535, help="The port; else 7860 or the next free one.")]
 BrowserOption = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the address in the browser.")]
+TokenOption = Annotated[
+    bool,
+    typer.Option(
+        "--token/--no-token",
+        help="The address opens with a token that only you see; without one, every user and program of this computer gets in.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +47,7 @@ def demo(
     serve: Annotated[
         bool, typer.Option("--serve/--no-serve", help="Without serving, only the example collection is made ready.")
     ] = True,
+    token: TokenOption = True,
 ) -> None:
     """Open the workbench with the example collection: added and indexed once, then found ready.
 
@@ -51,7 +61,7 @@ def demo(
         if not serve:
             run.emit(ready, lambda out: _ready(out, ready, added))
             return
-        _serve(run, services, port=port, open_browser=browser)
+        _serve(run, services, port=port, open_browser=browser, token=token)
 
 
 def ui(
@@ -72,6 +82,14 @@ def ui(
     writable: Annotated[
         bool, typer.Option("--writable", help="With --lan: let them change the workspace as well.")
     ] = False,
+    token: TokenOption = True,
+    public_url: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="The address under which a proxy of yours shows this server, like https://papers.example.org.",
+        ),
+    ] = "",
 ) -> None:
     """Open the workbench in the browser. Ctrl-C stops it; jobs that run go on next time.
 
@@ -81,7 +99,7 @@ def ui(
         raise BadInput(
             "--writable goes with --lan; on this computer the workspace is writable anyway, unless --read-only."
         )
-    password = _password(run) if lan else ""
+    password = _password(run) if lan else None
     with run.reading() if read_only else run.writing() as services:
         _serve(
             run,
@@ -91,7 +109,9 @@ def ui(
             open_browser=browser,
             lan=lan,
             password=password,
-            writable=writable if lan else None,
+            writable=writable,
+            token=token,
+            public_url=public_url,
         )
 
 
@@ -125,11 +145,12 @@ def _serve(run: Run, services: Services, **options: Any) -> None:
     closing = threading.Event()
     warming = threading.Thread(target=services.warm, args=(closing.is_set,), name="warm")
 
-    def ready(address: str) -> None:
+    def ready(addresses: Addresses) -> None:
         warming.start()
         run.notify(f"Workspace: {services.folder}", "Ctrl-C stops it.")
         if run.as_json:
-            run.emit({"address": address, "workspace": services.folder, "pid": os.getpid()}, lambda out: None)
+            told = {"address": addresses.own, "workspace": services.folder, "pid": os.getpid()}
+            run.emit(told | ({"others": addresses.others} if addresses.others else {}), lambda out: None)
             sys.stdout.flush()
 
     try:
@@ -140,13 +161,16 @@ def _serve(run: Run, services: Services, **options: Any) -> None:
             warming.join()  # it must not use a workspace that is being closed
 
 
-def _password(run: Run) -> str:
-    given = os.environ.get(PASSWORD, "")
+def _password(run: Run) -> Password:
+    """The hash of the password that is set or typed; the text is kept nowhere, and no child process inherits it."""
+    from app.ui.passwords import Password
+
+    given = os.environ.pop(PASSWORD, "")
     if given:
-        return given
+        return Password.of(given)
     if run.as_json or not sys.stdin.isatty():
         raise BadInput(f"Serving other computers needs a password; set {PASSWORD}.")
-    return str(typer.prompt("Password for other computers", hide_input=True, confirmation_prompt=True))
+    return Password.of(str(typer.prompt("Password for other computers", hide_input=True, confirmation_prompt=True)))
 
 
 def _ready(out: Any, view: CollectionView, added: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 from app.verbs.assessing import AssessingVerbs
@@ -43,6 +44,12 @@ class Services(
         self.engine = Engine(Path(folder).expanduser().resolve(), read_only=read_only)
         self.folder = self.engine.workspace.folder
         self.read_only = self.engine.workspace.read_only
+
+    def for_reading(self) -> Services:
+        """The same open workspace for one who may change nothing: verbs that write are refused, and those that find something keep nothing."""
+        reading = copy.copy(self)
+        reading.read_only = True
+        return reading
 
     def __enter__(self) -> Services:
         return self

@@ -126,7 +126,14 @@ def measured(ran: Ran, judgments: pl.DataFrame, queries: Sequence[tuple[str, str
 
 
 def remeasure(engine: Engine, stored: StoredEvaluation) -> StoredEvaluation:
-    """Measure what an evaluation found against the judgments of today; no pipeline runs.
+    """Measure what an evaluation found against the judgments of today, and keep it; no pipeline runs. As `measured_today`."""
+    values, seen = measured_today(engine, stored)
+    engine.workspace.evaluations.finish(stored.evaluation_id, stored.spec, seen, values)
+    return engine.workspace.evaluations.get(stored.evaluation_id)
+
+
+def measured_today(engine: Engine, stored: StoredEvaluation) -> tuple[pl.DataFrame, str]:
+    """VALUES of what an evaluation found, by the judgments of today, and the digest of these; nothing is kept.
 
     Queries that were first judged after it ran are left out until it is asked again. Raises BadInput without judgments.
     """
@@ -135,8 +142,7 @@ def remeasure(engine: Engine, stored: StoredEvaluation) -> StoredEvaluation:
     ran = engine.workspace.evaluations.ran(stored.evaluation_id)
     known = set(ran.qids) if asked.pipelines else {qid for qid, _ in queries}
     values = measured(ran, judgments, [query for query in queries if query[0] in known], asked)
-    engine.workspace.evaluations.finish(stored.evaluation_id, stored.spec, digest(judgments.iter_rows()), values)
-    return engine.workspace.evaluations.get(stored.evaluation_id)
+    return values, digest(judgments.iter_rows())
 
 
 def asked_of(stored: StoredEvaluation) -> Asked:

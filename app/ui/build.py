@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from app.ui.access import asking
 from app.ui.dispatch import Dispatcher
 from app.ui.views import shell
 
@@ -26,7 +27,7 @@ def build(dispatcher: Dispatcher) -> Blocks:
 
     def call(payload: Any) -> dict[str, Any]:
         """Answer one request of the page."""
-        return dispatcher.call(payload)
+        return dispatcher.call(payload, asking())
 
     blocks: Blocks
     with gr.Blocks(title="Triptych", analytics_enabled=False, fill_width=True) as blocks:

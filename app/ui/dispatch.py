@@ -7,15 +7,17 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.services import Services
+from app.ui.access import Access
 from app.ui.protocol import Args, Reply
 from app.ui.session import UiState
 from app.ui.uploads import Uploads
 from app.ui.views.controls import button
 from app.ui.views.messages import error_box
+from app.verbs.base import REFUSED
 from engine.errors import ReadOnly, TriptychError
 
 log = logging.getLogger("triptych.ui")
@@ -36,17 +38,8 @@ ALERTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """What this server lets the page do."""
-
-    write: bool = True
-    server_paths: bool = True
-    """Paths typed on the page are read from the server's disk; only sensible on one's own computer."""
-
-
-@dataclass(frozen=True, slots=True)
 class Ui:
-    """What an action works with."""
+    """What an action works with. For one who may only read, the services keep nothing and the uploads stay as they are."""
 
     services: Services
     access: Access
@@ -58,7 +51,11 @@ Handler = Callable[[Ui, UiState, Args], Reply]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A thing that the page can ask for. `writes` is refused on a read-only server; `slow` ones wait in a line of their own."""
+    """A thing that the page can ask for. `slow` ones wait in a line of their own.
+
+    `writes` is refused to readers at once, with what leads to it (a question, a preview). It protects nothing: what a reader's services
+    may not do is declared at the verbs, and a test compares the two.
+    """
 
     run: Handler
     writes: bool = False
@@ -104,8 +101,17 @@ class Dispatcher:
         self._fast = Line(running, waiting, patience)
         self._slow = Line(2, 8, patience)
 
-    def call(self, payload: Any) -> dict[str, Any]:
-        """Answer one request: {"action", "url", "args", "alert"}. Never raises; errors come back as a box in the region `alert`."""
+    def _for(self, access: Access) -> Ui:
+        if access.write:
+            return replace(self.ui, access=access)
+        return Ui(self.ui.services.for_reading(), access, self.ui.uploads.for_reading())
+
+    def call(self, payload: Any, access: Access | None = None) -> dict[str, Any]:
+        """Answer one request: {"action", "url", "args", "alert"}, by default with all the access that there is.
+
+        Never raises; errors come back as a box in the region `alert`.
+        """
+        ui = self._for(access or self.ui.access)
         request = payload if isinstance(payload, dict) else {}
         name = request.get("action")
         wanted = request.get("alert")
@@ -114,14 +120,12 @@ class Dispatcher:
             action = self._actions.get(name) if isinstance(name, str) else None
             if action is None:
                 return _failed(alert, "BadInput", f"There is no action called {str(name)[:60]!r}; reload the page.")
-            if action.writes and not self.ui.access.write:
-                raise ReadOnly(
-                    "This server shows the workspace for reading only; changes are made where it was started for writing."
-                )
+            if action.writes and not ui.access.write:
+                raise ReadOnly(REFUSED)
             url = request.get("url")
             state = UiState.from_query(url if isinstance(url, str) else "")
             with (self._slow if action.slow else self._fast).place():
-                reply = action.run(self.ui, state, Args(request.get("args")))
+                reply = action.run(ui, state, Args(request.get("args")))
             reply.regions.setdefault(alert, None)
             return reply.as_json()
         except TriptychError as error:

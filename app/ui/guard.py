@@ -1,4 +1,4 @@
-"""What stands before every request: which host, from where, to which path, how large; and the headers of every answer.
+"""What stands before every request: which host, from where, by whom, to which path, how large; and the headers of every answer.
 
 One pure ASGI layer, so that uploads and event streams pass through without being held in memory.
 """
@@ -15,12 +15,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.ui import login
+from app.ui.access import granted
+from app.ui.door import Door
+
 SAFE_METHODS = ("GET", "HEAD")
 MAX_CALL = 1_000_000
 UPLOAD = "/gradio_api/upload"
 PATHS = re.compile(
-    r"/(?:|ui/[\w.-]+|(?:assets|static)/[\w./+-]+|theme\.css|config/?|favicon\.ico|manifest\.json|login/?|logout/?"
-    r"|gradio_api/(?:upload|component_server/?|startup-events|heartbeat/\w+|login/?|logout/?))\Z"
+    r"/(?:|ui/[\w.-]+|(?:assets|static)/[\w./+-]+|theme\.css|config/?|favicon\.ico|manifest\.json"
+    r"|gradio_api/(?:upload|component_server/?|startup-events|heartbeat/\w+))\Z"
 )
 POLICY = (
     "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -33,12 +37,25 @@ PROMOTION = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
 """Gradio's own cards for social networks, with addresses elsewhere."""
 
 
+FORWARDED = re.compile(rb"forwarded|x-forwarded-.*|x-real-ip|x-original-.*", re.IGNORECASE)
+"""Headers by which a proxy tells how it was reached. Anyone can send them, so nothing behind the guard ever sees them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """The address under which a proxy shows this server: scheme, and host with its port if it has one."""
+
+    scheme: str
+    netloc: str
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """`hosts`: names under which this server may be asked for. `max_upload`: bytes of one upload request; 0 refuses them all."""
 
     hosts: frozenset[str]
     max_upload: int
+    public: Public | None = None
 
 
 class TooLarge(Exception):
@@ -48,9 +65,10 @@ class TooLarge(Exception):
 class Guard:
     """The layer itself."""
 
-    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+    def __init__(self, app: ASGIApp, rules: Rules, door: Door) -> None:
         self.app = app
         self.rules = rules
+        self.door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -59,25 +77,59 @@ class Guard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        nonce = secrets.token_urlsafe(18)
-        # Nothing is compressed on the way: on one computer it only costs time, and the page has to be readable for the nonce.
-        scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"accept-encoding"]}
-        if scope["path"] == "/":
-            # The address after `?` belongs to our script; Gradio would read a page and stored states out of it.
-            scope["query_string"] = b""
-        refused = refusal(scope, self.rules)
-        answer: ASGIApp = PlainTextResponse(refused[1], refused[0]) if refused else self.app
+        scope = plain_scope(scope, self.rules.public)
         limit = self.rules.max_upload if scope["path"] == UPLOAD else MAX_CALL
-        sender = _Sender(send, nonce)
+        sender, counted = _Sender(send, secrets.token_urlsafe(18)), _counted(receive, limit)
         try:
-            await answer(scope, _counted(receive, limit), sender)
+            refused = foreign(scope, self.rules)
+            if refused:
+                await PlainTextResponse(refused[1], refused[0])(scope, counted, sender)
+                return
+            answer = await login.answer(self.door, scope, counted)
+            if answer is not None:
+                await answer(scope, counted, sender)
+                return
+            await self._let_in(scope, counted, sender)
         except TooLarge:
             if not sender.started:
                 await PlainTextResponse("The request is too large.", 413)(scope, receive, sender)
 
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        access = self.door.who(scope)
+        if access is None:
+            await login.refused(self.door, scope)(scope, receive, send)
+            return
+        if scope["path"] == "/":
+            # The address after `?` belongs to our script; Gradio would read a page and stored states out of it.
+            scope = {**scope, "query_string": b""}
+        unfit = unusable(scope, self.rules, write=access.write)
+        answer: ASGIApp = PlainTextResponse(unfit[1], unfit[0]) if unfit else self.app
+        with granted(access):
+            await answer(scope, receive, send)
 
-def refusal(scope: Scope, rules: Rules) -> tuple[int, str] | None:
-    """(status, reason) where a request is refused; None where it may pass."""
+
+def plain_scope(scope: Scope, public: Public | None) -> Scope:
+    """The request without what a proxy says about it. Where a public address was given, and the request came by it, that is its host and scheme.
+
+    Nothing is compressed on the way: on one computer it only costs time, and the page has to be readable for the nonce.
+    """
+    told = Headers(scope=scope)
+    kept = [
+        (name, value)
+        for name, value in scope["headers"]
+        if name != b"accept-encoding" and not FORWARDED.fullmatch(name)
+    ]
+    if public is None:
+        return {**scope, "headers": kept}
+    named = {told.get("x-forwarded-host", "").partition(",")[0].strip().lower(), told.get("host", "").lower()}
+    if public.netloc not in named:
+        return {**scope, "headers": kept}
+    kept = [(b"host", public.netloc.encode()), *(pair for pair in kept if pair[0] != b"host")]
+    return {**scope, "headers": kept, "scheme": public.scheme}
+
+
+def foreign(scope: Scope, rules: Rules) -> tuple[int, str] | None:
+    """(status, reason) where a request is refused for its host, method or origin, whoever sends it; None where it is not."""
     headers = Headers(scope=scope)
     host = host_name(headers.get("host", ""))
     if host not in rules.hosts:
@@ -85,8 +137,6 @@ def refusal(scope: Scope, rules: Rules) -> tuple[int, str] | None:
     method = scope["method"]
     if method not in (*SAFE_METHODS, "POST"):
         return 405, "This method is not used here."
-    if not PATHS.match(scope["path"]):
-        return 404, "There is nothing here."
     origin = headers.get("origin")
     if origin is not None and not _same(origin, headers.get("host", ""), scope["scheme"]):
         return 403, "Requests from other sites are refused."
@@ -94,12 +144,19 @@ def refusal(scope: Scope, rules: Rules) -> tuple[int, str] | None:
     opened = method == "GET" and headers.get("sec-fetch-mode") == "navigate" and scope["path"] == "/"
     if site not in ("same-origin", "none") and not opened:
         return 403, "Requests from other sites are refused."
-    return _size(scope, headers, rules) if method == "POST" else None
+    return None
 
 
-def _size(scope: Scope, headers: Headers, rules: Rules) -> tuple[int, str] | None:
+def unusable(scope: Scope, rules: Rules, *, write: bool) -> tuple[int, str] | None:
+    """(status, reason) where a request of one who was let in asks for what is not there or is too large; None where it may pass."""
+    if not PATHS.match(scope["path"]):
+        return 404, "There is nothing here."
+    return _size(scope, Headers(scope=scope), rules, write=write) if scope["method"] == "POST" else None
+
+
+def _size(scope: Scope, headers: Headers, rules: Rules, *, write: bool) -> tuple[int, str] | None:
     upload = scope["path"] == UPLOAD
-    if upload and not rules.max_upload:
+    if upload and not (write and rules.max_upload):
         return 403, "Files cannot be added here: the workspace is shown for reading only."
     length = headers.get("content-length", "")
     if not length.isdigit():

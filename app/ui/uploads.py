@@ -21,9 +21,14 @@ class Uploads:
 
     def __init__(self, workspace: Path, *, create: bool = True) -> None:
         self.root = workspace.resolve() / "tmp" / "uploads"
+        self._workspace, self._changing = workspace, create
         if create:
             self.root.mkdir(parents=True, exist_ok=True)
             os.chmod(self.root, 0o700)
+
+    def for_reading(self) -> Uploads:
+        """These uploads for one who may change nothing: nothing is claimed, discarded or swept."""
+        return Uploads(self._workspace, create=False)
 
     def owns(self, path: str) -> bool:
         """Whether a path is a file that was uploaded here; links and ways out are not."""
@@ -46,19 +51,23 @@ class Uploads:
 
     def claim(self, paths: Sequence[str], job_id: str) -> None:
         """Remember which job reads these files, so that they stay until it is done."""
+        if not self._changing:
+            return
         for folder in {Path(path).parent for path in paths if self.owns(path)}:
             with (folder.parent / f"{folder.name}.jobs").open("a", encoding="utf-8") as claims:
                 claims.write(f"{job_id}\n")
 
     def discard(self, paths: Sequence[str]) -> None:
         """Delete uploads that were not added after all."""
+        if not self._changing:
+            return
         for folder in {Path(path).parent for path in paths if self.owns(path)}:
             if not (folder.parent / f"{folder.name}.jobs").exists():
                 shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self, services: Services) -> int:
         """Delete what no job needs any more: files of finished jobs, and old files that were never added. Gives how many."""
-        if not self.root.is_dir():
+        if not self._changing or not self.root.is_dir():
             return 0
         swept = 0
         for stray in [entry for entry in self.root.iterdir() if entry.is_file() and entry.suffix != ".jobs"]:

@@ -15,7 +15,7 @@ from app.judging_results import (
     MeasuredLists,
     PairKappa,
 )
-from app.verbs.base import checked_query
+from app.verbs.base import checked_query, writes
 from app.verbs.judging import ME, JudgingVerbs, checked_assessor, checked_note, checked_rating
 from app.verbs.tables import table_bytes
 from engine.assessors import cohen_kappa, fleiss_kappa
@@ -32,6 +32,7 @@ OWN_SET = "My questions"
 class AssessingVerbs(JudgingVerbs):
     """Judgments beside a queue, and what several assessors make of a query set."""
 
+    @writes
     def judge_card(
         self,
         collection: str,
@@ -114,6 +115,7 @@ class AssessingVerbs(JudgingVerbs):
             different=self._different(key, query_set, given),
         )
 
+    @writes
     def set_judgment_rule(self, collection: str, query_set: str, rule: str) -> None:
         """Choose which judgment of a document counts when assessors differ: latest, majority or median. Raises BadInput, NotFound."""
         key = self._collection(collection).collection_id

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from app.results import Card, FoundBy, Piece
-from engine.errors import BadInput
+from engine.errors import BadInput, ReadOnly
 from engine.snippets import snippet
 
 if TYPE_CHECKING:
@@ -18,6 +19,31 @@ MAX_QUERY_CHARS = 2_000
 MAX_K = 1_000
 MAX_OFFSET = 1_000_000_000
 MAX_TITLE = 1_000
+
+
+REFUSED = "The workspace is open for reading only here; changes are made where it was opened for writing."
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def writes(verb: Callable[P, T]) -> Callable[P, T]:
+    """Declares that a verb changes the workspace. Where it is open for reading only, the verb raises ReadOnly before it does anything."""
+
+    @functools.wraps(verb)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        if args[0].read_only:  # type: ignore[attr-defined]  # the first argument of a verb is its Verbs
+            raise ReadOnly(REFUSED)
+        return verb(*args, **kwargs)
+
+    checked.writes = True  # type: ignore[attr-defined]
+    return checked
+
+
+def keeps(verb: Callable[P, T]) -> Callable[P, T]:
+    """Declares that a verb finds something and keeps it, but for readers only finds it: it looks at `read_only` itself."""
+    verb.keeps = True  # type: ignore[attr-defined]
+    return verb
 
 
 class Verbs:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
 from app.evaluation_results import Brought
+from app.verbs.base import writes
 from app.verbs.querysets import QuerySetVerbs
 from app.verbs.runs import RunVerbs
 from engine.errors import BadInput
@@ -33,6 +34,7 @@ _NEEDED = re.compile(r"(?:.*/)?(queries\.jsonl|qrels/[^/\\:]+\.tsv)")
 class BringVerbs(QuerySetVerbs, RunVerbs):
     """Bring in what evaluations need."""
 
+    @writes
     def bring(
         self, collection: str, paths: Sequence[str | Path], *, query_set: str = DEFAULT_SET, what: str = "auto"
     ) -> tuple[Brought, ...]:

@@ -20,14 +20,14 @@ from app.calibration_results import (
     ReliabilityBins,
 )
 from app.results import PipelineView
-from app.verbs.base import Deck, checked_k, checked_query
+from app.verbs.base import Deck, checked_k, checked_query, writes
 from app.verbs.pipelines import PipelineVerbs
 from engine.calibrate import FOLDS, WISHES, Target
 from engine.calibration_job import DEPTH, Asked, calibrate_collection, method, stale
 from engine.calibrations import StoredCalibration
 from engine.calibrators.base import Calibrator, Pool, pooled
 from engine.component import discover
-from engine.errors import BadInput, NotFound, ReadOnly
+from engine.errors import BadInput, NotFound
 from engine.judged import DEFAULT_SET
 from engine.pipeline import PipelineSpec, Then
 from engine.types import ProgressSink, Ranking, ignore_progress
@@ -51,14 +51,14 @@ class CalibrationVerbs(PipelineVerbs):
         """What a threshold can be chosen for, each with what it means."""
         return dict(WISHES)
 
+    @writes
     def start_calibration(self, collection: str, pipelines: Sequence[str | tuple[str, str]], **options: Any) -> str:
         """Queue the job of `calibrate` (same arguments); returns its id. What can be checked at once is checked at once. Raises BadInput, NotFound, ReadOnly."""
-        if self.read_only:
-            raise ReadOnly("This workspace is read-only; a calibration needs to be stored.")
         stored = self._collection(collection)
         asked = self._asked_calibration(pipelines, **options)
         return self.engine.workspace.jobs.submit("calibrate", stored.collection_id, asked.spec())
 
+    @writes
     def calibrate(
         self,
         collection: str,
@@ -73,8 +73,6 @@ class CalibrationVerbs(PipelineVerbs):
         "precision>=0.5", "best>=0.9", "results<=10"), folds, depth (hits of each query), rating (from which on a document is relevant).
         Raises BadInput, NotFound, ReadOnly, IndexNotReady, and what `progress` raises.
         """
-        if self.read_only:
-            raise ReadOnly("This workspace is read-only; a calibration needs to be stored.")
         stored = self._collection(collection)
         asked = self._asked_calibration(pipelines, **options)
         return self._calibration_view(
@@ -92,10 +90,12 @@ class CalibrationVerbs(PipelineVerbs):
             self._collection(collection).name, self._stored_calibration(collection, calibration_id)
         )
 
+    @writes
     def delete_calibration(self, collection: str, calibration_id: str) -> None:
         """Forget a calibration; pipelines that were saved with its maps keep them. Raises NotFound."""
         self.engine.workspace.calibrations.delete(self._stored_calibration(collection, calibration_id).calibration_id)
 
+    @writes
     def save_calibrated(
         self,
         collection: str,

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from app.evaluation_results import Disagreement, PairAgreement, QueryAgreement
-from app.verbs.base import checked_k
+from app.verbs.base import checked_k, keeps, writes
 from app.verbs.evaluating import MOST, EvaluationVerbs, Pipelines
 from app.verbs.leaderboard import failed_queries
 from engine.disagreement_job import PURPOSE, agreements, asked_for, check_answered
@@ -35,6 +35,7 @@ class ComparisonRequest:
 class DisagreementVerbs(EvaluationVerbs):
     """Agreement without judgments: run as a job and kept, or at once."""
 
+    @writes
     def start_disagreement(self, collection: str, pipelines: Pipelines, **settings: Any) -> str:
         """Queue a comparison; gives the job's id. Its `result` is what `stored_disagreement` takes. Settings are the fields of ComparisonRequest.
 
@@ -46,6 +47,7 @@ class DisagreementVerbs(EvaluationVerbs):
         run_ids = {name: self.engine.workspace.runs.get(key, name).run_id for name in request.runs}
         return str(self.engine.workspace.jobs.submit("disagree", key, job_params(asked, run_ids)))
 
+    @keeps
     def disagreement(
         self, collection: str, pipelines: Pipelines, *, progress: ProgressSink = ignore_progress, **settings: Any
     ) -> Disagreement:
@@ -72,6 +74,7 @@ class DisagreementVerbs(EvaluationVerbs):
             found, disagreement_id=stored.evaluation_id, created_at=created_at, stale=stale(self.engine, stored)
         )
 
+    @writes
     def delete_disagreement(self, collection: str, disagreement_id: str) -> None:
         """Forget one. Raises NotFound."""
         self.engine.workspace.evaluations.delete(self._disagreement(collection, disagreement_id).evaluation_id)

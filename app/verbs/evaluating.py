@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from app.evaluation_results import EvaluationSummary, EvaluationView
-from app.verbs.base import checked_k
+from app.verbs.base import checked_k, keeps, writes
 from app.verbs.facets import FacetVerbs
 from app.verbs.leaderboard import Shown, checked_settings, chosen_metrics, leaderboard, measured_with
 from app.verbs.pipelines import PipelineVerbs
@@ -24,6 +24,7 @@ from engine.evaluation_job import (
     asked_by,
     evaluate,
     job_params,
+    measured_today,
     parsed,
     questions,
     raise_all_failed,
@@ -70,6 +71,7 @@ class EvaluationRequest:
 class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
     """Leaderboards."""
 
+    @writes
     def start_evaluation(self, collection: str, pipelines: Pipelines, **settings: Any) -> str:
         """Queue an evaluation of pipelines and runs over a judged query set; gives the job's id. The job's `result` is the evaluation's id.
 
@@ -84,6 +86,7 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
         questions(self.engine, stored.collection_id, asked_by(self.engine.workspace, params))
         return str(self.engine.workspace.jobs.submit("evaluate", stored.collection_id, params))
 
+    @keeps
     def evaluate(
         self, collection: str, pipelines: Pipelines, *, progress: ProgressSink = ignore_progress, **settings: Any
     ) -> EvaluationView:
@@ -143,12 +146,15 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
         )  # fmt: skip
         return self._shown(self._collection(collection).name, replace(stored, spec={**spec, **settings}))
 
+    @keeps
     def remeasure(self, collection: str, evaluation_id: str) -> EvaluationView:
         """Measure what an evaluation found against the judgments of today; no pipeline runs. Raises NotFound, and BadInput without judgments."""
-        return self._shown(
-            self._collection(collection).name, remeasure(self.engine, self._stored(collection, evaluation_id))
-        )
+        stored, name = self._stored(collection, evaluation_id), self._collection(collection).name
+        if self.read_only:
+            return self._shown(name, stored, measured_today(self.engine, stored)[0])
+        return self._shown(name, remeasure(self.engine, stored))
 
+    @writes
     def delete_evaluation(self, collection: str, evaluation_id: str) -> None:
         """Forget an evaluation with everything that it found. Raises NotFound."""
         self.engine.workspace.evaluations.delete(self._stored(collection, evaluation_id).evaluation_id)
@@ -248,9 +254,10 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
             done=self.engine.workspace.evaluations.done(stored.evaluation_id),
         )
 
-    def _shown(self, collection: str, stored: StoredEvaluation) -> EvaluationView:
+    def _shown(self, collection: str, stored: StoredEvaluation, measured: pl.DataFrame | None = None) -> EvaluationView:
+        """An evaluation by the values that are kept with it, or by others."""
         evaluations, spec = self.engine.workspace.evaluations, stored.spec
-        values = evaluations.values(stored.evaluation_id)
+        values = evaluations.values(stored.evaluation_id) if measured is None else measured
         asked = len(self._texts(stored.collection_id, stored.query_set))
         return leaderboard(
             Shown(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.verbs.base import writes
 from app.verbs.library import LibraryVerbs
 from engine.models import paths
 
@@ -14,11 +15,13 @@ FOLDER = "retrieval-papers"
 class ExampleVerbs(LibraryVerbs):
     """Bring in what is delivered with the program."""
 
+    @writes
     def add_example(self) -> str:
         """Queue the adding of the example collection and save its pipelines. Gives the job's id. Raises ReadOnly."""
         self.save_example_pipelines()
         return self.add([str(_examples() / FOLDER)], EXAMPLE)
 
+    @writes
     def save_example_pipelines(self) -> None:
         """Save the example pipelines that are not there; one that the user changed stays as it is. Raises ReadOnly."""
         known = {view.name for view in self.pipelines()}

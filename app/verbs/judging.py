@@ -16,7 +16,7 @@ from app.judging_results import (
     UndoneView,
 )
 from app.results import Piece
-from app.verbs.base import checked_k, shown_title
+from app.verbs.base import checked_k, keeps, shown_title, writes
 from app.verbs.evaluating import EvaluationRequest, EvaluationVerbs, Pipelines
 from engine.errors import BadInput, NotFound
 from engine.evaluation_job import job_params
@@ -40,6 +40,7 @@ DESCRIPTIONS = ("description", "desc", "narrative", "narr", "answer")
 class JudgingVerbs(EvaluationVerbs):
     """Queues, judgments, and how far assessors agree."""
 
+    @writes
     def start_queue(
         self,
         collection: str,
@@ -95,6 +96,7 @@ class JudgingVerbs(EvaluationVerbs):
         """One queue, and how far this assessor is. Raises NotFound."""
         return self._queue_view(self._queue(collection, queue_id), assessor)
 
+    @writes
     def delete_queue(self, collection: str, queue_id: str) -> None:
         """Forget a queue; the judgments that were made from it stay. Raises NotFound."""
         queue, workspace = self._queue(collection, queue_id), self.engine.workspace
@@ -138,6 +140,7 @@ class JudgingVerbs(EvaluationVerbs):
         item = self.engine.workspace.judging.item(queue_id, position)
         return Provenance(tuple(sorted(item.found.items(), key=lambda found: found[1])), item.effect)
 
+    @keeps
     def queue_measures(self, collection: str, queue_id: str) -> EvaluationView | None:
         """What the pipelines of a queue score by the judgments of this moment; None before there is any, or before it is ready."""
         queue = self._queue(collection, queue_id)
@@ -147,6 +150,7 @@ class JudgingVerbs(EvaluationVerbs):
             return None
         return self.remeasure(collection, queue.evaluation_id)
 
+    @writes
     def judge(
         self,
         collection: str,
@@ -164,6 +168,7 @@ class JudgingVerbs(EvaluationVerbs):
         self.engine.workspace.judging.judge(pair, checked_rating(rating), note=checked, shown=shown)
         return self._queue_view(queue, pair.assessor)
 
+    @writes
     def skip(
         self, collection: str, queue_id: str, position: int, *, assessor: str = ME, revealed: bool = False
     ) -> QueueView:
@@ -172,11 +177,13 @@ class JudgingVerbs(EvaluationVerbs):
         self.engine.workspace.judging.skip(pair, shown=shown)
         return self._queue_view(queue, pair.assessor)
 
+    @writes
     def note(self, collection: str, queue_id: str, position: int, note: str, *, assessor: str = ME) -> None:
         """Write something about a document of a queue; it stays with the judgment that is there, or comes. Raises BadInput."""
         _, pair, shown = self._acted(collection, queue_id, position, assessor, False)
         self.engine.workspace.judging.note(pair, checked_note(note), shown=shown)
 
+    @writes
     def undo(self, collection: str, query_set: str = DEFAULT_SET, *, assessor: str = ME) -> UndoneView | None:
         """Take this assessor's last act in a query set back, whatever it was; None when there is none left."""
         key = self._collection(collection).collection_id

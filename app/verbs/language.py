@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from app.results import LanguageModelView
-from app.verbs.base import Verbs
-from engine.errors import ReadOnly
+from app.verbs.base import Verbs, writes
 from engine.llm import SETTING, TIMEOUT_S, URL, ChatModel, Endpoint, named_endpoint
 
 
@@ -18,17 +17,17 @@ class LanguageVerbs(Verbs):
         endpoint = named_endpoint(self.engine.workspace.setting(SETTING))
         return None if endpoint is None else _view(endpoint)
 
+    @writes
     def set_language_model(self, url: str, model: str, *, timeout_s: float = TIMEOUT_S) -> LanguageModelView:
         """Name the endpoint that rerankers may send queries and documents to. Raises BadInput, ReadOnly."""
-        self._writable()
         endpoint = Endpoint.checked(url, model, timeout_s)
         told = {"url": endpoint.url, "model": endpoint.model, "timeout_s": endpoint.timeout_s}
         self.engine.workspace.set_setting(SETTING, told)
         return _view(endpoint)
 
+    @writes
     def forget_language_model(self) -> None:
         """Name none any more; pipelines that ask one then say so. Raises ReadOnly."""
-        self._writable()
         self.engine.workspace.set_setting(SETTING, None)
 
     def try_language_model(self) -> LanguageModelView:
@@ -36,10 +35,6 @@ class LanguageVerbs(Verbs):
         model: ChatModel = self.engine.language_model()
         answer = model.ask("Answer with the letter A only.", max_tokens=1, alternatives=5)
         return _view(model.endpoint, answer.text.strip(), bool(answer.first), answer.ms)
-
-    def _writable(self) -> None:
-        if self.read_only:
-            raise ReadOnly("This workspace is read-only, so no language model can be named or forgotten in it.")
 
 
 def _view(

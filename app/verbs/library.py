@@ -18,6 +18,7 @@ from app.results import (
     RejectionView,
     WorkspaceView,
 )
+from app.verbs.base import writes
 from app.verbs.pipelines import PipelineVerbs
 from engine.component import lookup
 from engine.documents import Duplicates
@@ -73,20 +74,24 @@ class LibraryVerbs(PipelineVerbs):
         """One collection with its indexes. Raises NotFound that lists the known names."""
         return self._collection_view(self._collection(name))
 
+    @writes
     def create_collection(self, name: str, description: str = "") -> CollectionView:
         """A new, empty collection. Raises BadInput for a name that is taken, empty, longer than 200 characters or not printable,
         and for a description of more than 1,000 characters."""
         return self._collection_view(self.engine.workspace.create_collection(name, description))
 
+    @writes
     def rename_collection(self, name: str, new: str) -> CollectionView:
         """Give a collection another name; nothing else changes."""
         self.engine.workspace.rename_collection(name, new)
         return self.collection(new)
 
+    @writes
     def describe_collection(self, name: str, description: str) -> CollectionView:
         """Replace what is said of a collection; empty says nothing. Raises BadInput above 1,000 characters."""
         return self._collection_view(self.engine.workspace.describe_collection(name, description))
 
+    @writes
     def delete_collection(self, name: str) -> None:
         """Delete a collection with its documents, indexes and shortlist."""
         stored = self._collection(name)
@@ -129,6 +134,7 @@ class LibraryVerbs(PipelineVerbs):
             )
         return tuple(previews)
 
+    @writes
     def add(
         self,
         paths: Sequence[str],
@@ -156,6 +162,7 @@ class LibraryVerbs(PipelineVerbs):
         }
         return str(self.engine.workspace.jobs.submit("add", stored.collection_id, params))
 
+    @writes
     def index(self, collection: str, specs: Sequence[IndexSpec | Mapping[str, Any] | str] | None = None) -> str:
         """Queue the building or updating of indexes: the given ones, or all that the known pipelines read. Gives the job's id."""
         stored = self._collection(collection)
@@ -184,6 +191,7 @@ class LibraryVerbs(PipelineVerbs):
             if spec in own or self.engine.generation(collection_id, spec) is not None
         )
 
+    @writes
     def drop_index(self, collection: str, generation_id: str) -> None:
         """Delete one index of a collection; the documents stay, and it can be built again."""
         stored = self._collection(collection)
@@ -199,14 +207,17 @@ class LibraryVerbs(PipelineVerbs):
         """One job as it stands. Raises NotFound."""
         return _job_view(self.engine.workspace.jobs.get(job_id))
 
+    @writes
     def pause(self, job_id: str) -> None:
         """Hold a job at its next step; what it committed stays."""
         self.engine.workspace.jobs.pause(job_id)
 
+    @writes
     def resume(self, job_id: str) -> None:
         """Let a paused, interrupted or failed job go on where it stopped."""
         self.engine.workspace.jobs.resume(job_id)
 
+    @writes
     def cancel(self, job_id: str) -> None:
         """Stop a job at its next step; what it committed stays."""
         self.engine.workspace.jobs.cancel(job_id)

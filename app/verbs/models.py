@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from app.model_results import ModelPlan, ModelView, SpeedView
+from app.verbs.base import writes
 from app.verbs.pipelines import PipelineVerbs
 from engine.errors import BadInput, NotFound
 from engine.models.card import Family, ModelCard
@@ -145,6 +146,7 @@ class ModelVerbs(PipelineVerbs):
         numbered = (f"{rounded}-{number}" for number in range(2, 10_000))
         return next(name for name in (asked.target, rounded, *numbered) if name.lower() not in taken)
 
+    @writes
     def add_model(self, source: str, **options: Any) -> str:
         """Queue the adding of a model: a catalogue name, a hub repository OWNER/NAME, or a local folder. Gives the job's id.
 
@@ -155,6 +157,7 @@ class ModelVerbs(PipelineVerbs):
         self.engine.workspace.models.refuse_taken(asked.target, asked.replace)
         return str(self.engine.workspace.jobs.submit("model-add", "", asked.model_dump(mode="json")))
 
+    @writes
     def remove_model(self, name: str, *, force: bool = False) -> str:
         """Queue the deletion of an added model. Gives the job's id.
 
@@ -172,11 +175,13 @@ class ModelVerbs(PipelineVerbs):
             refuse_used(self.engine.workspace, name)
         return str(self.engine.workspace.jobs.submit("model-delete", "", {"name": name, "force": force}))
 
+    @writes
     def bench_model(self, name: str) -> str:
         """Queue the measuring of a model's speed on this computer. Gives the job's id. Raises BadInput where the model is not here."""
         self.engine.workspace.models.find(name)
         return str(self.engine.workspace.jobs.submit("model-bench", "", {"name": name}))
 
+    @writes
     def keep_speed(self, name: str, found: Benchmark) -> None:
         """Show what was just measured with the model from now on."""
         from engine.models.benchmarks import keep

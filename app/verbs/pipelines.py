@@ -7,7 +7,7 @@ from typing import Any
 
 from app.presets import built_in
 from app.results import PipelineView
-from app.verbs.base import Verbs
+from app.verbs.base import Verbs, writes
 from app.verbs.offered import offered
 from engine.candidates import rerank_stages
 from engine.errors import BadInput, NotFound
@@ -32,6 +32,7 @@ class PipelineVerbs(Verbs):
         spec = PipelineSpec.from_yaml(yaml)
         return _view(spec.name_, spec, 0)
 
+    @writes
     def save_pipeline(self, name: str, yaml: str) -> PipelineView:
         """Save under a name, replacing what was saved under it. Built-in names are refused."""
         name = " ".join(name.split())
@@ -44,6 +45,7 @@ class PipelineVerbs(Verbs):
         self.engine.workspace.save_pipeline(name, spec.to_yaml())
         return _view(name, spec, 0)
 
+    @writes
     def delete_pipeline(self, name: str) -> None:
         """Forget a saved pipeline. Raises NotFound, and BadInput for built-in ones."""
         if name in built_in():

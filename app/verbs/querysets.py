@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from app.evaluation_results import Imported, QuerySetView
-from app.verbs.base import Verbs
+from app.verbs.base import Verbs, writes
 from engine.errors import BadInput, NotFound
 from engine.judged import DEFAULT_SET
 from engine.judgment_files import read_judgments, write_judgments
@@ -28,12 +28,14 @@ class QuerySetVerbs(Verbs):
         key = self._collection(collection).collection_id
         return tuple(QuerySetView(*row) for row in self.engine.workspace.documents.query_sets(key).iter_rows())
 
+    @writes
     def delete_query_set(self, collection: str, query_set: str) -> int:
         """Delete a query set with its judgments; gives how many queries it had. Raises NotFound."""
         key = self._collection(collection).collection_id
         self._known_set(collection, query_set)
         return int(self.engine.workspace.documents.delete_query_set(key, query_set))
 
+    @writes
     def import_queries(
         self, collection: str, path: str | Path, *, query_set: str = DEFAULT_SET, form: str = "auto"
     ) -> Imported:
@@ -60,6 +62,7 @@ class QuerySetVerbs(Verbs):
             )
         return Imported(name, found, len(queries), len(judgments) + len(answered), notices)
 
+    @writes
     def import_judgments(
         self, collection: str, path: str | Path, *, query_set: str = DEFAULT_SET, form: str = "auto"
     ) -> Imported:

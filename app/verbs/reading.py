@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from app.results import Card, DocumentView
-from app.verbs.base import checked_filters, checked_k, checked_query, shown_title
+from app.verbs.base import checked_filters, checked_k, checked_query, shown_title, writes
 from app.verbs.exporting import bibliography
 from app.verbs.reranking import RerankVerbs
 from engine.errors import BadInput, IndexNotReady, NotFound
@@ -78,6 +78,7 @@ class ReadingVerbs(RerankVerbs):
         stored = self._collection(collection)
         return tuple(self.engine.workspace.documents.queries(stored.collection_id).select("qid", "text").iter_rows())
 
+    @writes
     def delete_documents(self, collection: str, doc_ids: list[str]) -> int:
         """Delete documents; they are gone from every list at once. Gives how many there were."""
         return int(self.engine.workspace.documents.delete(self._collection(collection).collection_id, list(doc_ids)))
@@ -88,6 +89,7 @@ class ReadingVerbs(RerankVerbs):
         kept = self._kept(stored.collection_id)
         return self._cards(stored.collection_id, [(doc_id, i + 1, 0.0) for i, doc_id in enumerate(kept)])
 
+    @writes
     def shortlist_add(self, collection: str, doc_id: str) -> None:
         """Keep a document. Raises NotFound."""
         stored = self._collection(collection)
@@ -95,6 +97,7 @@ class ReadingVerbs(RerankVerbs):
             raise NotFound(f"There is no document {doc_id!r} in {collection!r}.")
         self.engine.workspace.add_to_shortlist(stored.collection_id, doc_id)
 
+    @writes
     def shortlist_remove(self, collection: str, doc_id: str) -> None:
         """Let go of a kept document; nothing happens where it was not kept."""
         self.engine.workspace.remove_from_shortlist(self._collection(collection).collection_id, [doc_id])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.evaluation_results import RunView
-from app.verbs.base import Verbs
+from app.verbs.base import Verbs, writes
 from engine.run_files import read_run
 from engine.runs import StoredRun
 from engine.workspace import checked_name
@@ -14,6 +14,7 @@ from engine.workspace import checked_name
 class RunVerbs(Verbs):
     """TREC runs that stand beside the pipelines of a collection."""
 
+    @writes
     def import_run(self, collection: str, path: str | Path, *, name: str = "") -> RunView:
         """Keep a TREC run under a name, by default the file's; it replaces another run of that name.
 
@@ -31,6 +32,7 @@ class RunVerbs(Verbs):
         key = self._collection(collection).collection_id
         return tuple(self._run_view(key, run) for run in self.engine.workspace.runs.list(key))
 
+    @writes
     def delete_run(self, collection: str, name: str) -> None:
         """Let go of an imported run; evaluations that judged it stay. Raises NotFound."""
         self.engine.workspace.runs.delete(self._collection(collection).collection_id, name)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from app.judging_results import BlindResults, BlindReveal, BlindRound, BlindSession
 from app.results import Card
-from app.verbs.base import Deck, checked_k, checked_query
+from app.verbs.base import Deck, checked_k, checked_query, writes
 from app.verbs.judging import ME, checked_assessor
 from app.verbs.pipelines import PipelineVerbs
 from app.verbs.querysets import QuerySetVerbs
@@ -24,6 +24,7 @@ LEVEL = 0.95
 class VotingVerbs(PipelineVerbs, QuerySetVerbs):
     """Which of two pipelines people prefer when they do not know which is which."""
 
+    @writes
     def start_blind(
         self, collection: str, pipelines: Sequence[str], *, k: int = 10, query_set: str = "", seed: int | None = None
     ) -> BlindSession:
@@ -51,6 +52,7 @@ class VotingVerbs(PipelineVerbs, QuerySetVerbs):
         key = self._collection(collection).collection_id
         return tuple(self._blind_view(session) for session in self.engine.workspace.blind.list(key))
 
+    @writes
     def blind_round(self, collection: str, session_id: str, query: str = "") -> BlindRound:
         """Run a question through both pipelines and show them without names; an empty one takes the next of the query set.
 
@@ -74,6 +76,7 @@ class VotingVerbs(PipelineVerbs, QuerySetVerbs):
         session = self._blind(collection, session_id)
         return self._round_view(session, self.engine.workspace.blind.round(session_id, round_no))
 
+    @writes
     def vote(self, collection: str, session_id: str, round_no: int, choice: str, *, voter: str = ME) -> BlindReveal:
         """Vote left, right, tie or bad (both are), once; the names are told. Raises BadInput, NotFound."""
         session = self._blind(collection, session_id)
@@ -102,6 +105,7 @@ class VotingVerbs(PipelineVerbs, QuerySetVerbs):
             rounds=rounds,
         )
 
+    @writes
     def delete_blind(self, collection: str, session_id: str) -> None:
         """Forget a blind comparison with its votes. Raises NotFound."""
         self.engine.workspace.blind.delete(self._blind(collection, session_id).session_id)

@@ -25,8 +25,6 @@ class Served:
     """The server on a thread."""
 
     def __init__(self, folder: Path) -> None:
-        import uvicorn
-
         self.services = Services(folder)
         self.services.create_collection("papers")
         workspace = self.services.engine.workspace
@@ -38,19 +36,20 @@ class Served:
         self.listener = server.listen("127.0.0.1", 0)
         self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         app = server.make_app(self.services)
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False))
+        self.headers = {"Authorization": f"Bearer {app.door.token}"}
+        self.server = server.http_server(app)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]}, daemon=True)
         self.thread.start()
         while not self.server.started:
             time.sleep(0.02)
-        with httpx.Client(base_url=self.address, timeout=30) as client:
+        with httpx.Client(base_url=self.address, timeout=30, headers=self.headers) as client:
             parts = client.get("/config").json()["components"]
         self.component = next(part["id"] for part in parts if part["type"] == "html")
 
     def call(self, payload: Any) -> Any:
         """One request on a connection of its own, which is closed after it."""
         body = {"data": payload, "component_id": self.component, "session_hash": "s", "fn_name": "call"}
-        with httpx.Client(base_url=self.address, timeout=30) as client:
+        with httpx.Client(base_url=self.address, timeout=30, headers=self.headers) as client:
             answer = client.post(CALL, content=json.dumps(body), headers={"Content-Type": "application/json"})
         assert answer.status_code == 200
         return answer.json()

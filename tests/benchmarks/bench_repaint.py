@@ -16,7 +16,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from app.services import Services
-from tests.browser.running import REPAINT, Running
+from tests.browser.running import REPAINT, Running, entrance
 
 QUESTIONS = (
     "query expansion", "late interaction", "rank fusion", "score calibration", "dense retrieval", "test collections",
@@ -42,7 +42,9 @@ def main() -> None:
                 for page_name in ("search", "compare"):
                     page = browser.new_page(viewport={"width": 1440, "height": 900})
                     page.goto(
-                        f"{running.address}/?tab={page_name}&c={options.collection}&p=Hybrid&col=BM25&col=Dense&col=Hybrid"
+                        entrance(
+                            f"{running.address}/?tab={page_name}&c={options.collection}&p=Hybrid&col=BM25&col=Dense&col=Hybrid"
+                        )
                     )
                     page.locator("#tp-query").wait_for()
                     page.wait_for_load_state("networkidle")

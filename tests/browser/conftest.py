@@ -12,7 +12,7 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "ui")]
 
-from running import Running  # noqa: E402
+from running import Running, entrance  # noqa: E402
 
 from app.services import Services  # noqa: E402
 
@@ -156,7 +156,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
             "response",
             lambda response: problems.append(f"{response.status}: {response.url}") if response.status >= 400 else None,
         )
-        page.goto(address)
+        page.goto(entrance(address))
         page.wait_for_selector("html.is-ready")
         return page
 

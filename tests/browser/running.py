@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from typing import Any
-
-import uvicorn
+from urllib.parse import urlsplit
 
 from app.ui import server
 
@@ -24,6 +23,18 @@ REPAINT = """(words) => new Promise((done) => {
 })"""
 
 
+TOKENS: dict[str, str] = {}
+"""The token of every server that was started, by host and port."""
+
+
+def entrance(address: str) -> str:
+    """An address with the token of its server, as it is opened first; another one stays as it is."""
+    parts = urlsplit(address)
+    token = TOKENS.get(parts.netloc)
+    query = "&".join(filter(None, (token and f"token={token}", parts.query)))
+    return parts._replace(path=parts.path or "/", query=query).geturl()
+
+
 class Running:
     """Serves services, real or fake, at `address` until stopped."""
 
@@ -32,8 +43,8 @@ class Running:
         app = server.make_app(services)
         self.listener = server.listen("127.0.0.1", 0)
         self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        config = uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=1)
-        self.server = uvicorn.Server(config)
+        TOKENS[urlsplit(self.address).netloc] = app.door.token
+        self.server = server.http_server(app)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]}, daemon=True)
         self.thread.start()
         while not self.server.started:

@@ -132,8 +132,9 @@ def main() -> None:
     with workbench() as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport=SIZE, color_scheme="light")
+        page.goto(address)  # with the token
         for name in SHOTS:
-            path = shoot(page, address, name)
+            path = shoot(page, address.partition("/?")[0], name)
             print(f"{path.relative_to(ROOT)}: {path.stat().st_size:,} bytes")
         browser.close()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fakes import FakeServices
-from running import REPAINT, Running
+from running import REPAINT, Running, entrance
 
 pytestmark = pytest.mark.browser
 QUERY = "q=dense+retrieval+for+scientific+literature"
@@ -283,7 +283,7 @@ def test_a_server_that_went_away_is_said(open_page: Any, tmp_path: Any, browser:
     context = browser.new_context()
     try:
         page = context.new_page()
-        page.goto(running.address)
+        page.goto(entrance(running.address))
         page.wait_for_selector("html.is-ready")
         running.stop()
         page.keyboard.press("g")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from app.services import Services
+from app.ui.announcement import FILE
 from app.verbs.example import EXAMPLE
 from tests.cli.conftest import Cli
 from tests.conftest import ROOT
@@ -86,10 +89,18 @@ def test_the_interface_answers_on_loopback_and_stops_on_control_c(filled: Path) 
             told = json.loads("".join(child.stdout.readline() for _ in range(5)))
             assert (told["workspace"], told["pid"]) == (str(filled), child.pid)
             assert told["address"].startswith("http://127.0.0.1:")
-            with urllib.request.urlopen(told["address"], timeout=30) as answer:
-                assert answer.status == 200
+            kept = filled / FILE
+            assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+            found = json.loads(kept.read_text())
+            assert (found["pid"], f"{found['address']}/?token={found['token']}") == (child.pid, told["address"])
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(found["address"], timeout=30)
+            opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            with opener.open(told["address"], timeout=30) as answer:
+                assert (answer.status, answer.url) == (200, f"{found['address']}/")
                 assert b"Triptych" in answer.read()
         finally:
             child.send_signal(signal.SIGINT)
             _, err = child.communicate(timeout=30)
     assert child.returncode == 0, err
+    assert not (filled / FILE).exists(), "removed at an orderly end"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 import zlib
@@ -246,6 +247,11 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels, F
         self.kept: list[str] = []
         self.saved = dict(YAML)
         self.calls = threading.local()
+
+    def for_reading(self) -> FakeServices:
+        reading = copy.copy(self)
+        reading.read_only = True
+        return reading
 
     # collections
     def workspace(self) -> WorkspaceView:

@@ -4,55 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
 from fakes import HOSTILE, FakeServices
+from serving import CALL, UPLOAD, Running
 
 from app.ui import server
-from app.ui.dispatch import Access
+from app.ui.access import Access
+from app.ui.door import Door
 from app.ui.guard import Guard, Rules, host_name
+from app.ui.passwords import Password
 from engine.errors import BadInput, ReadOnly
 
-UPLOAD = "/gradio_api/upload"
-CALL = "/gradio_api/component_server"
-
-
-class Running:
-    """A server on a thread, and how to call the page's one function on it."""
-
-    def __init__(self, services: FakeServices, **options: Any) -> None:
-        import uvicorn
-
-        self.listener = server.listen("127.0.0.1", 0)
-        self.port = self.listener.getsockname()[1]
-        app = server.make_app(services, **options)  # type: ignore[arg-type]
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="critical", access_log=False, server_header=False))
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]}, daemon=True)
-        self.thread.start()
-        while not self.server.started:
-            time.sleep(0.02)
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=20)
-
-    def component(self) -> int:
-        config = self.client.get("/config").json()
-        return next(part["id"] for part in config["components"] if part["type"] == "html")
-
-    def call(self, payload: Any, **options: Any) -> httpx.Response:
-        body = {"data": payload, "component_id": self.component(), "session_hash": "s1", "fn_name": "call"}
-        return self.client.post(CALL, json=body, **options)
-
-    def stop(self) -> None:
-        self.client.close()
-        self.server.should_exit = True
-        self.thread.join(10)
-        self.listener.close()
+PASSWORD = Password.of("correct horse")
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +111,7 @@ def test_more_bytes_than_announced_are_not_read() -> None:
     }
     with ThreadPoolExecutor(1) as pool:
         pool.submit(
-            lambda: asyncio.run(Guard(app, Rules(frozenset({"localhost"}), 1000))(scope, receive, send))
+            lambda: asyncio.run(Guard(app, Rules(frozenset({"localhost"}), 1000), Door(token=""))(scope, receive, send))
         ).result()  # type: ignore[arg-type]
     assert sum(read) <= 1000
     assert sent[0]["status"] == 413
@@ -267,7 +236,7 @@ def test_twenty_searches_at_once_get_their_own_answers(running: Running) -> None
             "session_hash": f"s{i}",
             "fn_name": "call",
         }
-        with httpx.Client(base_url=f"http://127.0.0.1:{running.port}", timeout=30) as client:
+        with running.program(running.door.token) as client:
             return i, client.post(CALL, json=body).json()["regions"]["tp-results"]
 
     with ThreadPoolExecutor(20) as pool:
@@ -287,42 +256,25 @@ def test_a_read_only_server_takes_no_files(tmp_path: Path) -> None:
     finally:
         reading.stop()
     with pytest.raises(ReadOnly):
-        server.make_app(FakeServices(tmp_path, read_only=True), access=Access(write=True))  # type: ignore[arg-type]
-
-
-def test_with_a_password_nothing_answers_before_it(tmp_path: Path) -> None:
-    guarded = Running(FakeServices(tmp_path), password="correct horse")
-    try:
-        assert guarded.client.get("/config").status_code == 401
-        assert (
-            guarded.client.post(
-                CALL, json={"data": {}, "component_id": 1, "session_hash": "s", "fn_name": "call"}
-            ).status_code
-            == 401
-        )
-        assert guarded.client.post(UPLOAD, files={"files": ("a.csv", b"x")}).status_code == 401
-        assert guarded.client.post("/login", data={"username": "triptych", "password": "wrong"}).status_code == 400
-        assert (
-            guarded.client.post("/login", data={"username": "triptych", "password": "correct horse"}).status_code == 200
-        )
-        assert guarded.call({"action": "open"}).json()["regions"]
-    finally:
-        guarded.stop()
+        server.make_app(FakeServices(tmp_path, read_only=True), door=Door(Access(write=True)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("host", "lan", "password"),
+    ("host", "lan", "password", "token"),
     [
-        ("0.0.0.0", False, "long enough"),
-        ("192.168.1.4", False, ""),
-        ("0.0.0.0", True, ""),
-        ("0.0.0.0", True, "short"),
-        ("::", True, "1234567"),
+        ("0.0.0.0", False, PASSWORD, True),
+        ("192.168.1.4", False, None, True),
+        ("0.0.0.0", True, None, True),
+        ("0.0.0.0", True, PASSWORD, False),
+        ("127.0.0.1", True, PASSWORD, False),
+        ("0.0.0.0", False, None, False),
     ],
 )
-def test_other_computers_only_on_request_and_with_a_password(host: str, lan: bool, password: str) -> None:
+def test_other_computers_only_on_request_with_a_password_and_never_without_a_token(
+    host: str, lan: bool, password: Password | None, token: bool
+) -> None:
     with pytest.raises(BadInput):
-        server.check_address(host, lan=lan, password=password)
+        server.check_address(host, lan=lan, password=password, token=token)
 
 
 @pytest.mark.parametrize(
@@ -377,9 +329,13 @@ def test_serve_prints_its_address_and_can_be_reached(
     def run(self: uvicorn.Server, sockets: list[socket.socket]) -> None:
         assert sockets[0].getsockname() == ("127.0.0.1", ready[0][1])
 
+    def note(addresses: server.Addresses) -> None:
+        parts = urlsplit(addresses.own)
+        assert (parts.scheme, parts.hostname, parts.path) == ("http", "127.0.0.1", "/")
+        assert len(parse_qs(parts.query)["token"][0]) >= 43, "256 bits"
+        ready.append((addresses.own, parts.port or 0))
+
     ready: list[tuple[str, int]] = []
     monkeypatch.setattr(uvicorn.Server, "run", run)
-    server.serve(
-        FakeServices(tmp_path), port=0, on_ready=lambda address: ready.append((address, int(address.rsplit(":", 1)[1])))
-    )  # type: ignore[arg-type]
+    server.serve(FakeServices(tmp_path), port=0, on_ready=note)  # type: ignore[arg-type]
     assert ready[0][0] in capsys.readouterr().err
