@@ -117,7 +117,7 @@ def models_add(
             report(run, services, job)
             return
         view = services.model(job.result)
-        run.emit({"job": job, "rejections": (), "model": view}, lambda out: _show_added(out, view))
+        run.emit({"job": job, "rejections": (), "model": view}, lambda out: _show_added(out, view, job.hosts))
 
 
 def models_remove(
@@ -312,9 +312,11 @@ _HOW = {
 }
 
 
-def _show_added(out: Any, view: ModelView) -> None:
+def _show_added(out: Any, view: ModelView, hosts: str) -> None:
     """What is here now, how closely it agrees with its original, and what can be done with it."""
     out.print(printable(f"Added {view.name}: {facts(view)}"), soft_wrap=True)
+    if hosts:
+        out.print("  " + printable(f"downloaded from {hosts}"), soft_wrap=True)
     for label, value in view.measured:
         out.print("  " + printable(f"{label}: {value}"), soft_wrap=True)
     if view.pipelines:

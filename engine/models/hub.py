@@ -158,9 +158,10 @@ class Hub:
         )
 
     def where(self, repository: Repository, files: Sequence[HubFile]) -> tuple[str, ...]:
-        """The other hosts that the hub sends to for files of a repository; asks for the largest only, which speaks for the others. Raises what
+        """The other hosts that the hub sends to for files of a repository; asks for the largest only of those that the hub
+        keeps apart, which speaks for the others. Raises what
         `describe` raises."""
-        largest = max(files, key=lambda file: file.bytes, default=None)
+        largest = max(files, key=lambda file: (len(file.digest) == 64, file.bytes), default=None)
         if largest is not None:
             budget = self._budget()
             self._tried(lambda: self._headers(repository, largest, budget, follow=True), repository.name, budget)
