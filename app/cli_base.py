@@ -41,6 +41,13 @@ JsonOption = Annotated[
     bool,
     typer.Option("--json", help="Print one JSON document on standard output, and errors as JSON on standard error."),
 ]
+AllowHostOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="HOST",
+        help="Ask this host although its address is link-local or a cloud's metadata service; may be given several times.",
+    ),
+]
 CollectionOption = Annotated[
     str | None,
     typer.Option("--collection", "-c", metavar="NAME", help="The collection; not needed where there is only one."),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli_base import Run, command, printable
+from app.cli_base import AllowHostOption, Run, command, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,15 +29,16 @@ def llm_set(
     url: Annotated[str, typer.Argument(metavar="URL", help="An OpenAI-compatible address, up to and including /v1.")],
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The model's name there.")],
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, max=3600, help="How long to wait for an answer.")
+        float, typer.Option(metavar="SECONDS", min=1, max=3600, help="How long to wait for an answer, in all.")
     ] = 60.0,
+    allow_host: AllowHostOption = None,
 ) -> None:
     """Name the language model. Its key, if it needs one, is read from TRIPTYCH_LLM_KEY and never stored.
 
     Example: triptych llm set http://127.0.0.1:11434/v1 qwen3
     """
     with run.writing() as services:
-        found = services.set_language_model(url, model, timeout_s=timeout)
+        found = services.set_language_model(url, model, timeout_s=timeout, allow_hosts=allow_host or ())
         run.emit(found, lambda out: _show(out, found))
 
 

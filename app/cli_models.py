@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from app.cli_base import DATABASE, Run, command, printable
+from app.cli_base import DATABASE, AllowHostOption, Run, command, printable
 from app.cli_progress import follow, report
 from app.format import size
 from engine.errors import BadInput, WorkspaceDamaged
@@ -88,6 +88,7 @@ def models_add(
     dimensions: Annotated[int | None, typer.Option(min=1, help="Keep the first ones of each vector.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a model of the same name.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Even where its results differ from the original's.")] = False,
+    allow_host: AllowHostOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be downloaded and done; download no weights.")
     ] = False,
@@ -104,6 +105,7 @@ def models_add(
         "dimensions": dimensions,
         "replace": replace,
         "force": force,
+        "allow_hosts": allow_host,
     }
     if dry_run:
         planned = _planned(run, source, options)
@@ -115,7 +117,7 @@ def models_add(
             report(run, services, job)
             return
         view = services.model(job.result)
-        run.emit({"job": job, "rejections": (), "model": view}, lambda out: _show_added(out, view))
+        run.emit({"job": job, "rejections": (), "model": view}, lambda out: _show_added(out, view, job.hosts))
 
 
 def models_remove(
@@ -310,9 +312,11 @@ _HOW = {
 }
 
 
-def _show_added(out: Any, view: ModelView) -> None:
+def _show_added(out: Any, view: ModelView, hosts: str) -> None:
     """What is here now, how closely it agrees with its original, and what can be done with it."""
     out.print(printable(f"Added {view.name}: {facts(view)}"), soft_wrap=True)
+    if hosts:
+        out.print("  " + printable(f"downloaded from {hosts}"), soft_wrap=True)
     for label, value in view.measured:
         out.print("  " + printable(f"{label}: {value}"), soft_wrap=True)
     if view.pipelines:

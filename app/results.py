@@ -343,6 +343,8 @@ class JobView:
     """What a running job was asked to do, and does at its next step."""
     result: str = ""
     """The id of what it makes, as an evaluation, or the name of a model; "" where that is not one thing."""
+    hosts: str = ""
+    """Where a download came from, when the hub sent to other hosts for its files: their names, in order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import polars as pl
 
+from engine.budget import watched
 from engine.errors import BadInput, Cancelled, NotFound, TriptychError
 from engine.types import Progress
 
@@ -346,7 +347,8 @@ class Jobs:
         status: Status
         status, error = "done", ""
         try:
-            _runner(job.kind)(self._workspace, running)
+            with watched(running.check):  # a job that waits for a server halts then, too
+                _runner(job.kind)(self._workspace, running)
         except Halted as halt:
             status = _AFTER[halt.wish]
         except TriptychError as problem:

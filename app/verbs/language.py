@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from app.results import LanguageModelView
 from app.verbs.base import Verbs, writes
@@ -18,10 +19,18 @@ class LanguageVerbs(Verbs):
         return None if endpoint is None else _view(endpoint)
 
     @writes
-    def set_language_model(self, url: str, model: str, *, timeout_s: float = TIMEOUT_S) -> LanguageModelView:
-        """Name the endpoint that rerankers may send queries and documents to. Raises BadInput, ReadOnly."""
-        endpoint = Endpoint.checked(url, model, timeout_s)
-        told = {"url": endpoint.url, "model": endpoint.model, "timeout_s": endpoint.timeout_s}
+    def set_language_model(
+        self, url: str, model: str, *, timeout_s: float = TIMEOUT_S, allow_hosts: Sequence[str] = ()
+    ) -> LanguageModelView:
+        """Name the endpoint that rerankers may send queries and documents to. allow_hosts: hosts to ask although their addresses are link-local
+        or a metadata service's. Raises BadInput, ReadOnly."""
+        endpoint = Endpoint.checked(url, model, timeout_s, allow_hosts)
+        told = {
+            "url": endpoint.url,
+            "model": endpoint.model,
+            "timeout_s": endpoint.timeout_s,
+            "allow_hosts": list(allow_hosts),
+        }
         self.engine.workspace.set_setting(SETTING, told)
         return _view(endpoint)
 

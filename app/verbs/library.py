@@ -368,6 +368,7 @@ def _job_view(job: Job) -> JobView:
         started_at=str(job.started_at or ""),
         finished_at=str(job.finished_at or ""),
         wish=job.wish,
+        hosts=str(job.counts.get("hosts", "")),
         result=str(next((job.counts[made] for made in _MADE if job.counts.get(made)), "")),
     )
 

@@ -57,6 +57,7 @@ class AddModel(BaseModel):
     dimensions: int | None = Field(None, ge=1)
     replace: bool = False
     force: bool = False
+    allow_hosts: tuple[str, ...] = ()
 
     @property
     def entry(self) -> CatalogueEntry | None:
@@ -182,7 +183,7 @@ def _download(
     from engine.models.hub import Hub
 
     running(Progress("look up", 0, None, "files"))
-    with Hub() as hub:
+    with Hub(running.check, asked.allow_hosts) as hub:
         repository = hub.describe(asked.repository, asked.revision)
         source = work / repository.commit
         by_path = {file.path: file for file in repository.files}
@@ -200,6 +201,8 @@ def _download(
         wanted = [by_path[path] for path in dict.fromkeys(chosen.files)]
         _need_space(wanted, source, free(), repository.name)
         _fetch(hub, repository, wanted, source, running)
+        if hub.elsewhere:
+            running.counts["hosts"] = ", ".join((hub.host, *hub.elsewhere))
     licence = asked.entry.licence if asked.entry else LICENCES.get(repository.licence, repository.licence or "unknown")
     return source, chosen, {"source": repository.name, "revision": repository.commit, "licence": licence}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from engine.errors import BadInput
 from engine.models.agreement import Agreement
 from engine.models.card import Family
 from engine.models.quantise import Sample
+from engine.models.settings import refuse_links_out, stages, table
 
 STATES_INPUTS = ("input_ids", "attention_mask")
 
@@ -52,24 +52,27 @@ class Source:
 def detect_family(path: str) -> Family:
     """The family of a model folder, by the files that say which library class it is for; dense where nothing says otherwise.
 
-    A name that is not a local folder counts as dense, since its files are not here to tell.
+    A name that is not a local folder counts as dense, since its files are not here to tell. Raises BadInput where a file is damaged or a link
+    leads out of the folder.
     """
     folder = Path(path)
-    saved = _json(folder / "config_sentence_transformers.json")
+    if folder.is_dir():
+        refuse_links_out(folder)
+    saved = table(folder / "config_sentence_transformers.json")
     named = {"SparseEncoder": "sparse", "CrossEncoder": "cross", "MultiVectorEncoder": "late", "ColBERT": "late"}
-    if isinstance(saved, dict) and saved.get("model_type") in named:
-        return named[saved["model_type"]]  # type: ignore[return-value]
-    stages = _json(folder / "modules.json")
-    kinds = {str(stage.get("type", "")).rpartition(".")[2] for stage in stages} if isinstance(stages, list) else set()
-    routes = _json(folder / "router_config.json")
-    if isinstance(routes, dict) and isinstance(routes.get("types"), dict):
-        kinds |= {str(kind).rpartition(".")[2] for kind in routes["types"].values()}
+    told = named.get(str(saved.get("model_type")))
+    if told is not None:
+        return told  # type: ignore[return-value]
+    kinds = {stage.kind for stage in stages(folder) or ()}
+    routes = table(folder / "router_config.json").get("types")
+    if isinstance(routes, dict):
+        kinds |= {str(kind).rpartition(".")[2] for kind in routes.values()}
     if kinds & {"SpladePooling", "SparseStaticEmbedding", "SparseAutoEncoder"}:
         return "sparse"
-    if kinds & {"MultiVectorMask"} or (isinstance(saved, dict) and "query_prefix" in saved):
+    if kinds & {"MultiVectorMask"} or "query_prefix" in saved:
         return "late"
-    config = _json(folder / "config.json")
-    architecture = str((config.get("architectures") or [""])[0]) if isinstance(config, dict) else ""
+    architectures = table(folder / "config.json").get("architectures")
+    architecture = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
     if architecture == "HF_ColBERT" or (folder / "artifact.metadata").exists():
         return "late"
     if architecture.endswith("ForSequenceClassification") or (architecture.endswith("ForCausalLM") and not kinds):
@@ -77,13 +80,6 @@ def detect_family(path: str) -> Family:
     if architecture.endswith("ForMaskedLM") and not kinds:
         return "sparse"
     return "dense"
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def open_model(library_class: Any, path: str) -> Any:

@@ -11,14 +11,15 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from engine.addresses import allowed_hosts
+from engine.budget import SLICE_S, Budget, Overdue, told_to_wait
 from engine.errors import BadInput, NotFound, StorageFull, Unreachable
 from engine.models.entries import REPOSITORY
 
@@ -30,9 +31,12 @@ TRIES = 5
 """How often a transfer is taken up again without a byte of progress between."""
 PAUSE_SECONDS = 1.0
 """The first wait before another try; it doubles."""
-TIMEOUT_SECONDS, CONNECT_SECONDS = 15.0, 5.0
-SLICE_SECONDS = 0.2
-"""How often someone who waits for another try may call it off."""
+TIMEOUT_SECONDS = 15.0
+"""The longest silence."""
+ANSWER_SECONDS = 60.0
+"""How long a listing may take in all, and a file besides the time for its bytes."""
+SLOWEST = 20_000
+"""Bytes a second that a file must come with; slower ones are given up, with what arrived kept."""
 MAX_LISTING = 20_000_000
 MAX_PATH = 200
 _TRUE = ("1", "true", "yes", "on")
@@ -61,11 +65,12 @@ class Repository:
 
 
 class Broken(Exception):
-    """The connection broke, or the server is overloaded: worth another try. silent: nobody answered, so a first question is not asked again."""
+    """The connection broke, or the server is overloaded: worth another try. silent: nobody answered, so a first question is not asked again;
+    pause: seconds that the server asks to be left alone."""
 
-    def __init__(self, why: str, silent: bool = False) -> None:
+    def __init__(self, why: str, silent: bool = False, pause: float = 0.0) -> None:
         super().__init__(why)
-        self.silent = silent
+        self.silent, self.pause = silent, pause
 
 
 def checked_repository(name: str) -> str:
@@ -90,11 +95,16 @@ def safe_path(path: str) -> bool:
     return plain and all(part not in ("", ".", "..") for part in path.split("/"))
 
 
-class Hub:
-    """A connection; use it in a `with`. Raises Unreachable where HF_HUB_OFFLINE is set, BadInput where HF_ENDPOINT is no address."""
+def _nothing() -> None:
+    """Nobody wants to call anything off."""
 
-    def __init__(self) -> None:
-        import httpx
+
+class Hub:
+    """A connection; use it in a `with`. check: called while a server is waited for, and may raise to stop; allow_hosts: hosts to ask although
+    their addresses are refused otherwise. Raises Unreachable where HF_HUB_OFFLINE is set, BadInput where HF_ENDPOINT is no address."""
+
+    def __init__(self, check: Callable[[], None] = _nothing, allow_hosts: Iterable[str] = ()) -> None:
+        from engine.client import Client
 
         if os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE:
             raise Unreachable(
@@ -108,17 +118,22 @@ class Hub:
             )
         self.host = parts.hostname
         self._token = _token()
-        headers = {"user-agent": "triptych", "accept-encoding": "identity"}
+        self._check = check
+        headers = {"user-agent": "triptych"}
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"  # httpx drops it when a redirect leaves the host
-        timeout = httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS)
-        self._http = httpx.Client(headers=headers, follow_redirects=True, timeout=timeout)
+        self._client = Client(headers=headers, allowed=allowed_hosts(allow_hosts))
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """The other hosts that redirects have led to so far."""
+        return tuple(self._client.elsewhere)
 
     def __enter__(self) -> Hub:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        self._client.close()
 
     # what there is
 
@@ -129,7 +144,8 @@ class Hub:
         """
         checked_repository(name)
         url = f"{self.endpoint}/api/models/{name}/revision/{quote(checked_revision(revision), safe='')}?blobs=true"
-        answer = self._tried(lambda: self._json(url, name), name)
+        budget = self._budget()
+        answer = self._tried(lambda: self._json(url, name, budget), name, budget)
         commit = answer.get("sha")
         siblings = answer.get("siblings")
         if not isinstance(commit, str) or not _COMMIT.fullmatch(commit) or not isinstance(siblings, list):
@@ -141,13 +157,24 @@ class Hub:
             name, commit, tuple(files), licence if isinstance(licence, str) else "", bool(answer.get("gated"))
         )
 
-    def _json(self, url: str, name: str) -> dict[str, Any]:
-        with self._get(url, name) as response:
-            body = b""
-            for chunk in response.iter_bytes():
-                body += chunk
-                if len(body) > MAX_LISTING:
-                    raise self._nonsense("a description of the model")
+    def where(self, repository: Repository, files: Sequence[HubFile]) -> tuple[str, ...]:
+        """The other hosts that the hub sends to for files of a repository; asks for the largest only of those that the hub
+        keeps apart, which speaks for the others. Raises what
+        `describe` raises."""
+        largest = max(files, key=lambda file: (len(file.digest) == 64, file.bytes), default=None)
+        if largest is not None:
+            budget = self._budget()
+            self._tried(lambda: self._headers(repository, largest, budget, follow=True), repository.name, budget)
+        return self.elsewhere
+
+    def _json(self, url: str, name: str, budget: Budget) -> dict[str, Any]:
+        from engine.client import TooLarge, unpacked
+
+        with self._get(url, name, budget) as response:
+            try:
+                body = b"".join(unpacked(response, MAX_LISTING))
+            except TooLarge:
+                raise self._nonsense("a description of the model") from None
         try:
             import orjson
 
@@ -173,7 +200,10 @@ class Hub:
         url = f"{self.endpoint}/{repository.name}/resolve/{repository.commit}/{quote(file.path)}"
         with _room(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._tried(lambda: self._continue(url, repository.name, file, part, tell), repository.name, part, tell)
+            budget = self._file_budget(file, part, tell)
+            self._tried(
+                lambda: self._continue(url, repository.name, file, part, budget, tell), repository.name, budget, part
+            )
             if not self._right(part, file, repository):
                 part.unlink(missing_ok=True)
                 raise Unreachable(
@@ -182,22 +212,40 @@ class Hub:
                 )
             os.replace(part, target)
 
-    def _continue(self, url: str, name: str, file: HubFile, part: Path, tell: Callable[[int], None]) -> None:
-        have = part.stat().st_size if part.exists() else 0
+    def _file_budget(self, file: HubFile, part: Path, tell: Callable[[int], None]) -> Budget:
+        """Time for what is not here yet; whoever hears of the bytes is asked while nothing comes, too."""
+
+        told = time.monotonic()
+
+        def check() -> None:
+            nonlocal told
+            self._check()
+            if time.monotonic() - told >= SLICE_S:
+                told = time.monotonic()
+                tell(_size(part))
+
+        return Budget.of(self.host, ANSWER_SECONDS + max(0, file.bytes - _size(part)) / SLOWEST, check)
+
+    def _continue(
+        self, url: str, name: str, file: HubFile, part: Path, budget: Budget, tell: Callable[[int], None]
+    ) -> None:
+        from engine.client import unpacked
+
+        have = _size(part)
         if have > file.bytes:
             part.unlink()
             have = 0
         if have == file.bytes and part.exists():
             tell(have)
             return
-        with self._get(url, name, {"range": f"bytes={have}-"} if have else {}) as response:
+        with self._get(url, name, budget, {"range": f"bytes={have}-"} if have else {}) as response:
             if response.headers.get("content-type", "").startswith("text/html"):
                 part.unlink(missing_ok=True)
                 raise self._nonsense(f"the file {file.path}")
             at = have if _begins_at(response, have) else 0  # a server may answer a range with the whole file
             with part.open("r+b" if at else "wb") as stream:
                 stream.seek(at)
-                for chunk in response.iter_bytes():
+                for chunk in unpacked(response, None):
                     at += len(chunk)
                     if at > file.bytes:
                         stream.truncate(0)
@@ -213,26 +261,45 @@ class Hub:
 
     def _right(self, path: Path, file: HubFile, repository: Repository) -> bool:
         """Whether a file's content is the one that the hub names. Raises Unreachable where it names none."""
-        digest = file.digest or self._tried(lambda: self._digest(repository, file), repository.name)
+        digest = file.digest
+        if not digest:
+            budget = self._budget()
+            digest = self._tried(lambda: self._digest(repository, file, budget), repository.name, budget)
         return content_digest(path, len(digest)) == digest
 
-    def _digest(self, repository: Repository, file: HubFile) -> str:
+    def _digest(self, repository: Repository, file: HubFile, budget: Budget) -> str:
         """The hash in the headers of a file, for mirrors whose listings have none."""
-        url = f"{self.endpoint}/{repository.name}/resolve/{repository.commit}/{quote(file.path)}"
-        with self._errors(repository.name):
-            response = self._http.head(url, follow_redirects=False)
-            self._refuse(response, repository.name)
+        headers = self._headers(repository, file, budget, follow=False)
         for header in ("x-linked-etag", "etag"):
-            value = response.headers.get(header, "").removeprefix("W/").strip('"')
+            value = headers.get(header, "").removeprefix("W/").strip('"')
             if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", value):
                 return str(value)
         raise Unreachable(f"{self.host} names no hash for {file.path}, so the file cannot be verified and is not used.")
 
     # requests
 
+    def _budget(self) -> Budget:
+        """Time for a question whose answer is small."""
+        return Budget.of(self.host, ANSWER_SECONDS, self._check)
+
+    def _headers(self, repository: Repository, file: HubFile, budget: Budget, *, follow: bool) -> httpx.Headers:
+        url = f"{self.endpoint}/{repository.name}/resolve/{repository.commit}/{quote(file.path)}"
+        with self._get(url, repository.name, budget, method="HEAD", follow=follow) as response:
+            return response.headers
+
     @contextmanager
-    def _get(self, url: str, name: str, headers: dict[str, str] | None = None) -> Iterator[httpx.Response]:
-        with self._errors(name), self._http.stream("GET", url, headers=headers or {}) as response:
+    def _get(
+        self,
+        url: str,
+        name: str,
+        budget: Budget,
+        headers: dict[str, str] | None = None,
+        *,
+        method: str = "GET",
+        follow: bool = True,
+    ) -> Iterator[httpx.Response]:
+        asked = self._client.stream(method, url, budget, silent_s=TIMEOUT_SECONDS, follow=follow, headers=headers)
+        with self._errors(name), asked as response:
             self._refuse(response, name)
             yield response
 
@@ -254,7 +321,7 @@ class Hub:
         if status < 400:
             return
         if status in (408, 429) or (status >= 500 and status != 501):
-            raise Broken(f"it answered {status}")
+            raise Broken(f"it answered {status}", pause=told_to_wait(response.headers.get("retry-after", "")))
         if code == "GatedRepo" or status == 403:
             raise BadInput(
                 f"{name} is gated: accept its terms at {self.endpoint}/{name}, then set HF_TOKEN to a token of your account and try again."
@@ -268,34 +335,38 @@ class Hub:
             raise NotFound(f"There is no model {name!r} on {self.host}. Check owner and name.{private}")
         raise Unreachable(f"{self.host} answered {status} when asked for {name}. Try again later.")
 
-    def _tried(
-        self,
-        ask: Callable[[], Any],
-        name: str,
-        part: Path | None = None,
-        tell: Callable[[int], None] = lambda _: None,
-    ) -> Any:
-        """Ask, and ask again where the connection breaks; progress on `part` starts the count anew.
+    def _tried(self, ask: Callable[[], Any], name: str, budget: Budget, part: Path | None = None) -> Any:
+        """Ask, and ask again where the connection breaks; progress on `part` starts the count anew, but not the budget.
 
-        `tell` is called while it waits, and may raise to stop. Raises Unreachable at last; without a `part` at once where nobody answers.
+        Raises Unreachable at last, without a `part` at once where nobody answers; what the budget's check raises, also while it waits.
         """
         left, pause, have = TRIES, PAUSE_SECONDS, -1
         while True:
             try:
                 return ask()
+            except Overdue as error:
+                raise self._overdue(name, budget, part) from error
             except Broken as error:
-                now = part.stat().st_size if part is not None and part.exists() else 0
+                now = 0 if part is None else _size(part)
                 if part is not None and now > have:
                     left, pause, have = TRIES, PAUSE_SECONDS, now
                 left -= 1
-                if left <= 0 or (part is None and error.silent):
-                    kept = " What arrived is kept, and the download goes on from there." if now else ""
+                late = time.monotonic() + max(pause, error.pause) >= budget.ends
+                if left <= 0 or late or (part is None and error.silent):
+                    asked = f", and asks to be left alone for {error.pause:,.0f} s" if error.pause else ""
                     raise Unreachable(
-                        f"{self.host} cannot be reached for {name} ({error}). Check the connection, or HF_ENDPOINT, and try again; "
-                        f"a model in a local folder can be added without it.{kept}"
+                        f"{self.host} cannot be reached for {name} ({error}{asked}). Check the connection, or HF_ENDPOINT, and try again; "
+                        f"a model in a local folder can be added without it.{_kept(part)}"
                     ) from error
-                _wait(pause, partial(tell, now))
+                budget.sleep(max(pause, error.pause))
                 pause *= 2
+
+    def _overdue(self, name: str, budget: Budget, part: Path | None) -> Unreachable:
+        slow = f", which is less than {SLOWEST:,} bytes a second" if part is not None else ""
+        return Unreachable(
+            f"{self.host} did not give what was asked of {name} within {budget.seconds:,.1f} s{slow}. Try again later, or another mirror in "
+            f"HF_ENDPOINT.{_kept(part)}"
+        )
 
     def _nonsense(self, wanted: str) -> Unreachable:
         return Unreachable(
@@ -304,11 +375,13 @@ class Hub:
         )
 
 
-def _wait(seconds: float, call: Callable[[], None]) -> None:
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        time.sleep(min(left, SLICE_SECONDS))
-        call()
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _kept(part: Path | None) -> str:
+    """What to say of a download that is given up."""
+    return " What arrived is kept, and the download goes on from there." if part is not None and _size(part) else ""
 
 
 def content_digest(path: Path, digits: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def plan_model(asked: AddModel) -> dict[str, Any]:
         return _told(asked, chosen, sizes, "", licence)
     from engine.models.hub import Hub
 
-    with Hub() as hub, tempfile.TemporaryDirectory() as scratch:
+    with Hub(allow_hosts=asked.allow_hosts) as hub, tempfile.TemporaryDirectory() as scratch:
         repository = hub.describe(asked.repository, asked.revision)
         sizes = {file.path: file.bytes for file in repository.files}
         for file in repository.files:
@@ -33,13 +33,24 @@ def plan_model(asked: AddModel) -> dict[str, Any]:
                 hub.fetch(repository, file, Path(scratch) / file.path, lambda _: None)
         family = asked.family or (asked.entry.family if asked.entry else None)
         chosen = plan(Path(scratch), sizes, repository.name, family, asked.precision, can_convert(asked))
+        elsewhere = hub.where(repository, [file for file in repository.files if file.path in chosen.files])
     licence = asked.entry.licence if asked.entry else LICENCES.get(repository.licence, repository.licence or "unknown")
-    return _told(asked, chosen, sizes, repository.commit, licence)
+    return _told(asked, chosen, sizes, repository.commit, licence, elsewhere)
 
 
-def _told(asked: AddModel, chosen: Plan, sizes: Mapping[str, int], revision: str, licence: str) -> dict[str, Any]:
+def _told(
+    asked: AddModel,
+    chosen: Plan,
+    sizes: Mapping[str, int],
+    revision: str,
+    licence: str,
+    elsewhere: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The plan in words. elsewhere: the hosts that the hub sends to for these files."""
     missing = missing_packages(chosen)
     notes = [f"Converting it needs {', '.join(missing)}: pip install 'triptych-search[export]'"] if missing else []
+    if elsewhere:
+        notes.append(f"The hub sends to other hosts for its files: {', '.join(elsewhere)}.")
     files = tuple((path, sizes[path]) for path in dict.fromkeys(chosen.files))
     return {
         "name": asked.target,

@@ -6,7 +6,6 @@ and perhaps an ONNX graph in `onnx/`. Python files and pickled weights are never
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from engine.models.card import (
     read_card,
 )
 from engine.models.entries import CatalogueEntry
+from engine.models.settings import Stage, refuse_links_out, stages, table
 
 GRAPHS = ("onnx/model.onnx", "model.onnx")
 RUNNABLE: Mapping[Family, frozenset[str]] = {
@@ -59,9 +59,10 @@ def first_files(sizes: Sizes) -> list[str]:
 
 
 def local_sizes(folder: Path) -> dict[str, int]:
-    """The files of a local folder, as a repository would list them. Raises BadInput where there is no such folder."""
+    """The files of a local folder, as a repository would list them. Raises BadInput where there is no such folder, or a link leads out of it."""
     if not folder.is_dir():
         raise BadInput(f"{folder} is not a folder. A model is added from a folder in sentence-transformers layout.")
+    refuse_links_out(folder)
     return {
         path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()
     }
@@ -125,26 +126,12 @@ def _side_files(sizes: Sizes) -> list[str]:
 
 def _runs_as_it_is(folder: Path, family: Family) -> bool:
     """Whether a model has no stages but those that its graph holds, and those that encoders add."""
-    stages = _read(folder / "modules.json")
-    stages = stages if isinstance(stages, list) else []
-    kinds = {str(stage.get("type", "")).rpartition(".")[2]: str(stage.get("path", "")) for stage in stages}
+    kinds = {stage.kind: stage.path for stage in stages(folder) or ()}
     if family not in RUNNABLE or not kinds.keys() <= RUNNABLE[family]:
         return False
-    splade = _table(folder / kinds["SpladePooling"] / "config.json") if "SpladePooling" in kinds else {}
+    splade = table(folder / kinds["SpladePooling"] / "config.json") if "SpladePooling" in kinds else {}
     settings = (splade.get("pooling_strategy", "max"), splade.get("activation_function", "relu"))
     return settings == ("max", "relu")
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _table(path: Path) -> dict[str, Any]:
-    found = _read(path)
-    return found if isinstance(found, dict) else {}
 
 
 def take_graph(
@@ -153,9 +140,10 @@ def take_graph(
     """Fill the folder `built` with the source's own graph and tokenizer; returns the card, which is not written yet. Raises BadInput."""
     home = (source / chosen.graph).parent
     stem = PurePosixPath(chosen.graph).name
-    for path in [home / stem, *sorted(home.glob(f"{stem}[_.]data*"))]:
+    for path in [home / stem, *sorted(home.glob(f"{stem}[_.]data*")), source / TOKENIZER_FILE]:
+        if not path.stat().st_size:
+            raise BadInput(f"{path} is empty, so the model cannot be used. Fetch it again.")
         shutil.copyfile(path, built / path.name)  # a graph names its data file, so that keeps its name
-    shutil.copyfile(source / TOKENIZER_FILE, built / TOKENIZER_FILE)
     fields: dict[str, Any] = {"pooling": "none", "similarity": "dot", "dimensions": 1}
     if chosen.family == "cross":
         _refuse_many_labels(source, about["name"])
@@ -177,39 +165,41 @@ def take_graph(
 
 def attention_shape(source: Path) -> dict[str, int]:
     """heads and width of a model's attention, as its configuration says; 0 where it does not."""
-    config = _table(source / "config.json")
+    config = table(source / "config.json")
     found = {"heads": config.get("num_attention_heads"), "width": config.get("hidden_size")}
     return {name: value if isinstance(value, int) else 0 for name, value in found.items()}
 
 
 def _refuse_many_labels(source: Path, name: str) -> None:
-    config = _table(source / "config.json")
-    labels = config.get("num_labels") or len(config.get("id2label") or {}) or 2  # the library's default is 2
+    config = table(source / "config.json")
+    named = config.get("id2label")
+    labels = (
+        config.get("num_labels") or (len(named) if isinstance(named, dict) else 0) or 2
+    )  # the library's default is 2
     if labels != 1:
         raise BadInput(f"{name} gives {labels} scores to a pair; a reranker gives one.")
 
 
 def _dense_fields(source: Path, built: Path, name: str, entry: CatalogueEntry | None) -> dict[str, Any]:
-    stages = _read(source / "modules.json")
-    stages = stages if isinstance(stages, list) else []
-    saved = _table(source / "config_sentence_transformers.json")
+    found = stages(source) or []
+    saved = table(source / "config_sentence_transformers.json")
     similarity = saved.get("similarity_fn_name") or "cosine"
-    if any(str(stage.get("type", "")).endswith("Normalize") for stage in stages):
+    if any(stage.kind.endswith("Normalize") for stage in found):
         similarity = "cosine"
     if similarity not in ("cosine", "dot"):
         raise BadInput(f"{name} compares vectors by {similarity!r}; only cosine and dot are supported.")
     return {
-        "pooling": _pooling(source, stages, name, entry),
+        "pooling": _pooling(source, found, name, entry),
         "similarity": similarity,
         "dimensions": _width(built / MODEL_FILE, name, ("token_embeddings", "last_hidden_state")),
         "prompts": _prompts(saved, entry),
     }
 
 
-def _pooling(source: Path, stages: Iterable[Any], name: str, entry: CatalogueEntry | None) -> str:
-    for stage in stages:
-        if str(stage.get("type", "")).endswith("Pooling"):
-            config = _table(source / str(stage.get("path", "")) / "config.json")
+def _pooling(source: Path, found: Iterable[Stage], name: str, entry: CatalogueEntry | None) -> str:
+    for stage in found:
+        if stage.kind.endswith("Pooling"):
+            config = table(source / stage.path / "config.json")
             mode = config.get("pooling_mode")
             old = [key for key, chosen in config.items() if key.startswith("pooling_mode_") and chosen is True]
             named = mode if isinstance(mode, str) else ", ".join(name.removeprefix("pooling_mode_") for name in old)
@@ -232,10 +222,10 @@ def _prompts(saved: Mapping[str, Any], entry: CatalogueEntry | None) -> Prompts:
 
 def _max_tokens(source: Path, entry: CatalogueEntry | None) -> int:
     limits = [
-        _table(source / "sentence_bert_config.json").get("max_seq_length"),
-        _table(source / "tokenizer_config.json").get("model_max_length"),
+        table(source / "sentence_bert_config.json").get("max_seq_length"),
+        table(source / "tokenizer_config.json").get("model_max_length"),
         entry.max_tokens if entry is not None else None,
-        _table(source / "config.json").get("max_position_embeddings"),
+        table(source / "config.json").get("max_position_embeddings"),
     ]
     found = [int(value) for value in limits if isinstance(value, int | float) and 3 <= value <= 1_000_000]
     return found[0] if found else 512

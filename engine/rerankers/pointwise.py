@@ -6,13 +6,19 @@ and No", NAACL 2024).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from engine.budget import SLICE_S, watched
+from engine.errors import Cancelled
 from engine.rerankers.language import Calls, LanguageReranker, excerpt, filled, plain
 
 DIGITS = "0123456789"
@@ -30,19 +36,45 @@ class Pointwise(LanguageReranker, name="pointwise"):
 
     def scored(self, query: str, texts: Sequence[str], calls: Calls) -> NDArray[np.float64]:
         scores = np.full(len(texts), np.nan)
-        with ThreadPoolExecutor(self.parallel, thread_name_prefix="grade") as pool:
+        with _grading(self.parallel) as grading:
             for start in range(0, len(texts), self.parallel):
                 if calls.over:
                     break
                 places = range(start, min(start + self.parallel, len(texts)))
                 parts = [Calls(calls.model, calls.qid, calls.deadline) for _ in places]
-                graded = pool.map(lambda place, part: _grade(query, texts[place], place, part), places, parts)
+                graded = grading(lambda place, part: _grade(query, texts[place], place, part), places, parts)
                 for place, grade in zip(places, graded, strict=True):
                     scores[place] = np.nan if grade is None else grade
                 for part in parts:
                     calls.rows += part.rows
                     calls.failed = calls.failed + 1 if part.failed else 0
         return scores
+
+
+@contextmanager
+def _grading(parallel: int) -> Iterator[Callable[..., Iterator[float | None]]]:
+    """`map` over threads that end with whoever waits for them: they see the same checks, and an interrupt here interrupts them there."""
+    given_up = threading.Event()
+
+    def check() -> None:
+        if given_up.is_set():
+            raise Cancelled("The grading was given up.")
+
+    with ThreadPoolExecutor(parallel, thread_name_prefix="grade") as pool, watched(check):
+
+        def started(grade: Callable[..., float | None], *given: Iterable[Any]) -> Iterator[float | None]:
+            # A context can be entered once at a time, so each question gets a copy of its own.
+            futures = [pool.submit(copy_context().run, grade, *one) for one in zip(*given, strict=True)]
+            for future in futures:
+                while not wait([future], SLICE_S).done:  # one without end cannot be interrupted everywhere
+                    continue
+                yield future.result()
+
+        try:
+            yield started
+        except BaseException:
+            given_up.set()
+            raise
 
 
 def _grade(query: str, text: str, place: int, calls: Calls) -> float | None:

@@ -185,6 +185,16 @@ def test_a_broken_download_fails_and_goes_on_when_resumed(workspace: Workspace, 
     assert ranges[0] != "bytes=0-"
 
 
+def test_hosts_that_the_hub_sends_to_are_told_by_the_plan_and_by_the_job(
+    workspace: Workspace, server: HubServer
+) -> None:
+    told = plan_model(AddModel(source=NAME))
+    assert "The hub sends to other hosts for its files: localhost." in told["notes"]
+    assert not [path for method, path, _ in server.requests if method == "GET" and "model.onnx" in path]
+    job = added(workspace, NAME)
+    assert (job.status, job.counts["hosts"]) == ("done", "127.0.0.1, localhost")
+
+
 def test_wrong_content_leaves_nothing(workspace: Workspace, server: HubServer) -> None:
     server.faults["onnx/model.onnx"] = ["wrong"]
     job = added(workspace, NAME)

@@ -191,7 +191,7 @@ def test_a_first_question_that_nobody_answers_is_not_asked_again(
     monkeypatch: pytest.MonkeyPatch, server: HubServer
 ) -> None:
     asked: list[float] = []
-    monkeypatch.setattr("engine.models.hub._wait", lambda seconds, call: asked.append(seconds))
+    monkeypatch.setattr("engine.budget.Budget.sleep", lambda self, seconds: asked.append(seconds))
     with socket.socket() as silent:  # accepts connections, and says nothing
         silent.bind(("127.0.0.1", 0))
         silent.listen()

@@ -263,6 +263,7 @@ def test_nobody_listens():
         ("ftp://x/v1", "m"), ("http://", "m"), ("http://user:pass@host/v1", "m"), ("http://host/v1?x=1", "m"), ("http://h/v1", " "),
         ("http://h/v1", "m\x00"), ("file:///etc/passwd", "m"), ("http://[::1", "m"), ("http://h:x/v1", "m"), ("http://h:99999/v1", "m"),
         ("http://h\n/v1", "m"), ("http://\ud800/v1", "m"), ("http://two words/v1", "m"), ("http://[zz]/v1", "m"), ("http://../v1", "m"),
+        ("http://0251.0376.0251.0376/v1", "m"),
     ],
 )  # fmt: skip
 def test_addresses_that_are_none(url, model):
