@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.context import Context
+from engine.explanation import ScoreExplanation
 from engine.feedback.base import Example, Feedback, NewQuery
 from engine.indexes.late import LateOpenIndex
 from engine.kernels.kmeans import kmeans
 from engine.kernels.maxsim import maxsim
-from engine.retrievers.base import ScoreExplanation
 from engine.retrievers.late import LateParameters, named
 from engine.types import FloatRows, Ints, Ranking, TokenRows, TopK
 

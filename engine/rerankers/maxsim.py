@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.context import Context
+from engine.explanation import ScoreExplanation
 from engine.kernels.maxsim import maxsim
 from engine.rerankers.base import Deadline, Reached, Reranker
-from engine.retrievers.base import ScoreExplanation
 from engine.retrievers.late import LateParameters
 
 AT_ONCE = 100  # documents between two looks at the clock

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.context import Context
+from engine.explanation import Evidence, ScoreExplanation, TermWeight
 from engine.indexes.bm25 import Bm25Index, Bm25OpenIndex
 from engine.kernels.bm25 import Variant
 from engine.pipeline import Stage
-from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight
+from engine.retrievers.base import Retriever
 from engine.types import TopK
 
 
 class Bm25Parameters(Stage):
     """The parameters of every stage that reads a BM25 index: they say which one."""
 
+    evidence: ClassVar[Evidence] = "lexical"
     analyzer: Literal["english", "any"] = Field(
         "english",
         description="english: stop words and Snowball stems; any: plain words of any language, with bigrams where no spaces are written.",
@@ -28,6 +30,9 @@ class Bm25Parameters(Stage):
     k1: float = Field(1.2, ge=0, le=10, description="How slowly repeated words saturate.")
     b: float = Field(0.75, ge=0, le=1, description="How strongly long documents are held back.")
     variant: Variant = Field("lucene", description="The formula's idf and saturation.")
+
+    def term_analyzer(self) -> str:
+        return self.analyzer
 
     def index_spec(self) -> Bm25Index:
         return Bm25Index(analyzer=self.analyzer, k1=self.k1, b=self.b, variant=self.variant)

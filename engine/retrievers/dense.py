@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -11,9 +11,10 @@ from pydantic import Field
 
 from engine.context import Context, no_hits
 from engine.encoders.dense import DenseEncoder
+from engine.explanation import Evidence, ScoreExplanation, TermWeight
 from engine.indexes.dense import DenseIndex, DenseOpenIndex
 from engine.pipeline import Stage
-from engine.retrievers.base import MAX_K, Retriever, ScoreExplanation, TermWeight, encoder_label
+from engine.retrievers.base import MAX_K, Retriever, encoder_label
 from engine.types import Ranking, TopK
 
 CANDIDATES = 3
@@ -23,6 +24,7 @@ CANDIDATES = 3
 class DenseParameters(Stage):
     """The parameters of every stage that reads a dense index: they say which one."""
 
+    evidence: ClassVar[Evidence] = "semantic"
     model: str = Field("all-MiniLM-L6-v2", min_length=1, max_length=200, description="The encoder.")
     structure: Literal["auto", "exact", "hnsw"] = Field(
         "auto", description="auto: exact while that is fast, HNSW beyond."

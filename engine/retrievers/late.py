@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -12,11 +13,12 @@ from pydantic import Field
 from engine.context import Context
 from engine.encoders.late import TokenEncoder
 from engine.errors import BadInput
+from engine.explanation import Evidence, ScoreExplanation, TermWeight
 from engine.indexes.late import CANDIDATES, LateIndex, LateOpenIndex, vectors_of
 from engine.kernels.maxsim import matches
 from engine.models.catalogue import DEFAULT_LATE
 from engine.pipeline import Stage
-from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight, encoder_label
+from engine.retrievers.base import Retriever, encoder_label
 from engine.types import FloatRows, TopK
 
 NOTE = (
@@ -28,6 +30,7 @@ NOTE = (
 class LateParameters(Stage):
     """The parameters of every stage that reads token vectors: they say which."""
 
+    evidence: ClassVar[Evidence] = "tokens"
     model: str = Field(
         DEFAULT_LATE, min_length=1, max_length=200, description="The encoder; one that gives a vector for each token."
     )

@@ -5,7 +5,7 @@ With an inference-free model (Geng et al., 2024) a query is its own words, each 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -15,9 +15,10 @@ from pydantic import Field
 from engine.context import Context
 from engine.encoders.tokens import readable
 from engine.errors import BadInput
+from engine.explanation import Evidence, ScoreExplanation, TermWeight
 from engine.indexes.sparse import SparseIndex, SparseOpenIndex, TermEncoder, term_encoder
 from engine.pipeline import Stage
-from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight, encoder_label
+from engine.retrievers.base import Retriever, encoder_label
 from engine.types import SparseRows, TopK
 
 TERMS_NOTE = "query_terms"
@@ -29,6 +30,7 @@ MOST_PLACES = 200
 class SparseParameters(Stage):
     """The parameters of every stage that reads a sparse index: they say which one."""
 
+    evidence: ClassVar[Evidence] = "terms"
     model: str = Field("triptych-sparse", min_length=1, max_length=200, description="The encoder.")
 
     def index_spec(self) -> SparseIndex:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,9 @@ from engine.indexes.base import IndexSpec
 from engine.indexes.dense import DenseOpenIndex
 from engine.pipeline import Stage
 from engine.types import HITS, FloatRows, Ints, Ranking
+
+if TYPE_CHECKING:
+    from engine.trace import Span
 
 SELECTION_NOTE = "selection"
 """The detail of a selector's span: a table (qid, doc_id, rank, received, and columns of the selector's own) of what was selected."""
@@ -34,12 +37,17 @@ class Selector(Stage, family="selectors"):
     Hits beyond the candidates, and candidates that were not chosen, are dropped.
     """
 
+    head: ClassVar[str] = "selected"
+    loses: ClassVar[str] = "unselected"
     k: int = Field(100, ge=1, le=1_000, description="How many documents to select.")
     candidates: int = Field(100, ge=1, le=1_000, description="From how many of the first hits to select.")
 
     @abstractmethod
     def select(self, candidates: pl.DataFrame, ctx: Context) -> Selection:
         """At most k of the candidates of one query (qid, doc_id, rank, score), given best first; there is at least one."""
+
+    def why_lost(self, span: Span, qid: str, doc_id: str, rank: int) -> tuple[str, str]:
+        return "below_cutoff", f"It was at rank {rank}, and {self.label()} did not select it."
 
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
         chosen = []

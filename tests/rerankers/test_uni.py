@@ -12,8 +12,9 @@ import pytest
 from engine.context import Context
 from engine.encoders.cross import PairScorer
 from engine.errors import BadInput
+from engine.explanation import COST_NOTE
 from engine.models.catalogue import load_scorer
-from engine.rerankers.base import COST_NOTE, Deadline
+from engine.rerankers.base import Deadline
 from engine.rerankers.cross import Cross
 from engine.rerankers.uni import Uni
 from engine.testing import MemoryResources
