@@ -30,7 +30,8 @@ from pydantic import (
     model_validator,
 )
 
-from engine.component import Component, discover
+from engine import component
+from engine.component import Component, discover, dump
 from engine.errors import BadInput
 from engine.types import Ranking
 
@@ -114,38 +115,18 @@ class Stage(Component, family="stages"):
 
 
 def parse(families: tuple[str, ...], data: Any, depth: int = 0) -> Component:
-    """A component from its data form: `name`, `{name: parameters}`, or for stages a list of them. Raises BadInput."""
+    """A component of several families from its data form (see `engine.component.parse`), for stages also a list of them. Raises BadInput."""
     if isinstance(data, Component):
         return data
     if depth > MAX_DEPTH or _depth(data) > 4 * MAX_DEPTH:
         raise BadInput(f"The pipeline is nested deeper than {MAX_DEPTH} stages.")
-    kind = "fusion method" if families == ("fusers",) else "stage"
-    if isinstance(data, list) and kind == "stage":
+    kind = families[0] if families == ("fusers",) else "stages"
+    if isinstance(data, list) and kind == "stages":
         if not data:
             raise BadInput("A pipeline needs at least one stage.")
         steps = [step for item in data for step in _steps(_as_stage(parse(families, item, depth + 1)))]
         return steps[0] if len(steps) == 1 else Then(stages=tuple(steps))
-    if isinstance(data, str):
-        data = {data: {}}
-    if not isinstance(data, dict) or len(data) != 1:
-        raise BadInput(f"A {kind} is written as `name: {{parameters}}`; got {_excerpt(data)}.")
-    ((name, parameters),) = data.items()
-    known: dict[str, type[Component]] = {}
-    for family in families:
-        known |= components(family)
-    if name not in known:
-        raise BadInput(f"There is no {kind} called {name!r}. Known: {', '.join(sorted(known))}.")
-    try:
-        return known[name].model_validate(parameters if parameters is not None else {})
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"]) or "parameters"
-        raise BadInput(f"{name}: {where}: {problem['msg']}") from None
-
-
-def dump(component: Component) -> dict[str, Any]:
-    """The data form `{name: parameters}` of a component, with every parameter written out."""
-    return {component.name: component.model_dump(mode="json")}
+    return component.parse(kind, data, {name: cls for family in families for name, cls in components(family).items()})
 
 
 def components(family: str) -> dict[str, type[Component]]:
@@ -180,15 +161,10 @@ def _brackets(text: str) -> int:
     return deepest
 
 
-def _excerpt(data: Any) -> str:
-    text = json.dumps(data, default=str, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "…"
-
-
-def _as_stage(component: Component) -> Stage:
-    if not isinstance(component, Stage):
-        raise BadInput(f"{component.name!r} is not a stage.")
-    return component
+def _as_stage(found: Component) -> Stage:
+    if not isinstance(found, Stage):
+        raise BadInput(f"{found.name!r} is not a stage.")
+    return found
 
 
 def _validated(families: tuple[str, ...]) -> Any:
@@ -340,9 +316,7 @@ class PipelineSpec(Component, family="pipelines"):
         try:
             return cls.model_validate(plain)
         except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(str(part) for part in problem["loc"])
-            raise BadInput(f"{where}: {problem['msg'].removeprefix('Value error, ')}") from None
+            raise BadInput(component.first_problem(error)) from None
 
     def index_specs(self) -> list[IndexSpec]:
         """The distinct indexes that running it needs, in the order of use."""
