@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -39,9 +39,7 @@ class Bm25Parameters(Stage):
 
     def open_index(self, ctx: Context) -> Bm25OpenIndex:
         """The open index. Raises IndexNotReady."""
-        index = ctx.resources.index(self.index_spec())
-        assert isinstance(index, Bm25OpenIndex)
-        return index
+        return cast(Bm25OpenIndex, ctx.resources.index(self.index_spec()))
 
 
 class Bm25(Bm25Parameters, Retriever, name="bm25"):
@@ -55,7 +53,7 @@ class Bm25(Bm25Parameters, Retriever, name="bm25"):
         return True
 
     def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
-        return self.open_index(ctx).search(queries["text"].to_list(), k, ctx.allowed_rows(self.index_spec()))
+        return self.open_index(ctx).search(queries["text"].to_list(), k, ctx.allowed(self.index_spec()))
 
     def exact_scores(self, query: str, ctx: Context) -> NDArray[np.float32]:
         return self.open_index(ctx).scores(query)

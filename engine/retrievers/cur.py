@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 import polars as pl
@@ -81,9 +81,7 @@ class Cur(Retriever, name="cur"):
 
     def open_index(self, ctx: Context) -> CurOpenIndex:
         """The open index. Raises IndexNotReady."""
-        index = ctx.resources.index(self.index_spec())
-        assert isinstance(index, CurOpenIndex)
-        return index
+        return cast(CurOpenIndex, ctx.resources.index(self.index_spec()))
 
     def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
         rows = len(self.open_index(ctx).numbers)

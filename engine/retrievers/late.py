@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,8 @@ from engine.context import Context
 from engine.encoders.late import TokenEncoder
 from engine.errors import BadInput
 from engine.explanation import Evidence, ScoreExplanation, TermWeight
-from engine.indexes.late import CANDIDATES, LateIndex, LateOpenIndex, vectors_of
+from engine.indexes.late import LateIndex, LateOpenIndex, vectors_of
+from engine.indexes.structures.centroids import CANDIDATES
 from engine.kernels.maxsim import matches
 from engine.models.catalogue import DEFAULT_LATE
 from engine.pipeline import Stage
@@ -40,9 +41,7 @@ class LateParameters(Stage):
 
     def open_index(self, ctx: Context) -> LateOpenIndex:
         """The open index. Raises IndexNotReady."""
-        index = ctx.resources.index(self.index_spec())
-        assert isinstance(index, LateOpenIndex)
-        return index
+        return cast(LateOpenIndex, ctx.resources.index(self.index_spec()))
 
     def encoder(self, ctx: Context) -> TokenEncoder:
         """The encoder of queries and texts. Raises BadInput for a model of another family."""
@@ -94,7 +93,7 @@ class Late(LateParameters, Retriever, name="late"):
 
     def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
         vectors = ctx.query_tokens(self.model, queries["text"].to_list())
-        return self.open_index(ctx).search(vectors, k, ctx.allowed_rows(self.index_spec()), self.candidates)
+        return self.open_index(ctx).search(vectors, k, ctx.allowed(self.index_spec()), self.candidates)
 
     def exact_scores(self, query: str, ctx: Context) -> NDArray[np.float32]:
         return self.open_index(ctx).scores(self.query_vectors(query, ctx))

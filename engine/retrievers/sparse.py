@@ -5,7 +5,7 @@ With an inference-free model (Geng et al., 2024) a query is its own words, each 
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -38,9 +38,7 @@ class SparseParameters(Stage):
 
     def open_index(self, ctx: Context) -> SparseOpenIndex:
         """The open index. Raises IndexNotReady."""
-        index = ctx.resources.index(self.index_spec())
-        assert isinstance(index, SparseOpenIndex)
-        return index
+        return cast(SparseOpenIndex, ctx.resources.index(self.index_spec()))
 
 
 class Sparse(SparseParameters, Retriever, name="sparse"):
@@ -62,7 +60,7 @@ class Sparse(SparseParameters, Retriever, name="sparse"):
     def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
         rows = self.query_rows(queries["text"].to_list(), ctx)
         ctx.note(TERMS_NOTE, _table(queries["qid"].to_list(), rows, self._encoder(ctx)))
-        return self.open_index(ctx).search(rows, k, ctx.allowed_rows(self.index_spec()))
+        return self.open_index(ctx).search(rows, k, ctx.allowed(self.index_spec()))
 
     def exact_scores(self, query: str, ctx: Context) -> NDArray[np.float32]:
         return self.open_index(ctx).scores(self.query_rows([query], ctx))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import polars as pl
 from pydantic import Field
 
 from engine.context import Context, no_hits
-from engine.indexes.base import IndexSpec
-from engine.indexes.dense import DenseOpenIndex
+from engine.indexes.base import IndexSpec, VectorIndex
 from engine.pipeline import Stage
 from engine.types import HITS, FloatRows, Ints, Ranking
 
@@ -64,14 +63,13 @@ class Selector(Stage, family="selectors"):
 
 
 def document_vectors(doc_ids: pl.Series, spec: IndexSpec, ctx: Context) -> FloatRows:
-    """float32 [documents, dim]: the mean of each document's stored passage vectors, of length 1; zeros where the index does not hold it."""
-    index = ctx.resources.index(spec)
-    assert isinstance(index, DenseOpenIndex)
+    """float32 [documents, dim]: the mean of each document's stored passage vectors, of length 1; zeros where the index does not hold it. Raises NotExact."""
+    index = cast(VectorIndex, ctx.resources.index(spec))
     rows = ctx.rows(spec, doc_ids)
-    vectors = np.zeros((len(doc_ids), index.vectors.shape[1]), np.float32)
+    vectors = np.zeros((len(doc_ids), index.width), np.float32)
     for place, doc_id in enumerate(doc_ids):
         if doc_id in rows:
-            vectors[place] = index.vectors[rows[doc_id]].mean(axis=0)
+            vectors[place] = index.vectors(rows[doc_id]).mean(axis=0)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     np.divide(vectors, lengths, out=vectors, where=lengths > 0)
     return vectors
