@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from engine.explanation import Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +246,7 @@ class Attribution:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why one first-stage retriever gave this score. The weights sum to the score when `exact`."""
+    """Why one stage gave this score. The weights sum to the score when `exact`; `evidence` says what was compared."""
 
     label: str
     family: str
@@ -252,6 +255,7 @@ class Explanation:
     rank: int | None
     attributions: tuple[Attribution, ...]
     note: str
+    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import polars as pl
 
 from engine.calibrate import FOLDS, SEED, Calibration, Judged, Target, calibrate, judged_pool
 from engine.calibrators.base import Calibrator
+from engine.component import dump, parse
 from engine.context import Context
 from engine.engine import Engine
 from engine.errors import BadInput
@@ -18,7 +19,7 @@ from engine.evaluation_job import Asked as AskedQueries
 from engine.evaluation_job import digest, fingerprints, questions
 from engine.judged import DEFAULT_SET
 from engine.kernels.calibration import Floats
-from engine.pipeline import Cutoff, PipelineSpec, Stage, Then, dump, parse
+from engine.pipeline import Cutoff, PipelineSpec, Stage, Then
 from engine.types import Mask, Progress, ProgressSink, Ranking, ignore_progress
 
 if TYPE_CHECKING:
@@ -76,9 +77,7 @@ class Asked:
 
 def method(data: Any) -> Calibrator:
     """A calibrator from its name or `{name: parameters}`. Raises BadInput."""
-    found = parse(("calibrators",), data)
-    assert isinstance(found, Calibrator)
-    return found
+    return cast(Calibrator, parse("calibrators", data))
 
 
 def run_calibrate(workspace: Workspace, running: Running) -> None:

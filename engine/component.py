@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import importlib
+import json
 import pkgutil
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.errors import BadInput
 
@@ -24,7 +26,10 @@ FAMILIES = (
     "rerankers",
     "calibrators",
     "metrics",
+    "indexes.structures",
 )
+NOUNS = {"indexes": "index", "fusers": "fusion method", "indexes.structures": "index structure"}
+"""What one component of a family is called, where that is not the family's name without its s."""
 
 
 class Component(BaseModel):
@@ -71,7 +76,54 @@ def _load(family: str) -> None:
 
 def lookup(family: str, name: str) -> type[Component]:
     """The component class called `name`. Raises BadInput that lists the known names."""
-    known = discover(family)
+    return _named(discover(family), noun(family), name)
+
+
+def noun(family: str) -> str:
+    """What one component of a family is called."""
+    return NOUNS.get(family, family.removesuffix("s"))
+
+
+def parse(family: str, data: Any, known: Mapping[str, type[Component]] | None = None) -> Component:
+    """A component from its data form, `name` or `{name: parameters}`; `known`: others than all of the family. Raises BadInput."""
+    if isinstance(data, Component):
+        return data
+    if isinstance(data, str):
+        data = {data: {}}
+    if not isinstance(data, Mapping) or len(data) != 1:
+        raise BadInput(
+            f"{_article(noun(family))} is written as `name: {{parameters}}`, one name; got {_excerpt(data)}."
+        )
+    ((name, parameters),) = data.items()
+    kind = _named(discover(family) if known is None else known, noun(family), name)
+    try:
+        return kind.model_validate({} if parameters is None else parameters)
+    except ValidationError as error:
+        raise BadInput(f"{name}: {first_problem(error)}") from None
+
+
+def dump(component: Component) -> dict[str, Any]:
+    """The data form `{name: parameters}` of a component, with every parameter written out."""
+    return {component.name: component.model_dump(mode="json")}
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first of the problems with some parameters: where it is, and what."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "parameters"
+    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _named(known: Mapping[str, type[Component]], noun: str, name: Any) -> type[Component]:
     if name not in known:
-        raise BadInput(f"There is no {family.removesuffix('s')} called {name!r}. Known: {', '.join(known)}.")
+        raise BadInput(f"There is no {noun} called {name!r}. Known: {', '.join(sorted(known))}.")
     return known[name]
+
+
+def _article(noun: str) -> str:
+    return f"An {noun}" if noun[0] in "aeiou" else f"A {noun}"
+
+
+def _excerpt(data: Any) -> str:
+    text = json.dumps(data, default=str, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -17,7 +17,7 @@ from engine.types import HITS, FloatRows, Ints, Mask, Ranking, Snapshot, SparseR
 if TYPE_CHECKING:
     from engine.encoders.base import Encoder
     from engine.encoders.cross import PairScorer
-    from engine.indexes.base import IndexSpec, OpenIndex
+    from engine.indexes.base import Allowed, IndexSpec, OpenIndex
     from engine.llm import ChatModel
     from engine.pipeline import Stage
 
@@ -162,6 +162,11 @@ class Context:
             self._made[key] = make()
         found: T = self._made[key]
         return found
+
+    def allowed(self, spec: IndexSpec) -> Allowed | None:
+        """The filter in the form that the index takes: `allowed_rows`, or the numbers of the units that pass."""
+        rows = self.allowed_rows(spec)
+        return self.resources.index(spec).numbers[rows] if spec.by_number and rows is not None else rows
 
     def allowed_rows(self, spec: IndexSpec) -> Mask | None:
         """bool [rows of the index]: rows whose document is live and passes the filter; None when that is all of them."""

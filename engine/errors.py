@@ -61,6 +61,10 @@ class IndexBeingBuilt(IndexNotReady):
     """A pipeline needs an index that a job is building; waiting is the remedy."""
 
 
+class NotExact(TriptychError):
+    """An index that keeps no vectors and no exact scores was asked for them; what it finds is all that it can tell."""
+
+
 class Cancelled(TriptychError):
     """The work was cancelled on request; what was committed before stays."""
 

@@ -5,27 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from engine.calibrators.base import CALIBRATION_NOTE, Calibrator
 from engine.context import Context
 from engine.errors import TriptychError
-from engine.feedback.base import QUERIES_NOTE, Feedback, NewQuery
-from engine.fusers.base import Fuser
-from engine.pipeline import Cutoff, Fuse, Stage
-from engine.rerankers.base import RERANK_NOTE, Reranker
-from engine.retrievers.base import Retriever, ScoreExplanation, document_scores
-from engine.selectors.base import Selector
+from engine.explanation import ScoreExplanation
+from engine.pipeline import Fuse, Stage
+from engine.rerankers.base import RERANK_NOTE
+from engine.retrievers.base import Searching
 from engine.trace import Span
 from engine.types import Ranking
 
 QID = "q"
-Searching: TypeAlias = Retriever | Feedback
-"""A stage that searches an index, and so can score and explain any document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,47 +35,59 @@ class Missing:
     lists: tuple[tuple[str, str], ...] = ()
 
 
-def retrievers(stage: Stage) -> list[Retriever]:
-    """The distinct first stages of a pipeline, in the order in which they run."""
-    return list(dict.fromkeys(s for s in stage.walk() if isinstance(s, Retriever)))
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A stage that searches, what it searched for, and its hits."""
+
+    stage: Searching
+    query: Any
+    hits: Callable[[], Ranking]
 
 
-def feedback(root: Span) -> list[tuple[Feedback, NewQuery, Span]]:
-    """The feedback stages that searched, in the order in which they ran, with what they searched for (of the query QID)."""
-    return [
-        (span.stage, span.details[QUERIES_NOTE][QID], span)
-        for span in root.walk()
-        if isinstance(span.stage, Feedback) and QID in span.details.get(QUERIES_NOTE, {})
+def searches(stage: Stage, query: str, ctx: Context, root: Span | None = None) -> list[Asked]:
+    """What every stage of a pipeline that searches an index was asked for QID, each once: first stages first, then those that make queries of
+    their own. Where nothing makes any, nothing is run unless hits are wanted.
+    """
+    asked = Ranking.of([(QID, query)])
+    plain = [
+        Asked(one, query, partial(ctx.run, one, asked))
+        for one in dict.fromkeys(stage.walk())
+        if isinstance(one, Searching) and not one.asks_anew
     ]
+    if not any(one.asks_anew for one in stage.walk()):
+        return plain
+    if root is None:
+        _, root = ctx.execute(stage, asked)
+    found = [
+        Asked(span.stage, new, partial(_output, span))
+        for span in root.walk()
+        if isinstance(span.stage, Searching) and span.stage.asks_anew
+        if (new := span.stage.searched_for(span, QID)) is not None
+    ]
+    return plain + found
 
 
-def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[Searching | Reranker, ScoreExplanation]]:
+def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[Stage, ScoreExplanation]]:
     """For every stage that gives the document a score and can tell why: its exact or approximate explanation. First stages come first."""
     position = _position(ctx, doc_id)
     if position is None or not query.strip():
         return []
-    found: list[tuple[Searching | Reranker, ScoreExplanation]] = []
-    for retriever in retrievers(stage):
-        scores, rows = retriever.score_documents(query, ctx)
-        if rows[position] >= 0 and not (retriever.needs_match and scores[position] <= 0):
-            found.append((retriever, retriever.explain_row(query, int(rows[position]), ctx)))
-    if any(isinstance(inner, Feedback) for inner in stage.walk()):
-        _, root = ctx.execute(stage, Ranking.of([(QID, query)]))
-        for searched, new, _ in feedback(root):
-            scores, rows = document_scores(searched.index_spec(), searched.exact_scores(new, ctx), ctx)
-            if rows[position] >= 0 and not (searched.needs_match and scores[position] <= 0):
-                found.append((searched, searched.explain_row(new, int(rows[position]), ctx)))
-    rerankers = list(dict.fromkeys(s for s in stage.walk() if isinstance(s, Reranker)))
-    told_by = {reranker: reranker.explain_document(query, doc_id, ctx) for reranker in rerankers}
+    found: list[tuple[Stage, ScoreExplanation]] = []
+    for asked in searches(stage, query, ctx):
+        scores, rows = asked.stage.score_documents(asked.query, ctx)
+        if rows[position] >= 0 and not (asked.stage.needs_match and scores[position] <= 0):
+            found.append((asked.stage, asked.stage.explain_row(asked.query, int(rows[position]), ctx)))
+    tellers = [one for one in dict.fromkeys(stage.walk()) if one.explains == "documents"]
+    told_by = {teller: teller.explain_document(query, doc_id, ctx) for teller in tellers}
     moved: dict[Stage, Move] = {}
-    if rerankers and all(
+    if tellers and all(
         told_by.values()
     ):  # one that cannot tell may ask a service, which is not called for an explanation
         moved = {move.stage: move for move in moves(ctx.execute(stage, Ranking.of([(QID, query)]))[1], doc_id)}
-    for reranker, told in told_by.items():
+    for teller, told in told_by.items():
         if told is not None:
-            seen = f"{moved[reranker].sentence} " if reranker in moved else ""
-            found.append((reranker, replace(told, note=seen + told.note)))
+            seen = f"{moved[teller].sentence} " if teller in moved else ""
+            found.append((teller, replace(told, note=seen + told.note)))
     return found
 
 
@@ -89,7 +95,7 @@ def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[S
 class Move:
     """What a reranker did to one document: ranks and scores before and after; `score` is None where the reranker gave it none."""
 
-    stage: Reranker
+    stage: Stage
     received: int
     rank: int
     before: float
@@ -110,7 +116,7 @@ def moves(root: Span, doc_id: str) -> list[Move]:
     """What each reranker of a run did to the document (of the query QID), in the order in which they ran."""
     found = []
     for span in root.walk():
-        if isinstance(span.stage, Reranker) and RERANK_NOTE in span.details:
+        if RERANK_NOTE in span.details:
             rows = (
                 span.details[RERANK_NOTE].filter(qid=QID, doc_id=doc_id).select("received", "rank", "before", "score")
             )
@@ -120,13 +126,8 @@ def moves(root: Span, doc_id: str) -> list[Move]:
 
 def ledger(root: Span) -> tuple[Fuse, pl.DataFrame] | None:
     """The last fusion that ran and its contributions (schema of engine.fusers.base.CONTRIBUTIONS); None where nothing was fused."""
-    fusions = [span for span in root.walk() if isinstance(span.stage, Fuse)]
-    if not fusions:
-        return None
-    last = fusions[-1]
-    assert isinstance(last.stage, Fuse)
-    assert isinstance(last.stage.method, Fuser)
-    return last.stage, last.details["contributions"]
+    fusions = [(span.stage, span.details["contributions"]) for span in root.walk() if isinstance(span.stage, Fuse)]
+    return fusions[-1] if fusions else None
 
 
 def why_not(stage: Stage, query: str, doc_id: str, shown: int, ctx: Context) -> Missing:
@@ -136,10 +137,10 @@ def why_not(stage: Stage, query: str, doc_id: str, shown: int, ctx: Context) -> 
         return Missing(
             "not_in_collection", f"{doc_id!r} is not in this collection (it was never added, or was deleted)."
         )
-    asked = Ranking.of([(QID, query)])
-    result, root = ctx.execute(stage, asked)
+    result, root = ctx.execute(stage, Ranking.of([(QID, query)]))
     rank = _rank(result, doc_id)
-    lists = _in_lists(stage, root, asked, query, doc_id, position, ctx)
+    asked = searches(stage, query, ctx, root)
+    lists = [(one.stage.label(), _in_list(one, query, doc_id, position, ctx)) for one in asked]
     moved = moves(root, doc_id)
     told = tuple((label, sentence) for label, (_, sentence) in lists)
     told += tuple((move.stage.label(), move.sentence) for move in moved)
@@ -180,45 +181,18 @@ def _rank(ranking: Ranking, doc_id: str) -> int | None:
     return int(ranks[0]) if len(ranks) else None
 
 
-def _in_lists(
-    stage: Stage, root: Span, asked: Ranking, query: str, doc_id: str, position: int, ctx: Context
-) -> tuple[tuple[str, tuple[str, str]], ...]:
-    """(label, (verdict, sentence)) for the list of every stage that searches."""
-    found = []
-    for retriever in retrievers(stage):
-        scored = partial(retriever.score_documents, query, ctx)
-        hits = partial(ctx.run, retriever, asked)
-        found.append((retriever.label(), _in_list(retriever, query, doc_id, position, scored, hits, ctx)))
-    for searched, new, span in feedback(root):
-        scored = partial(_feedback_scores, searched, new, ctx)
-        hits = partial(_output, span)
-        found.append((searched.label(), _in_list(searched, query, doc_id, position, scored, hits, ctx)))
-    return tuple(found)
-
-
-def _feedback_scores(stage: Feedback, query: NewQuery, ctx: Context) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    return document_scores(stage.index_spec(), stage.exact_scores(query, ctx), ctx)
-
-
 def _output(span: Span) -> Ranking:
     assert span.output is not None
     return span.output
 
 
-def _in_list(
-    stage: Searching,
-    query: str,
-    doc_id: str,
-    position: int,
-    scored: Callable[[], tuple[NDArray[np.float64], NDArray[np.int64]]],
-    hits: Callable[[], Ranking],
-    ctx: Context,
-) -> tuple[str, str]:
+def _in_list(asked: Asked, query: str, doc_id: str, position: int, ctx: Context) -> tuple[str, str]:
     """(verdict, sentence) for the list of one stage that searches, from its exact scores of every document."""
+    stage = asked.stage
     if not query.strip():
         return "no_shared_term", "The query is empty."
     try:
-        scores, rows = scored()
+        scores, rows = stage.score_documents(asked.query, ctx)
     except TriptychError as error:
         return "not_indexed", str(error)
     if rows[position] < 0:
@@ -232,7 +206,7 @@ def _in_list(
     ahead = int((open_to > score).sum())
     tied_before = int((ctx.snapshot.doc_ids.filter(pl.Series(open_to == score)) < doc_id).sum())
     exact = ahead + tied_before + 1
-    returned = _rank(hits(), doc_id)
+    returned = _rank(asked.hits(), doc_id)
     if returned is not None:
         return "shown", f"Rank {returned} with a score of {score:.4g}."
     if exact <= stage.k:
@@ -250,19 +224,8 @@ def _lost_at(root: Span, doc_id: str) -> tuple[str, str] | None:
             rank_before = rank
         elif rank_before is None:
             continue
-        elif isinstance(span.stage, Cutoff):
-            return "below_cutoff", f"It was at rank {rank_before} when the list was cut at {span.stage.k}."
-        elif isinstance(span.stage, Calibrator):
-            told = span.details[CALIBRATION_NOTE].filter(qid=QID, doc_id=doc_id)["probability"]
-            if len(told):  # else another input of a fusion received it
-                return "below_threshold", (
-                    f"It was at rank {rank_before}, and its estimated relevance of {told[0]:.1%} "
-                    f"is below the threshold of {span.stage.threshold:.1%}."
-                )
-        elif isinstance(span.stage, Selector):
-            return "below_cutoff", f"It was at rank {rank_before}, and {span.stage.label()} did not select it."
-        elif isinstance(span.stage, Feedback):
-            return "below_cutoff", (
-                f"It was at rank {rank_before} before {span.stage.label()} searched with a new query, which does not return it."
-            )
+        else:
+            lost = span.stage.why_lost(span, QID, doc_id, rank_before)
+            if lost is not None:
+                return lost
     return None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from engine.component import lookup
+from engine.component import parse
 from engine.documents import Unit
-from engine.errors import BadInput, IndexNotReady, StorageFull, WorkspaceDamaged
+from engine.errors import IndexNotReady, StorageFull, WorkspaceDamaged
 from engine.generations import Build, Generation
 from engine.indexes.base import IndexSpec, OpenIndex
 from engine.indexes.files import positions
@@ -55,20 +55,7 @@ class StoredUnits:
 
 def parse_spec(raw: str | Mapping[str, Any] | IndexSpec) -> IndexSpec:
     """An index specification from "bm25" or {"dense": {"model": …}}. Raises BadInput."""
-    if isinstance(raw, IndexSpec):
-        return raw
-    if isinstance(raw, str):
-        raw = {raw: {}}
-    if len(raw) != 1:
-        raise BadInput(f"An index is written as one name with its parameters, not {dict(raw)!r}.")
-    name, params = next(iter(raw.items()))
-    kind = lookup("indexes", name)
-    try:
-        spec = kind.model_validate(dict(params or {}))
-    except ValueError as error:
-        raise BadInput(f"The parameters of the index {name!r} cannot be used: {error}") from error
-    assert isinstance(spec, IndexSpec)
-    return spec
+    return cast(IndexSpec, parse("indexes", raw))
 
 
 def build_index(

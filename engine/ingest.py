@@ -16,7 +16,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from engine import arrow
-from engine.component import lookup
+from engine.component import parse
 from engine.documents import OUTCOMES, Chunker, Duplicates
 from engine.errors import BadInput, Cancelled, NotFound
 from engine.readers.base import ReaderOptions
@@ -55,13 +55,7 @@ class File:
 
 def parse_chunker(raw: Mapping[str, Any]) -> Chunker:
     """A chunker from {"name": {parameters}}. Raises BadInput."""
-    if len(raw) != 1:
-        raise BadInput(f"A chunker is written as one name with its parameters, not {dict(raw)!r}.")
-    name, params = next(iter(raw.items()))
-    try:
-        return cast(Chunker, lookup("chunkers", name).model_validate(dict(params or {})))
-    except ValidationError as error:
-        raise BadInput(f"The parameters of the chunker {name!r} cannot be used: {error}") from error
+    return cast(Chunker, parse("chunkers", raw))
 
 
 def run_add(workspace: Workspace, running: Running) -> None:

@@ -18,7 +18,7 @@ import io
 import json
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -30,13 +30,16 @@ from pydantic import (
     model_validator,
 )
 
-from engine.component import Component, discover
+from engine import component
+from engine.component import Component, discover, dump
 from engine.errors import BadInput
 from engine.types import Ranking
 
 if TYPE_CHECKING:
     from engine.context import Context
+    from engine.explanation import Evidence, ScoreExplanation
     from engine.indexes.base import IndexSpec
+    from engine.trace import Span
 
 STAGE_FAMILIES = ("retrievers", "feedback", "selectors", "rerankers", "calibrators", "stages")
 MAX_DEPTH = 12
@@ -44,7 +47,22 @@ MAX_YAML_CHARS = 64_000
 
 
 class Stage(Component, family="stages"):
-    """A step that turns a ranking into a ranking. Holds parameters only; everything live is reached through the context."""
+    """A step that turns a ranking into a ranking. Holds parameters only; everything live is reached through the context.
+
+    What explains a run, draws it or chooses among stages goes by what a class states of itself here, not by its name or family.
+    """
+
+    head: ClassVar[str] = "other"
+    """What it makes of a list, in a word: retrieved, feedback, fused, reranked, calibrated, selected, other."""
+    evidence: ClassVar[Evidence] = ""
+    explains: ClassVar[Literal["", "rows", "documents"]] = ""
+    """How a score is told: "rows" by a stage that searches (see `engine.retrievers.base.Searching`), "documents" by `explain_document`."""
+    reads_hits: ClassVar[bool] = True
+    """Whether the hits that it receives matter; a first stage goes by the query alone."""
+    asks_anew: ClassVar[bool] = False
+    """Whether it makes queries of its own, so that only a run tells what was searched for."""
+    loses: ClassVar[str] = "unfound"
+    """Why its list may lack a document that it received: threshold, unselected, unfound."""
 
     @abstractmethod
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
@@ -57,6 +75,27 @@ class Stage(Component, family="stages"):
     def children(self) -> tuple[Stage, ...]:
         """The stages inside this one."""
         return ()
+
+    def models(self) -> tuple[str, ...]:
+        """The models that it runs, by name: the parameter `model`, where it has one. Not those of stages inside it."""
+        model = getattr(self, "model", "")
+        return (model,) if model else ()
+
+    def term_analyzer(self) -> str:
+        """The analyzer whose terms its explanations name; "" where they are no terms of an analyzer."""
+        return ""
+
+    def explain_document(self, query: str, doc_id: str, ctx: Context) -> ScoreExplanation | None:
+        """Why this document gets its score; None where the stage cannot tell, or has no score for it."""
+        return None
+
+    def why_lost(self, span: Span, qid: str, doc_id: str, rank: int) -> tuple[str, str] | None:
+        """(verdict, sentence), where this stage dropped a document that had come with `rank`, as its span tells; None where it was another."""
+        return None
+
+    def facts(self, span: Span, qid: str) -> list[str]:
+        """What it did in this run, in a few words each."""
+        return []
 
     def index_spec(self) -> IndexSpec | None:
         """The index that this stage reads, if any."""
@@ -76,41 +115,22 @@ class Stage(Component, family="stages"):
 
 
 def parse(families: tuple[str, ...], data: Any, depth: int = 0) -> Component:
-    """A component from its data form: `name`, `{name: parameters}`, or for stages a list of them. Raises BadInput."""
+    """A component of several families from its data form (see `engine.component.parse`), for stages also a list of them. Raises BadInput."""
     if isinstance(data, Component):
         return data
     if depth > MAX_DEPTH or _depth(data) > 4 * MAX_DEPTH:
         raise BadInput(f"The pipeline is nested deeper than {MAX_DEPTH} stages.")
-    kind = "fusion method" if families == ("fusers",) else "stage"
-    if isinstance(data, list) and kind == "stage":
+    kind = families[0] if families == ("fusers",) else "stages"
+    if isinstance(data, list) and kind == "stages":
         if not data:
             raise BadInput("A pipeline needs at least one stage.")
         steps = [step for item in data for step in _steps(_as_stage(parse(families, item, depth + 1)))]
         return steps[0] if len(steps) == 1 else Then(stages=tuple(steps))
-    if isinstance(data, str):
-        data = {data: {}}
-    if not isinstance(data, dict) or len(data) != 1:
-        raise BadInput(f"A {kind} is written as `name: {{parameters}}`; got {_excerpt(data)}.")
-    ((name, parameters),) = data.items()
-    known: dict[str, type[Component]] = {}
-    for family in families:
-        known |= _components(family)
-    if name not in known:
-        raise BadInput(f"There is no {kind} called {name!r}. Known: {', '.join(sorted(known))}.")
-    try:
-        return known[name].model_validate(parameters if parameters is not None else {})
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"]) or "parameters"
-        raise BadInput(f"{name}: {where}: {problem['msg']}") from None
+    return component.parse(kind, data, {name: cls for family in families for name, cls in components(family).items()})
 
 
-def dump(component: Component) -> dict[str, Any]:
-    """The data form `{name: parameters}` of a component, with every parameter written out."""
-    return {component.name: component.model_dump(mode="json")}
-
-
-def _components(family: str) -> dict[str, type[Component]]:
+def components(family: str) -> dict[str, type[Component]]:
+    """All components of a family, those that are written in this file among them."""
     if family == "stages":
         return {"cutoff": Cutoff, "fuse": Fuse}
     return discover(family)
@@ -141,15 +161,10 @@ def _brackets(text: str) -> int:
     return deepest
 
 
-def _excerpt(data: Any) -> str:
-    text = json.dumps(data, default=str, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "…"
-
-
-def _as_stage(component: Component) -> Stage:
-    if not isinstance(component, Stage):
-        raise BadInput(f"{component.name!r} is not a stage.")
-    return component
+def _as_stage(found: Component) -> Stage:
+    if not isinstance(found, Stage):
+        raise BadInput(f"{found.name!r} is not a stage.")
+    return found
 
 
 def _validated(families: tuple[str, ...]) -> Any:
@@ -197,6 +212,9 @@ class Cutoff(Stage, name="cutoff"):
     def label(self) -> str:
         return f"top {self.k}"
 
+    def why_lost(self, span: Span, qid: str, doc_id: str, rank: int) -> tuple[str, str]:
+        return "below_cutoff", f"It was at rank {rank} when the list was cut at {self.k}."
+
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
         return ranking.top(self.k)
 
@@ -204,6 +222,7 @@ class Cutoff(Stage, name="cutoff"):
 class Fuse(Stage, name="fuse"):
     """Run several pipelines on the same query and merge their lists into one."""
 
+    head: ClassVar[str] = "fused"
     inputs: tuple[StageField, ...] = Field(
         min_length=2, max_length=8, description="The pipelines whose lists are merged."
     )
@@ -223,6 +242,9 @@ class Fuse(Stage, name="fuse"):
 
     def label(self) -> str:
         return f"fuse ({self.method.name})"
+
+    def facts(self, span: Span, qid: str) -> list[str]:
+        return [self.method.formula()]  # type: ignore[attr-defined]
 
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
         lists = [ctx.run(stage, ranking).hits for stage in self.inputs]
@@ -294,9 +316,7 @@ class PipelineSpec(Component, family="pipelines"):
         try:
             return cls.model_validate(plain)
         except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(str(part) for part in problem["loc"])
-            raise BadInput(f"{where}: {problem['msg'].removeprefix('Value error, ')}") from None
+            raise BadInput(component.first_problem(error)) from None
 
     def index_specs(self) -> list[IndexSpec]:
         """The distinct indexes that running it needs, in the order of use."""
@@ -316,8 +336,8 @@ def _yaml() -> Any:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a pipeline file. `$defs/stage` lists every stage and `$defs/fuser` every fusion method, from the registry."""
-    stages = {name: cls for family in STAGE_FAMILIES for name, cls in _components(family).items()}
-    fusers = _components("fusers")
+    stages = {name: cls for family in STAGE_FAMILIES for name, cls in components(family).items()}
+    fusers = components("fusers")
     defs: dict[str, Any] = {}
     for name, cls in {**stages, **fusers}.items():
         schema = _link(cls.model_json_schema())

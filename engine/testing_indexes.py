@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.indexes.base import IndexSpec
+from engine.indexes.structured import StructuredOpenIndex
 from engine.testing_fakes import fake_encoder
 from engine.testing_memory import MemorySource, built, sentences
 from engine.types import (
@@ -39,6 +40,8 @@ def check_index(spec: IndexSpec, folder: Path, encoder: Any = None) -> None:
         allowed = np.random.default_rng(3).random(60) < share
         filtered = index.search(queries, 7, allowed)
         _check_hits(filtered, 2, 7, allowed)
+        by_number = index.search(queries, 7, source.numbers[allowed])
+        np.testing.assert_array_equal(by_number.rows, filtered.rows, "a filter may name the units that pass")
         for of_all, of_allowed in zip(everything.rows, filtered.rows, strict=True):
             expected = [row for row in of_all if row >= 0 and allowed[row]][:7]
             assert of_allowed[of_allowed >= 0].tolist() == expected, "a filter keeps the order of the rows that pass"
@@ -65,6 +68,10 @@ def check_index(spec: IndexSpec, folder: Path, encoder: Any = None) -> None:
     alone = built(spec, MemorySource({5: "scientific papers"}, encoder), None, folder / "alone")
     _check_hits(alone.search(queries, 3), 2, 1, np.ones(1, bool))
     assert type(spec).model_validate(spec.model_dump()) == spec
+    if isinstance(index, StructuredOpenIndex):
+        assert index.searcher.memory >= 0
+        best = index.search_exact(queries, 5)
+        assert not index.how.exact or np.array_equal(found.rows, best.rows), "an exact structure finds the best"
 
 
 def query_rows(spec: IndexSpec, source: MemorySource, texts: list[str]) -> Any:

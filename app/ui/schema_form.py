@@ -134,7 +134,9 @@ def _title(key: str) -> str:
 def _field(path: Path, key: str, part: dict[str, Any], value: Any, title: str, about: str) -> Field:
     options = [option for option in part.get("anyOf", ()) if option.get("type") != "null"]
     nullable = len(options) < len(part.get("anyOf", ()))
-    part = {**part, **options[0]} if len(options) == 1 else part
+    named = [option for option in options if "enum" in option]  # a component by its name, or with its parameters
+    if len(options) == 1 or (named and isinstance(value, str)):
+        part = {**part, **(named or options)[0]}
     kind: Kind = "json"
     picks: tuple[str, ...] = ()
     if "enum" in part and all(isinstance(item, str) for item in part["enum"]):

@@ -12,7 +12,6 @@ from app.verbs.offered import offered
 from engine.candidates import rerank_stages
 from engine.errors import BadInput, NotFound
 from engine.pipeline import Cutoff, Fuse, PipelineSpec, Stage, Then, json_schema
-from engine.retrievers.base import Retriever
 
 
 class PipelineVerbs(Verbs):
@@ -107,8 +106,7 @@ def _parsed(yaml: str) -> tuple[PipelineSpec | None, str]:
 def summary(stage: Stage) -> str:
     """A pipeline in one line: "BM25 + Dense, fused by rrf → rerank 50"; a retriever alone by its model."""
     first, *others = _shown(stage)
-    model = getattr(first, "model", None)
-    return model if isinstance(model, str) and isinstance(first, Retriever) and not others else _line(stage)
+    return first.models()[0] if first.models() and not first.reads_hits and not others else _line(stage)
 
 
 def _shown(stage: Stage) -> list[Stage]:

@@ -12,7 +12,7 @@ from app.results import Card, DocumentView
 from app.verbs.base import checked_filters, checked_k, checked_query, shown_title, writes
 from app.verbs.exporting import bibliography
 from app.verbs.reranking import RerankVerbs
-from engine.errors import BadInput, IndexNotReady, NotFound
+from engine.errors import BadInput, IndexNotReady, NotExact, NotFound
 from engine.retrievers.dense import Dense
 
 
@@ -118,7 +118,7 @@ class ReadingVerbs(RerankVerbs):
     def _neighbours(self, collection_id: str, doc_id: str, k: int) -> tuple[Card, ...]:
         try:
             return self._nearest(collection_id, doc_id, k)
-        except IndexNotReady:
+        except (IndexNotReady, NotExact):
             return ()
 
     def _nearest(self, collection_id: str, doc_id: str, k: int) -> tuple[Card, ...]:
@@ -131,8 +131,8 @@ class ReadingVerbs(RerankVerbs):
         own = np.flatnonzero(docs == position)
         if not len(own):
             raise IndexNotReady("The dense index does not hold this document yet; update it in the Library.")
-        index = context.resources.index(retriever.index_spec())
-        vector = index.vectors[own].mean(axis=0, dtype=np.float32)  # type: ignore[attr-defined]
+        index = retriever.open_index(context)
+        vector = np.mean(index.vectors(own), axis=0, dtype=np.float32)
         others = (docs >= 0) & (docs != position)
         top = index.search(vector[None, :], min(len(docs), 3 * k), others)
         hits = (

@@ -13,21 +13,18 @@ from typing import Any, Literal
 
 import polars as pl
 
-from app.results import Explanation
 from app.stage_results import CandidatePoint, MoveExplanation, RerankedHit, RerankingResult
-from app.verbs.attributions import located
+from app.verbs.attributions import explained
 from app.verbs.base import checked_filters, checked_k, checked_query, shown_title
 from app.verbs.pipelines import _view
 from app.verbs.searching import QID
 from app.verbs.unrolling import UnrollVerbs
 from engine import explain as why
 from engine.candidates import Scoring, rerank_stages, scored
-from engine.context import Context
 from engine.errors import BadInput, NotFound
 from engine.metrics.base import mark, parse_metric
 from engine.pipeline import PipelineSpec, Stage, Then
 from engine.rerankers.base import Reranker
-from engine.retrievers.base import ScoreExplanation
 from engine.searcher import Searcher
 from engine.types import Ranking
 
@@ -148,11 +145,11 @@ class RerankVerbs(UnrollVerbs):
             shown_title(title) or doc_id,
             f"{title}. {body}" if title else body,
             tuple(
-                _explanation(stage, one, ranks.get(stage, {}).get(doc_id), text, context)
+                explained(stage, one, ranks.get(stage, {}).get(doc_id), context)
                 for stage, one in told
-                if not isinstance(stage, Reranker)
+                if stage.explains == "rows"
             ),
-            None if seen is None else _explanation(reranker, seen, None, text, context),
+            None if seen is None else explained(reranker, seen, None, context),
             "" if seen is not None else f"{reranker.label()} cannot tell why it gives a document its score.",
         )
 
@@ -223,13 +220,6 @@ def _rerankers(spec: PipelineSpec, name: str, at: int) -> list[tuple[tuple[Stage
 
 def _joined(stages: Sequence[Stage]) -> Stage:
     return stages[0] if len(stages) == 1 else Then(stages=tuple(stages))
-
-
-def _explanation(
-    stage: why.Searching | Reranker, told: ScoreExplanation, rank: int | None, query: str, context: Context
-) -> Explanation:
-    places = located(stage, query, told, context)
-    return Explanation(stage.label(), stage.name, told.exact, told.score, rank, places, told.note)
 
 
 def _curve(

@@ -27,6 +27,7 @@ from app.results import (
     StageTime,
     WhyNot,
 )
+from app.verbs.attributions import explained
 from app.verbs.base import Deck, checked_filters, checked_k, checked_offset, checked_query
 from app.verbs.estimates import estimates
 from app.verbs.facets import FacetVerbs
@@ -37,7 +38,6 @@ from engine.context import Context
 from engine.errors import BadInput, TriptychError
 from engine.fusers.base import Fuser
 from engine.pipeline import PipelineSpec, Stage
-from engine.rerankers.base import Reranker
 from engine.trace import Span
 from engine.types import Ranking
 
@@ -223,27 +223,17 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         self, collection_id: str, query: str, pipeline: str, doc_id: str, filters: Mapping[str, Any]
     ) -> tuple[Explanation, ...]:
         """The explanation of every stage of a pipeline that searches, for one document; it need not pass the filters."""
-        from app.verbs.attributions import located
-
         context = self._context(collection_id, {})
         narrowed = self._context(collection_id, filters) if filters else context
         spec = self._spec(pipeline)
         ranks = {
             span.stage: dict(span.output.hits.select("doc_id", "rank").iter_rows())
             for span in narrowed.execute(spec.pipeline, Ranking.of([(QID, query)]))[1].walk()
-            if span.output is not None and isinstance(span.stage, why.Searching | Reranker)
+            if span.output is not None and span.stage.explains
         }
         return tuple(
-            Explanation(
-                label=retriever.label(),
-                family=retriever.name,
-                exact=told.exact,
-                score=told.score,
-                rank=ranks.get(retriever, {}).get(doc_id),
-                attributions=located(retriever, query, told, context),
-                note=told.note,
-            )
-            for retriever, told in why.explain(spec.pipeline, query, doc_id, context)
+            explained(stage, told, ranks.get(stage, {}).get(doc_id), context)
+            for stage, told in why.explain(spec.pipeline, query, doc_id, context)
         )
 
     def _context(self, collection_id: str, filters: Mapping[str, Any]) -> Context:
@@ -358,7 +348,7 @@ def _found_by(root: Span, doc_ids: Sequence[str]) -> dict[str, tuple[FoundBy, ..
     """In which lists of stages that search the documents stood."""
     found: dict[str, list[FoundBy]] = {}
     for span in root.walk():
-        if isinstance(span.stage, why.Searching) and span.output is not None:
+        if span.stage.explains == "rows" and span.output is not None:
             hits = span.output.hits.filter(pl.col("doc_id").is_in(list(doc_ids)))
             for doc_id, rank, score in hits.select("doc_id", "rank", "score").iter_rows():
                 entry = FoundBy(span.stage.label(), rank, score)
@@ -368,5 +358,5 @@ def _found_by(root: Span, doc_ids: Sequence[str]) -> dict[str, tuple[FoundBy, ..
 
 
 def _analyzer(stage: Stage) -> str:
-    """The analyzer whose terms are marked in snippets: that of the pipeline's lexical stage, else English."""
-    return next((s.analyzer for s in stage.walk() if s.name == "bm25"), "english")  # type: ignore[attr-defined]
+    """The analyzer whose terms are marked in snippets: that of the pipeline's first stage that has one, else English."""
+    return next((name for s in stage.walk() if (name := s.term_analyzer())), "english")

@@ -13,27 +13,10 @@ from app.stage_results import StageColumn, StageHit, StagesResult
 from app.verbs.base import checked_filters, checked_k, checked_query
 from app.verbs.pipelines import _view
 from app.verbs.searching import QID, SearchVerbs
-from engine.calibrators.base import CALIBRATION_NOTE, Calibrator
-from engine.feedback.base import QUERIES_NOTE, Feedback
-from engine.fusers.base import Fuser
-from engine.pipeline import Cutoff, Fuse, Stage, Then
-from engine.rerankers.base import COST_NOTE, Reranker
-from engine.retrievers.base import Retriever
-from engine.retrievers.cur import Cur
-from engine.selectors.base import Selector
+from engine.calibrators.base import CALIBRATION_NOTE
+from engine.pipeline import Cutoff, Then
 from engine.trace import Span
 from engine.types import Ranking
-
-KINDS: tuple[tuple[type[Stage], str], ...] = (
-    (Retriever, "retrieved"),
-    (Feedback, "feedback"),
-    (Fuse, "fused"),
-    (Reranker, "reranked"),
-    (Calibrator, "calibrated"),
-    (Selector, "selected"),
-)
-LOST = {"calibrated": "threshold", "selected": "unselected", "feedback": "unfound"}
-TERMS_TOLD = 8
 
 
 class UnrollVerbs(SearchVerbs):
@@ -111,8 +94,8 @@ def _collect(span: Span, inputs: tuple[int, ...], steps: list[_Step]) -> tuple[i
         return inputs
     if span.children:
         inputs = tuple(place for child in span.children for place in _collect(child, inputs, steps))
-    elif isinstance(span.stage, Retriever):
-        inputs = ()  # it searches by the query alone
+    elif not span.stage.reads_hits:
+        inputs = ()
     place = len(steps)
     for source in inputs:
         if steps[source].feeds is None:
@@ -122,7 +105,7 @@ def _collect(span: Span, inputs: tuple[int, ...], steps: list[_Step]) -> tuple[i
 
 
 def _column(step: _Step, steps: Sequence[_Step], k: int) -> StageColumn:
-    span, kind = step.span, _kind(step.span.stage)
+    span = step.span
     assert span.output is not None
     sources = [steps[place].ranks for place in step.inputs]
     after = None if step.feeds is None else steps[step.feeds]
@@ -147,7 +130,7 @@ def _column(step: _Step, steps: Sequence[_Step], k: int) -> StageColumn:
     top = span.output.top(k).hits.select("doc_id", "rank", "score")
     dropped = _dropped(span)
     return StageColumn(
-        kind,
+        span.stage.head,
         span.stage.label(),
         span.alone_ms,
         sum(min(len(steps[place].ranks), steps[place].cut or len(steps[place].ranks)) for place in step.inputs),
@@ -159,12 +142,8 @@ def _column(step: _Step, steps: Sequence[_Step], k: int) -> StageColumn:
         tuple(StageHit(doc_id, doc_id, rank, score, p) for doc_id, rank, score, p in dropped.head(k).iter_rows()),
         len(dropped),
         span.cached,
-        tuple(_facts(span, len(dropped))),
+        tuple(span.stage.facts(span, QID)),
     )
-
-
-def _kind(stage: Stage) -> str:
-    return next((kind for family, kind in KINDS if isinstance(stage, family)), "other")
 
 
 def _lost(rank: int, next_rank: int | None, step: _Step, after: _Step | None) -> str:
@@ -172,7 +151,7 @@ def _lost(rank: int, next_rank: int | None, step: _Step, after: _Step | None) ->
         return "cut"
     if after is None or next_rank is not None:
         return ""
-    return LOST.get(_kind(after.span.stage), "unfound")
+    return after.span.stage.loses
 
 
 def _chances(span: Span) -> dict[str, float]:
@@ -185,34 +164,3 @@ def _dropped(span: Span) -> pl.DataFrame:
     table = span.details.get(CALIBRATION_NOTE)
     schema = {"doc_id": pl.String, "rank": pl.Int32, "score": pl.Float64, "probability": pl.Float64}
     return pl.DataFrame(schema=schema) if table is None else table.filter(~pl.col("kept")).select(*schema).sort("rank")
-
-
-def _facts(span: Span, dropped: int) -> list[str]:
-    """What a stage did, in a few words."""
-    stage, facts = span.stage, []
-    if isinstance(stage, Fuse) and isinstance(stage.method, Fuser):
-        facts.append(stage.method.formula())
-    if isinstance(stage, Feedback) and QID in span.details.get(QUERIES_NOTE, {}):
-        new = span.details[QUERIES_NOTE][QID]
-        terms = sorted(new.terms, key=lambda term: -new.terms[term])[:TERMS_TOLD]
-        learned = f"learned from {len(new.documents)} hits"
-        facts.append(f"{learned}; looks for {', '.join(terms)}" if terms else learned)
-    if isinstance(stage, Reranker) and COST_NOTE in span.details:
-        facts += [
-            f"{scored} of {candidates} candidates scored"
-            + ("" if scored == candidates else "; the rest was not reached")
-            for candidates, scored in span.details[COST_NOTE].select("candidates", "scored").iter_rows()
-        ]
-    if isinstance(stage, Cur) and COST_NOTE in span.details:
-        facts += [
-            f"read {scored:,} of {documents:,} documents, estimated the others"
-            for documents, scored in span.details[COST_NOTE].select("candidates", "scored").iter_rows()
-        ]
-    if isinstance(stage, Calibrator):
-        kept = (
-            f"{dropped:,} below {stage.threshold:g} dropped"
-            if stage.threshold
-            else "no threshold, so nothing is dropped"
-        )
-        facts.append(kept)
-    return facts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -16,6 +16,9 @@ from engine.errors import BadInput
 from engine.kernels.calibration import Floats
 from engine.pipeline import Stage
 from engine.types import FloatRows, Ints, Mask, Ranking
+
+if TYPE_CHECKING:
+    from engine.trace import Span
 
 CALIBRATION_NOTE = "calibration"
 """The detail of a calibrator's span: a table (qid, doc_id, rank, score, probability, kept) of all that it received."""
@@ -51,6 +54,8 @@ class Calibrator(Stage, family="calibrators"):
     What `fit` learns are parameters like any others: a fitted calibrator is written into the pipeline's YAML and needs nothing beside it.
     """
 
+    head: ClassVar[str] = "calibrated"
+    loses: ClassVar[str] = "threshold"
     needs_judgments: ClassVar[bool] = True
     one_for_all: ClassVar[bool] = False
     """Whether all queries share one rising curve, so that the hits of all of them stay in the order of their scores."""
@@ -75,6 +80,22 @@ class Calibrator(Stage, family="calibrators"):
     def tuned(self, pool: Pool, relevant: Mask, vectors: Vectors) -> Self:
         """This one with what must be chosen before fitting (a penalty, say) chosen on the pool."""
         return self
+
+    def why_lost(self, span: Span, qid: str, doc_id: str, rank: int) -> tuple[str, str] | None:
+        told = span.details[CALIBRATION_NOTE].filter(qid=qid, doc_id=doc_id)["probability"]
+        if not len(told):  # another input of a fusion received it
+            return None
+        return "below_threshold", (
+            f"It was at rank {rank}, and its estimated relevance of {told[0]:.1%} "
+            f"is below the threshold of {self.threshold:.1%}."
+        )
+
+    def facts(self, span: Span, qid: str) -> list[str]:
+        if not self.threshold:
+            return ["no threshold, so nothing is dropped"]
+        told = span.details.get(CALIBRATION_NOTE)
+        dropped = 0 if told is None else len(told) - int(told["kept"].sum())
+        return [f"{dropped:,} below {self.threshold:g} dropped"]
 
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
         if not self.fitted:

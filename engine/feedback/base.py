@@ -5,23 +5,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.context import Context
-from engine.pipeline import Stage
-from engine.retrievers.base import MAX_K, ScoreExplanation, best_documents
+from engine.retrievers.base import MAX_K, Searching, best_documents
 from engine.types import FloatRows, Ints, Ranking, TopK
 
 if TYPE_CHECKING:
-    from engine.indexes.base import IndexSpec
+    from engine.trace import Span
 
 QUERIES_NOTE = "queries"
 """The detail of a feedback stage's span: a dict from qid to NewQuery."""
+TERMS_TOLD = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,19 +47,18 @@ class NewQuery:
     names: tuple[str, ...] = ()
 
 
-class Feedback(Stage, family="feedback"):
-    """Pseudo-relevance feedback. Subclasses answer `new_query`, `top_rows`, `exact_scores` and `explain_row`; the rest is done here.
+class Feedback(Searching, family="feedback"):
+    """Pseudo-relevance feedback. Subclasses answer `new_query`, `top_rows`, `exact_scores` and `explain_row`, which take a NewQuery; the rest
+    is done here.
 
     Scores and hits are those of the new query over the whole index, not only over the hits that came in. A query without hits is
     searched as it is, since there is nothing to learn from.
     """
 
+    head: ClassVar[str] = "feedback"
+    asks_anew: ClassVar[bool] = True
     documents: int = Field(10, ge=1, le=100, description="How many of the first hits are taken as relevant.")
     k: int = Field(100, ge=1, le=MAX_K, description="How many documents to retrieve with the new query.")
-
-    @abstractmethod
-    def index_spec(self) -> IndexSpec:
-        """The index that is learned from and searched."""
 
     @abstractmethod
     def new_query(self, query: str, examples: Sequence[Example], ctx: Context) -> NewQuery:
@@ -71,18 +68,22 @@ class Feedback(Stage, family="feedback"):
     def top_rows(self, queries: Sequence[NewQuery], k: int, ctx: Context) -> TopK:
         """The k best allowed index rows of every query."""
 
-    @abstractmethod
-    def exact_scores(self, query: NewQuery, ctx: Context) -> NDArray[np.float32]:
-        """float32 [rows]: the exact score of every index row."""
+    def searched_for(self, span: Span, qid: str) -> NewQuery | None:
+        found: dict[str, NewQuery] = span.details.get(QUERIES_NOTE, {})
+        return found.get(qid)
 
-    @abstractmethod
-    def explain_row(self, query: NewQuery, row: int, ctx: Context) -> ScoreExplanation:
-        """Why this row scores as it does."""
+    def why_lost(self, span: Span, qid: str, doc_id: str, rank: int) -> tuple[str, str]:
+        return "below_cutoff", (
+            f"It was at rank {rank} before {self.label()} searched with a new query, which does not return it."
+        )
 
-    @property
-    def needs_match(self) -> bool:
-        """A score of zero or less means "no match", as with term weights; false where every document has a score."""
-        return False
+    def facts(self, span: Span, qid: str) -> list[str]:
+        new = self.searched_for(span, qid)
+        if new is None:
+            return []
+        terms = sorted(new.terms, key=lambda term: -new.terms[term])[:TERMS_TOLD]
+        learned = f"learned from {len(new.documents)} hits"
+        return [f"{learned}; looks for {', '.join(terms)}" if terms else learned]
 
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
         asked = ranking.queries.filter(pl.col("text").str.strip_chars() != "")

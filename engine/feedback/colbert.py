@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.context import Context
+from engine.explanation import ScoreExplanation
 from engine.feedback.base import Example, Feedback, NewQuery
 from engine.indexes.late import LateOpenIndex
 from engine.kernels.kmeans import kmeans
-from engine.kernels.maxsim import maxsim
-from engine.retrievers.base import ScoreExplanation
 from engine.retrievers.late import LateParameters, named
 from engine.types import FloatRows, Ints, Ranking, TokenRows, TopK
 
@@ -77,7 +76,7 @@ class ColbertPrf(LateParameters, Feedback, name="colbert_prf"):
         found = [_parts(query) for query in queries]
         indptr = np.cumsum([0, *(len(parts) for parts in found)]).astype(np.int64)
         rows = TokenRows(indptr, np.concatenate(found), np.zeros(int(indptr[-1]), np.int32))
-        return self.open_index(ctx).search(rows, k, ctx.allowed_rows(self.index_spec()))
+        return self.open_index(ctx).search(rows, k, ctx.allowed(self.index_spec()))
 
     def exact_scores(self, query: NewQuery, ctx: Context) -> NDArray[np.float32]:
         return self.open_index(ctx).scores(_parts(query))
@@ -97,7 +96,7 @@ def _parts(query: NewQuery) -> FloatRows:
 
 def _nearest(vectors: FloatRows, index: LateOpenIndex, rows: Ints) -> int:
     """The row that scores best for the query."""
-    return int(rows[np.argmax(maxsim(vectors, index.store, rows, wide=True))])
+    return int(rows[np.argmax(index.scores(vectors, rows))])
 
 
 def _clustered(vectors: FloatRows, ids: NDArray[np.int32], clusters: int) -> tuple[FloatRows, NDArray[np.int32], Ints]:

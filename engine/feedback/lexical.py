@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.context import Context
+from engine.explanation import ScoreExplanation
 from engine.feedback.base import Example, Feedback, NewQuery
 from engine.indexes.bm25 import Bm25OpenIndex
-from engine.retrievers.base import ScoreExplanation
 from engine.retrievers.bm25 import Bm25Parameters, explained
 from engine.types import TopK
 
@@ -45,7 +45,7 @@ class LexicalFeedback(Bm25Parameters, Feedback):
         return best_terms({term: w for term, w in weights.items() if index.rows_with(term) <= most}, self.terms)
 
     def top_rows(self, queries: Sequence[NewQuery], k: int, ctx: Context) -> TopK:
-        allowed = ctx.allowed_rows(self.index_spec())
+        allowed = ctx.allowed(self.index_spec())
         return self.open_index(ctx).search_weighted([query.terms for query in queries], k, allowed)
 
     def exact_scores(self, query: NewQuery, ctx: Context) -> NDArray[np.float32]:

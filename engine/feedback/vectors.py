@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.context import Context
+from engine.explanation import ScoreExplanation, TermWeight
 from engine.feedback.base import Example, Feedback, NewQuery
-from engine.retrievers.base import ScoreExplanation, TermWeight
 from engine.retrievers.dense import DenseParameters
 from engine.types import FloatRows, Ranking, TopK
 
@@ -35,10 +35,10 @@ class VectorFeedback(DenseParameters, Feedback):
         vector = ctx.query_vectors(self.model, [query])[0]
         if not examples:
             return NewQuery(1.0, {}, parts=vector[None])
-        stored = self.open_index(ctx).vectors
-        nearest = [example.rows[int(np.argmax(stored[example.rows] @ vector))] for example in examples]
+        index = self.open_index(ctx)
+        nearest = np.array([one.rows[int(np.argmax(index.scores(vector, one.rows)))] for one in examples])
         original, each = self.shares(len(examples))
-        parts = np.vstack([original * vector[None], each * stored[nearest]]).astype(np.float32)
+        parts = np.vstack([original * vector[None], each * index.vectors(nearest)]).astype(np.float32)
         length = float(np.linalg.norm(parts.sum(axis=0)))
         if length > 0:
             parts *= np.float32(np.linalg.norm(vector) / length)
@@ -46,14 +46,14 @@ class VectorFeedback(DenseParameters, Feedback):
 
     def top_rows(self, queries: Sequence[NewQuery], k: int, ctx: Context) -> TopK:
         vectors = np.stack([_vector(query) for query in queries])
-        return self.open_index(ctx).search(vectors, k, ctx.allowed_rows(self.index_spec()))
+        return self.open_index(ctx).search(vectors, k, ctx.allowed(self.index_spec()))
 
     def exact_scores(self, query: NewQuery, ctx: Context) -> NDArray[np.float32]:
         return self.open_index(ctx).scores(_vector(query))
 
     def explain_row(self, query: NewQuery, row: int, ctx: Context) -> ScoreExplanation:
         assert query.parts is not None
-        given = query.parts @ self.open_index(ctx).vectors[row]
+        given = query.parts @ self.open_index(ctx).vectors(np.array([row]))[0]
         names = ["the query", *(f"document {doc_id}" for doc_id in query.documents)]
         weights = [TermWeight(name, float(weight)) for name, weight in zip(names, given, strict=True)]
         return ScoreExplanation(

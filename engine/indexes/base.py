@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from pydantic import Field
@@ -15,10 +15,13 @@ from engine.component import Component
 from engine.encoders.base import Encoder
 from engine.errors import BadInput
 from engine.indexes.files import ascending
-from engine.types import Ints, Mask, ProgressSink, TopK, ignore_progress
+from engine.types import FloatRows, Ints, Mask, ProgressSink, TopK, ignore_progress
 
 if TYPE_CHECKING:
     from engine.encoders.cross import PairScorer
+
+Allowed: TypeAlias = Mask | Ints
+"""A filter: which rows pass, bool [rows]; or which units do, int64 numbers."""
 
 
 class UnitSource(Protocol):
@@ -55,8 +58,26 @@ class OpenIndex(Protocol):
         """What turned text into rows; rows of equal fingerprints are interchangeable."""
         ...
 
-    def search(self, queries: Any, k: int, allowed: Mask | None = None) -> TopK:
-        """The best min(k, rows) rows for each query among `allowed` (bool [rows]). Raises BadInput."""
+    def search(self, queries: Any, k: int, allowed: Allowed | None = None) -> TopK:
+        """The best min(k, rows) rows for each query among `allowed`. Raises BadInput."""
+        ...
+
+
+class VectorIndex(OpenIndex, Protocol):
+    """An index of one vector a row that can be asked for more than its best rows. One that keeps no vectors, or has them elsewhere, raises
+    NotExact; whoever asks copes, or hands the error on."""
+
+    @property
+    def width(self) -> int:
+        """Components of a vector."""
+        ...
+
+    def vectors(self, rows: Ints) -> FloatRows:
+        """The vectors of these rows, float32 [rows, width]. Raises NotExact."""
+        ...
+
+    def scores(self, vector: FloatRows, rows: Ints | None = None) -> FloatRows:
+        """The exact score of every row, or of these, for one query (float32 [width]), float32 [rows]. Raises NotExact."""
         ...
 
 
@@ -76,6 +97,8 @@ class IndexSpec(Component, family="indexes"):
     kind: ClassVar[str]
     scored: ClassVar[bool] = False
     """Whether `model` is a cross-encoder, not an encoder."""
+    by_number: ClassVar[bool] = False
+    """Whether a filter is given to its index as unit numbers, as one that is elsewhere needs it, and not as a mask of rows."""
     joint: ClassVar[bool] = False
     """Whether a row depends on other units, too, so that units that stay may have to be read again."""
     unit: Literal["document", "passage"] = Field(
@@ -107,6 +130,9 @@ class IndexSpec(Component, family="indexes"):
     def open(self, folder: Path) -> OpenIndex:
         """Open what `build` wrote, after checking every file. Raises WorkspaceDamaged, IndexNotReady when it was built otherwise."""
 
+    def dropped(self, folder: Path) -> None:
+        """What `build` wrote into `folder` is about to be deleted: let go of what this index keeps elsewhere. Called once or more."""
+
 
 def checked_numbers(source: UnitSource) -> Ints:
     """The source's unit numbers. Raises BadInput when they are not ascending int64."""
@@ -123,10 +149,13 @@ def checked_width(k: int, rows: int) -> int:
     return min(int(k), rows)
 
 
-def checked_mask(allowed: Mask | None, rows: int) -> Mask | None:
-    """The filter, or None when it lets every row pass. Raises BadInput when it does not fit the index."""
+def checked_mask(allowed: Allowed | None, numbers: Ints) -> Mask | None:
+    """The filter as bool [rows] of an index whose rows stand for these units; None when it lets every row pass. Raises BadInput when it does
+    not fit the index."""
     if allowed is None:
         return None
-    if not isinstance(allowed, np.ndarray) or allowed.dtype != np.bool_ or allowed.shape != (rows,):
-        raise BadInput(f"A filter for this index must be {rows} booleans, one a row.")
-    return None if allowed.all() else allowed
+    if isinstance(allowed, np.ndarray) and allowed.dtype == np.int64 and allowed.ndim == 1:
+        allowed = np.isin(numbers, allowed)
+    if not isinstance(allowed, np.ndarray) or allowed.dtype != np.bool_ or allowed.shape != numbers.shape:
+        raise BadInput(f"A filter for this index must be {len(numbers)} booleans, one a row, or int64 unit numbers.")
+    return None if allowed.all() else allowed  # type: ignore[return-value]

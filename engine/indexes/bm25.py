@@ -19,6 +19,7 @@ from engine.encoders.base import Encoder
 from engine.errors import BadInput, IndexNotReady
 from engine.indexes.analyzers import Analyzer, BulkAnalysis, analyzer
 from engine.indexes.base import (
+    Allowed,
     BuildInfo,
     IndexSpec,
     OpenIndex,
@@ -31,7 +32,7 @@ from engine.indexes.files import NUMBERS, damaged, load_array, load_info, load_n
 from engine.indexes.rows import is_partition, is_within, rises_within
 from engine.kernels.bm25 import Variant, invert, weigh
 from engine.kernels.impacts import Impacts, WeightedTerms, best_rows_of, given_by, row_scores
-from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TopK, ignore_progress
+from engine.types import FloatRows, Ints, Progress, ProgressSink, TopK, ignore_progress
 
 BATCH = 1_000  # texts asked of the source at a time
 TERMS = "terms.npy"  # UTF-8 lines as bytes
@@ -163,20 +164,20 @@ class Bm25OpenIndex:
         if len(postings.weights) and not (np.isfinite(postings.weights).all() and postings.weights.min() >= 0):
             raise damaged(folder, "a weight is negative or not a number")
 
-    def search(self, queries: Sequence[str], k: int, allowed: Mask | None = None) -> TopK:
+    def search(self, queries: Sequence[str], k: int, allowed: Allowed | None = None) -> TopK:
         """See OpenIndex. Rows that share no weighted term with the query are never returned."""
         return self._search([self._query(text) for text in _checked_queries(queries)], k, allowed)
 
-    def search_weighted(self, queries: Sequence[Mapping[str, float]], k: int, allowed: Mask | None = None) -> TopK:
+    def search_weighted(self, queries: Sequence[Mapping[str, float]], k: int, allowed: Allowed | None = None) -> TopK:
         """As `search`, for queries that are weights of index terms: a row scores the weighted sum. Unknown terms match nothing.
 
         Raises BadInput on a weight that is negative or not finite.
         """
         return self._search([self._weighted(terms) for terms in queries], k, allowed)
 
-    def _search(self, queries: list[WeightedTerms], k: int, allowed: Mask | None) -> TopK:
+    def _search(self, queries: list[WeightedTerms], k: int, allowed: Allowed | None) -> TopK:
         rows = len(self.numbers)
-        return best_rows_of(self._impacts, queries, checked_width(k, rows), checked_mask(allowed, rows))
+        return best_rows_of(self._impacts, queries, checked_width(k, rows), checked_mask(allowed, self.numbers))
 
     def scores(self, query: str) -> FloatRows:
         """The score of every row, float32 [rows]; 0 where no term is shared. A term that the query repeats counts as often."""

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from engine.encoders.base import Encoder
 from engine.errors import BadInput, IndexNotReady
 from engine.indexes.base import (
+    Allowed,
     BuildInfo,
     IndexSpec,
     OpenIndex,
@@ -33,7 +34,7 @@ from engine.indexes.shards import PARTIAL, Shards
 from engine.kernels.cur import sampled
 from engine.kernels.topk import empty_hits, put_hits
 from engine.models.catalogue import DEFAULT_CROSS
-from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TopK, ignore_progress
+from engine.types import FloatRows, Ints, Progress, ProgressSink, TopK, ignore_progress
 
 if TYPE_CHECKING:
     from engine.encoders.cross import PairScorer
@@ -155,11 +156,11 @@ class CurOpenIndex:
         if not np.isin(self.anchors[self.anchors != NONE], self.numbers).all():
             raise damaged(folder, f"{ANCHORS} names documents that it does not hold")
 
-    def search(self, queries: FloatRows, k: int, allowed: Mask | None = None) -> TopK:
+    def search(self, queries: FloatRows, k: int, allowed: Allowed | None = None) -> TopK:
         """See OpenIndex; a query is a mixture of the questions, float32 [queries, questions], a score its inner product with a row."""
         if queries.ndim != 2 or queries.shape[1] != self.scores.shape[1] or not np.isfinite(queries).all():
             raise BadInput(f"A query for this index is {self.scores.shape[1]} numbers, one for each question.")
-        mask = checked_mask(allowed, len(self.numbers))
+        mask = checked_mask(allowed, self.numbers)
         found = TopK(*empty_hits(len(queries), checked_width(k, len(self.numbers))))
         for place, mixture in enumerate(queries):
             scores = (self.scores @ mixture).astype(np.float32)

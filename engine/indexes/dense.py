@@ -4,49 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from engine.errors import BadInput
-from engine.indexes import hnsw
-from engine.indexes.base import BuildInfo, OpenIndex, UnitSource, checked_mask, checked_width
-from engine.indexes.encoded import EncodedIndex, EncodedInfo, EncodedOpenIndex
-from engine.indexes.files import NUMBERS, damaged, load_array, positions, save_array, save_blocks
+from engine.indexes.base import Allowed, BuildInfo, OpenIndex, UnitSource, checked_mask, checked_width
+from engine.indexes.files import NUMBERS, damaged, load_array, save_array, save_blocks
 from engine.indexes.shards import Shards
-from engine.kernels.dense import exact_top_k, put_verified
-from engine.kernels.topk import empty_hits
-from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TopK, ignore_progress
+from engine.indexes.structured import StructuredIndex, StructuredInfo, StructuredOpenIndex
+from engine.indexes.structures.base import IN_DATA, Named, Structure
+from engine.kernels.dense import exact_top_k
+from engine.types import FloatRows, Ints, Progress, ProgressSink, TopK, ignore_progress
 
 VECTORS = "vectors.npy"
 AUTO_EXACT_ROWS = 200_000  # exact search of 384 dimensions takes about 20 ms of one core there, and is never wrong
-EXACT_FILTERED_ROWS = 50_000  # with fewer passing rows than this, or than the share below, exact search beats the graph
-EXACT_FILTERED_SHARE = 0.2
-EFFORT = (
-    256  # candidates that a graph search examines at least: recall over .99 on clustered vectors, for a millisecond
-)
 BLOCK = 1 << 14  # rows copied at a time
 SAMPLE = 100  # queries of each kind in the recall measurement
 QUERY_WORDS = 12
 
 
-class DenseInfo(EncodedInfo):
+class DenseInfo(StructuredInfo):
     """The description stored with the index. `longest` is the largest norm of a row."""
 
     format: Literal["dense/1"] = "dense/1"
     dim: int = Field(ge=1)
     longest: float = Field(ge=0, allow_inf_nan=False)
-    recall: float = Field(1.0, ge=0, le=1)
-    graph: hnsw.GraphInfo | None = None
 
 
-class DenseIndex(EncodedIndex, name="dense"):
+class DenseIndex(StructuredIndex, name="dense"):
     """An index of one vector per unit, searched exactly or through an HNSW graph."""
 
     kind: ClassVar[str] = "dense"
+    large: ClassVar[str] = "hnsw"
     model: str = Field("all-MiniLM-L6-v2", min_length=1, description="the encoder of units and queries")
-    structure: Literal["auto", "exact", "hnsw"] = Field(
+    structure: Annotated[str | Structure, Named("dense"), IN_DATA] = Field(
         "auto",
         description=f"exact: compare with every row; hnsw: a graph, faster and approximate; auto: hnsw above {AUTO_EXACT_ROWS:,} rows",
     )
@@ -55,7 +48,7 @@ class DenseIndex(EncodedIndex, name="dense"):
 
     def label(self) -> str:
         """See IndexSpec."""
-        return f"Dense · {self.model}" + ("" if self.structure == "auto" else f" · {self.structure}")
+        return f"Dense · {self.model}{self.structure_label()}"
 
     def build(
         self, source: UnitSource, previous: OpenIndex | None, folder: Path, progress: ProgressSink = ignore_progress
@@ -64,8 +57,7 @@ class DenseIndex(EncodedIndex, name="dense"):
 
         Units whose vector is zero (texts that the encoder knows nothing of) are skipped; they get no row.
         """
-        if self.structure == "hnsw":
-            hnsw.require()
+        self.require()
         encoder = source.encoder(self.model)
         rows = self._prepare(source, encoder, previous, DenseOpenIndex, folder, progress)
         numbers, longest = _write_vectors(folder, rows.wanted, rows.shards, progress)
@@ -76,124 +68,80 @@ class DenseIndex(EncodedIndex, name="dense"):
             dim=encoder.card.dimensions,
             longest=longest,
         )
-        info, details = self._structured(base, source, rows.old, folder, progress)
+        info, details = self._structured(base, base.rows > AUTO_EXACT_ROWS, source, rows.old, folder, progress)
         self._finish(folder, info)
         details |= rows.counts() | {"skipped": len(rows.wanted) - len(numbers)}
         return BuildInfo(len(numbers), info.dim, info.fingerprint, details)
 
     def open(self, folder: Path) -> DenseOpenIndex:
         """See IndexSpec."""
-        return DenseOpenIndex(folder, self._stored(folder, DenseInfo))
+        index = self._reopened(folder, self._stored(folder, DenseInfo))
+        assert isinstance(index, DenseOpenIndex)
+        return index
 
-    def _structured(
-        self, info: DenseInfo, source: UnitSource, old: DenseOpenIndex | None, folder: Path, progress: ProgressSink
-    ) -> tuple[DenseInfo, dict[str, str | int | float]]:
-        """Add the graph, where there is to be one, and measure what it loses."""
-        large = self.structure == "hnsw" or (self.structure == "auto" and info.rows > AUTO_EXACT_ROWS)
-        if not large or not info.rows:
-            return info, {"structure": "exact"}
-        if not hnsw.installed():
-            note = "hnswlib is not installed, so search stays exact; pip install hnswlib and rebuild for a faster one"
-            return info, {"structure": "exact", "note": note}
-        flat = DenseOpenIndex(folder, info)
-        saved = self._extended(flat, old, folder, progress) or hnsw.build(
-            flat.vectors, flat.numbers, folder, self.M, self.ef_construction, progress
-        )
-        index = DenseOpenIndex(folder, info.model_copy(update={"graph": saved}))
+    def opened(self, folder: Path, info: DenseInfo, how: Structure) -> DenseOpenIndex:
+        """See StructuredIndex."""
+        return DenseOpenIndex(folder, info, how)
+
+    def measured(self, index: DenseOpenIndex, source: UnitSource, progress: ProgressSink) -> dict[str, float]:
+        """See StructuredIndex; with rows as queries, and with the openings of their texts."""
         progress(Progress("measure", 0, 2, "samples"))
-        rows = np.sort(np.random.default_rng(0).choice(info.rows, min(SAMPLE, info.rows), replace=False))
-        of_documents = measured_recall(index, np.array(index.vectors[rows]))
+        rows = np.sort(np.random.default_rng(0).choice(index.info.rows, min(SAMPLE, index.info.rows), replace=False))
+        of_documents = measured_recall(index, index.vectors(rows))
         progress(Progress("measure", 1, 2, "samples"))
         openings = [" ".join(text.split()[:QUERY_WORDS]) for text in source.texts(index.numbers[rows])]
         of_queries = measured_recall(index, source.encoder(self.model).encode_queries(openings))
         progress(Progress("measure", 2, 2, "samples"))
-        details: dict[str, str | int | float] = {
-            "structure": "hnsw",
-            "recall_documents": of_documents,
-            "recall_queries": of_queries,
-        }
-        return index.info.model_copy(update={"recall": min(of_documents, of_queries)}), details
-
-    def _extended(
-        self, flat: DenseOpenIndex, old: DenseOpenIndex | None, folder: Path, progress: ProgressSink
-    ) -> hnsw.GraphInfo | None:
-        """Continue the previous graph, when it was built alike and enough of it is alive."""
-        if old is None or old.info.graph is None:
-            return None
-        if any(old.info.spec[name] != self.model_dump()[name] for name in ("M", "ef_construction")):
-            return None
-        return hnsw.extend(flat.vectors, flat.numbers, folder, old.folder, old.info.graph, old.numbers, progress)
+        return {"recall_documents": of_documents, "recall_queries": of_queries}
 
 
-class DenseOpenIndex(EncodedOpenIndex[DenseInfo]):
+class DenseOpenIndex(StructuredOpenIndex[DenseInfo]):
     """Vectors, memory-mapped, and perhaps a graph over them."""
 
-    def __init__(self, folder: Path, info: DenseInfo) -> None:
-        super().__init__(folder, info, info.dim)
-        self.recall = info.recall  # at 10, measured when it was built; 1.0 when exact
-        self.vectors: FloatRows = load_array(folder, VECTORS, np.float32, (info.rows, info.dim), mapped=True).view(
+    def __init__(self, folder: Path, info: DenseInfo, how: Structure) -> None:
+        super().__init__(folder, info, info.dim, how)
+        self.rows: FloatRows = load_array(folder, VECTORS, np.float32, (info.rows, info.dim), mapped=True).view(
             np.ndarray
         )
-        self.rows = self.vectors
-        self._graph = None if info.graph is None else hnsw.Graph.open(folder, info.graph, info.dim)
+        _ = self.searcher
 
-    @property
-    def structure(self) -> Literal["exact", "hnsw"]:
-        """How a search without a filter works."""
-        return "exact" if self._graph is None else "hnsw"
-
-    def search(self, queries: FloatRows, k: int, allowed: Mask | None = None, effort: int = EFFORT) -> TopK:
+    def search(self, queries: FloatRows, k: int, allowed: Allowed | None = None, effort: int | None = None) -> TopK:
         """See OpenIndex; `queries` is float32 [queries, dim], scores are inner products. A zero query has no hits.
 
-        With a graph, `effort` candidates at least are examined; a strict filter, or too few hits, turn the search exact.
+        effort: as the structure counts it; for a graph, the candidates that are examined at least.
         """
         queries = self._checked_queries(queries)
-        width = checked_width(k, len(self.numbers))
-        mask = checked_mask(allowed, len(self.numbers))
-        passing = len(self.numbers) if mask is None else int(mask.sum())
-        candidates = max(effort, int(1.25 * width * len(self.numbers) / max(passing, 1)))
-        strict = mask is not None and passing < max(EXACT_FILTERED_ROWS, EXACT_FILTERED_SHARE * len(self.numbers))
-        if self._graph is None or width == 0 or strict or candidates > max(effort, len(self.numbers) // 20):
-            return self.search_exact(queries, k, mask)
-        labels = self._graph.search(queries, candidates) if len(queries) else None
-        if labels is None:
-            return self.search_exact(queries, k, mask)
-        found = TopK(*empty_hits(len(queries), width))
-        rows = positions(self.numbers, labels.ravel()).reshape(labels.shape)
-        for i, (query, near) in enumerate(zip(queries, rows, strict=True)):
-            near = near[near >= 0] if mask is None else near[(near >= 0) & mask[near]]
-            if not query.any():
-                continue
-            if len(near) >= min(width, passing):
-                put_verified(found, i, self.vectors, query, near)
-            else:
-                exact = self.search_exact(queries[i : i + 1], k, mask)
-                found.rows[i], found.scores[i] = exact.rows[0], exact.scores[0]
-        return found
+        return self.searcher.search(
+            queries, checked_width(k, len(self.numbers)), checked_mask(allowed, self.numbers), effort
+        )
 
-    def search_exact(self, queries: FloatRows, k: int, allowed: Mask | None = None) -> TopK:
+    def search_exact(self, queries: FloatRows, k: int, allowed: Allowed | None = None) -> TopK:
         """As `search`, comparing with every allowed row."""
         queries = self._checked_queries(queries)
-        mask = checked_mask(allowed, len(self.numbers))
+        mask = checked_mask(allowed, self.numbers)
         try:
-            found = exact_top_k(self.vectors, queries, checked_width(k, len(self.numbers)), mask, self.info.longest)
+            found = exact_top_k(self.rows, queries, checked_width(k, len(self.numbers)), mask, self.info.longest)
         except ValueError as error:
             raise damaged(self.folder, f"{VECTORS} holds values that are not numbers") from error
         void = ~queries.any(axis=1)
         found.rows[void], found.scores[void] = -1, -np.inf
         return found
 
-    def scores(self, vector: FloatRows) -> FloatRows:
-        """The inner product of `vector` (float32 [dim]) with every row, float32 [rows]; up to rounding the scores of `search`."""
+    def vectors(self, rows: Ints) -> FloatRows:
+        """See VectorIndex."""
+        return np.array(self.rows[rows])
+
+    def scores(self, vector: FloatRows, rows: Ints | None = None) -> FloatRows:
+        """See VectorIndex; the inner products, up to rounding the scores of `search`."""
         query = self._checked_queries(np.atleast_2d(vector))
-        return np.asarray(self.vectors @ query[0])
+        return np.asarray((self.rows if rows is None else self.rows[rows]) @ query[0])
 
     def neighbours(self, row: int, k: int) -> TopK:
         """The k rows most like `row`, itself left out; one line. Raises BadInput."""
         if not 0 <= row < len(self.numbers):
             raise BadInput(f"Row {row} is not in this index of {len(self.numbers)} rows.")
         width = checked_width(k, len(self.numbers) - 1)
-        found = self.search(self.vectors[row : row + 1], width + 1)
+        found = self.search(self.rows[row : row + 1], width + 1)
         others = found.rows[0] != row
         return TopK(found.rows[:, others][:, :width], found.scores[:, others][:, :width])
 

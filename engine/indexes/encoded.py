@@ -24,7 +24,7 @@ class EncodedInfo(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str
-    spec: dict[str, str | int]
+    spec: dict[str, Any]
     fingerprint: str
     rows: int = Field(ge=0)
 

@@ -97,6 +97,14 @@ def load_info(folder: Path, schema: type[M]) -> M:
         raise damaged(folder, f"{INFO} cannot be read ({error})") from error
 
 
+def described(folder: Path, schema: type[M], about: Any) -> M:
+    """A part of the description of an index that is someone's own. Raises WorkspaceDamaged."""
+    try:
+        return schema.model_validate(about)
+    except ValidationError as error:
+        raise damaged(folder, f"{INFO} cannot be read ({error})") from error
+
+
 def damaged(folder: Path, what: str) -> WorkspaceDamaged:
     """The error for a file that is not what was written."""
     return WorkspaceDamaged(f"The index in {folder.name} is damaged: {what}. Build it again.")

@@ -8,48 +8,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.errors import BadInput
-from engine.indexes.base import BuildInfo, OpenIndex, UnitSource, checked_mask, checked_width
-from engine.indexes.centroids import CentroidInfo, Centroids
-from engine.indexes.encoded import EncodedIndex, EncodedInfo, EncodedOpenIndex
+from engine.indexes.base import Allowed, BuildInfo, OpenIndex, UnitSource, checked_mask, checked_width
 from engine.indexes.files import NUMBERS, damaged, load_array, save_array, save_blocks
 from engine.indexes.rows import CodedTokens, TokenKind
 from engine.indexes.shards import Shards
+from engine.indexes.structured import StructuredIndex, StructuredInfo, StructuredOpenIndex
+from engine.indexes.structures.base import IN_DATA, Named, Structure
 from engine.kernels.maxsim import best_texts, maxsim
-from engine.kernels.topk import best_rows, empty_hits
-from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, TokenRows, TopK, ignore_progress
+from engine.kernels.topk import empty_hits
+from engine.types import FloatRows, Ints, Progress, ProgressSink, TokenRows, TopK, ignore_progress
 
 FREQUENCIES = "frequencies.npy"
 AUTO_EXACT_TOKENS = 200_000  # comparing with every token takes about 15 ms of one core there, and is never wrong
-CANDIDATES = 1_000
 BLOCK = 2_000  # units copied at a time
 SAMPLE = 50  # queries in the recall measurement
 QUERY_WORDS = 12
 
 
-class LateInfo(EncodedInfo):
+class LateInfo(StructuredInfo):
     """The description stored with the index."""
 
     format: Literal["late/1"] = "late/1"
     tokens: int = Field(ge=0)
     vocabulary: int = Field(ge=0)
     dim: int = Field(ge=1)
-    recall: float = Field(1.0, ge=0, le=1)
-    centroids: CentroidInfo | None = None
 
 
-class LateIndex(EncodedIndex, name="late"):
+class LateIndex(StructuredIndex, name="late"):
     """An index of one vector per token, compared with every unit or through centroid lists."""
 
     kind: ClassVar[str] = "late"
+    large: ClassVar[str] = "centroids"
     model: str = Field("triptych-late", min_length=1, description="the encoder of units and queries")
-    structure: Literal["auto", "exact", "centroids"] = Field(
+    structure: Annotated[str | Structure, Named("late"), IN_DATA] = Field(
         "auto",
         description="exact: compare with every unit; centroids: with candidates from inverted lists, faster and approximate; "
         f"auto: centroids above {AUTO_EXACT_TOKENS:,} tokens",
@@ -57,7 +55,7 @@ class LateIndex(EncodedIndex, name="late"):
 
     def label(self) -> str:
         """See IndexSpec."""
-        return f"Late interaction · {self.model}" + ("" if self.structure == "auto" else f" · {self.structure}")
+        return f"Late interaction · {self.model}{self.structure_label()}"
 
     def build(
         self, source: UnitSource, previous: OpenIndex | None, folder: Path, progress: ProgressSink = ignore_progress
@@ -66,6 +64,7 @@ class LateIndex(EncodedIndex, name="late"):
 
         Units without tokens are skipped; they get no row. Raises BadInput for a model of another family.
         """
+        self.require()
         encoder = source.encoder(self.model)
         if encoder.card.family != "late":
             raise BadInput(
@@ -81,43 +80,34 @@ class LateIndex(EncodedIndex, name="late"):
             vocabulary=vocabulary,
             dim=encoder.card.dimensions,
         )
-        info, details = self._structured(base, source, rows.old, folder, progress)
+        info, details = self._structured(base, tokens > AUTO_EXACT_TOKENS, source, rows.old, folder, progress)
         self._finish(folder, info)
         details |= {"tokens": tokens} | rows.counts() | {"skipped": len(rows.wanted) - len(numbers)}
         return BuildInfo(len(numbers), info.dim, info.fingerprint, details)
 
     def open(self, folder: Path) -> LateOpenIndex:
         """See IndexSpec."""
-        return LateOpenIndex(folder, self._stored(folder, LateInfo))
+        index = self._reopened(folder, self._stored(folder, LateInfo))
+        assert isinstance(index, LateOpenIndex)
+        return index
 
-    def _structured(
-        self, info: LateInfo, source: UnitSource, old: LateOpenIndex | None, folder: Path, progress: ProgressSink
-    ) -> tuple[LateInfo, dict[str, str | int | float]]:
-        """Add the centroids, where there are to be any, and measure what they lose."""
-        large = self.structure == "centroids" or (self.structure == "auto" and info.tokens > AUTO_EXACT_TOKENS)
-        if not large or not info.rows:
-            return info, {"structure": "exact"}
-        flat = LateOpenIndex(folder, info)
-        earlier = None if old is None or old.centroids is None else (old.numbers, old.centroids)
-        saved = Centroids.build(flat.numbers, flat.rows, folder, earlier, progress)
-        index = LateOpenIndex(folder, info.model_copy(update={"centroids": saved}))
-        rows = np.sort(np.random.default_rng(0).choice(info.rows, min(SAMPLE, info.rows), replace=False))
+    def opened(self, folder: Path, info: LateInfo, how: Structure) -> LateOpenIndex:
+        """See StructuredIndex."""
+        return LateOpenIndex(folder, info, how)
+
+    def measured(self, index: LateOpenIndex, source: UnitSource, progress: ProgressSink) -> dict[str, float]:
+        """See StructuredIndex; with the openings of some texts."""
+        rows = np.sort(np.random.default_rng(0).choice(index.info.rows, min(SAMPLE, index.info.rows), replace=False))
         openings = [" ".join(text.split()[:QUERY_WORDS]) for text in source.texts(index.numbers[rows])]
-        recall = measured_recall(index, source.encoder(self.model).encode_queries(openings), progress)
-        details: dict[str, str | int | float] = {
-            "structure": "centroids",
-            "centroids": saved.clusters,
-            "recall_queries": recall,
-        }
-        return index.info.model_copy(update={"recall": recall}), details
+        queries = source.encoder(self.model).encode_queries(openings)
+        return {"recall_queries": measured_recall(index, queries, progress)}
 
 
-class LateOpenIndex(EncodedOpenIndex[LateInfo]):
+class LateOpenIndex(StructuredOpenIndex[LateInfo]):
     """Token vectors, memory-mapped, and perhaps centroid lists."""
 
-    def __init__(self, folder: Path, info: LateInfo) -> None:
-        super().__init__(folder, info, info.dim)
-        self.recall = info.recall  # at 10, measured when it was built; 1.0 when exact
+    def __init__(self, folder: Path, info: LateInfo, how: Structure) -> None:
+        super().__init__(folder, info, info.dim, how)
         kind = TokenKind(info.dim)
         self.rows: CodedTokens = kind.load(folder, "", info.rows)
         wrong = kind.complaint(self.rows, info.rows)
@@ -128,53 +118,49 @@ class LateOpenIndex(EncodedOpenIndex[LateInfo]):
         """int32 [vocabulary]: how many rows hold each token."""
         if info.tokens and int(self.rows.ids.max()) >= info.vocabulary:
             raise damaged(folder, f"ids.npy names tokens beyond {FREQUENCIES}")
-        self.centroids = None if info.centroids is None else Centroids(folder, info.centroids, info.rows, info.dim)
+        _ = self.searcher
 
-    @property
-    def structure(self) -> Literal["exact", "centroids"]:
-        """How a search without a filter works."""
-        return "exact" if self.centroids is None else "centroids"
-
-    def search(self, queries: TokenRows, k: int, allowed: Mask | None = None, candidates: int = CANDIDATES) -> TopK:
+    def search(self, queries: TokenRows, k: int, allowed: Allowed | None = None, candidates: int | None = None) -> TopK:
         """See OpenIndex; scores are MaxSim. A query without tokens has no hits.
 
-        With centroids, `candidates` rows (twice k at least) are compared exactly; where no more than that pass the filter, all of them are.
+        candidates: the effort, as the structure counts it; for centroids, the rows that are compared exactly.
         """
         self._check(queries)
+        return self.searcher.search(
+            queries, checked_width(k, len(self.numbers)), checked_mask(allowed, self.numbers), candidates
+        )
+
+    def search_exact(self, queries: TokenRows, k: int, allowed: Allowed | None = None) -> TopK:
+        """As `search`, comparing with every allowed row."""
+        self._check(queries)
         width = checked_width(k, len(self.numbers))
-        mask = checked_mask(allowed, len(self.numbers))
+        mask = checked_mask(allowed, self.numbers)
         passing = None if mask is None else np.flatnonzero(mask)
-        effort = max(candidates, 2 * width)
-        exhaustive = self.centroids is None or effort >= (len(self.numbers) if passing is None else len(passing))
         found = TopK(*empty_hits(len(queries), width))
         for i in range(len(queries) if width else 0):
             query = vectors_of(queries, i)
-            if not len(query):
-                continue
-            rows = passing
-            if not exhaustive and self.centroids is not None:
-                estimates = self.centroids.estimates(query)
-                if mask is not None:
-                    estimates[~mask] = -np.inf
-                rows = np.sort(best_rows(estimates, effort))
-            best, scores = self._best(query, width, rows)
-            found.rows[i, : len(best)] = best
-            found.scores[i, : len(best)] = scores
+            if len(query):
+                self.put_best(found, i, query, passing)
         return found
 
-    def search_exact(self, queries: TokenRows, k: int, allowed: Mask | None = None) -> TopK:
-        """As `search`, comparing with every allowed row."""
-        return self.search(queries, k, allowed, candidates=len(self.numbers))
+    def put_best(self, found: TopK, place: int, query: FloatRows, rows: Ints | None) -> None:
+        """Compare one query (float32 [tokens, dim]) with some rows (int64, ascending) or all, and put the best into its line of `found`."""
+        try:
+            best, scores = best_texts(query, self.store, found.rows.shape[1], rows)
+        except ValueError as error:
+            raise damaged(self.folder, "it holds values that are not numbers") from error
+        found.rows[place, : len(best)] = best
+        found.scores[place, : len(best)] = scores
 
     def scores(self, query: FloatRows, rows: Ints | None = None) -> FloatRows:
         """The MaxSim of one query (float32 [query tokens, dim]) with every row, or with some, float32 [rows]; -inf for an empty query.
 
-        Up to rounding the scores of `search`.
+        Of some rows they are those of `search`; of all, up to rounding.
         """
         self._check(TokenRows(np.array([0, len(query)]), query, np.zeros(len(query), np.int32)))
         if not len(query):
             return np.full(len(self.numbers) if rows is None else len(rows), -np.inf, np.float32)
-        return maxsim(query, self.store, rows)
+        return maxsim(query, self.store, rows, wide=rows is not None)
 
     def vectors(self, row: int) -> FloatRows:
         """The token vectors of one row, float32 [tokens, dim]."""
@@ -183,12 +169,6 @@ class LateOpenIndex(EncodedOpenIndex[LateInfo]):
     def token_ids(self, row: int) -> NDArray[np.int32]:
         """The numbers of one row's tokens in the tokenizer's vocabulary, int32 [tokens]."""
         return self.rows.ids[self.rows.indptr[row] : self.rows.indptr[row + 1]]
-
-    def _best(self, query: FloatRows, k: int, rows: Ints | None) -> tuple[Ints, FloatRows]:
-        try:
-            return best_texts(query, self.store, k, rows)
-        except ValueError as error:
-            raise damaged(self.folder, "it holds values that are not numbers") from error
 
     def _check(self, queries: TokenRows) -> None:
         """Whatever is not finite vectors of the right width is refused."""

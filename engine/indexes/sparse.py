@@ -12,13 +12,13 @@ from pydantic import Field
 
 from engine.encoders.base import Encoder
 from engine.errors import BadInput
-from engine.indexes.base import BuildInfo, OpenIndex, UnitSource, checked_mask, checked_width
+from engine.indexes.base import Allowed, BuildInfo, OpenIndex, UnitSource, checked_mask, checked_width
 from engine.indexes.encoded import EncodedIndex, EncodedInfo, EncodedOpenIndex, Prepared
 from engine.indexes.files import NUMBERS, damaged, load_array, positions, save_array
 from engine.indexes.rows import Segments, SparseKind, is_partition, is_within, rises_within
 from engine.kernels.bm25 import inverse_document_frequency
 from engine.kernels.impacts import Impacts, WeightedTerms, best_rows_of, given_by, invert_rows, row_scores
-from engine.types import FloatRows, Ints, Mask, Progress, ProgressSink, SparseRows, TopK, ignore_progress
+from engine.types import FloatRows, Ints, Progress, ProgressSink, SparseRows, TopK, ignore_progress
 
 BATCH = 2_000  # texts tokenized at a time
 
@@ -109,10 +109,12 @@ class SparseOpenIndex(EncodedOpenIndex[SparseInfo]):
         if not sound or SparseKind(info.width).complaint(self.rows, info.rows):
             raise damaged(folder, "its rows are not weighted terms")
 
-    def search(self, queries: SparseRows, k: int, allowed: Mask | None = None) -> TopK:
+    def search(self, queries: SparseRows, k: int, allowed: Allowed | None = None) -> TopK:
         """See OpenIndex; scores are inner products. Rows that share no term with the query are never returned."""
         rows = len(self.numbers)
-        return best_rows_of(self._impacts, self._queries(queries), checked_width(k, rows), checked_mask(allowed, rows))
+        return best_rows_of(
+            self._impacts, self._queries(queries), checked_width(k, rows), checked_mask(allowed, self.numbers)
+        )
 
     def scores(self, query: SparseRows) -> FloatRows:
         """The score of every row for one query, float32 [rows]; 0 where no term is shared."""

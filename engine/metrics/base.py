@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from engine.component import Component, discover
+from engine.component import Component, discover, first_problem
 from engine.errors import BadInput
 
 Floats = NDArray[np.float64]
@@ -177,8 +177,7 @@ def parse_metric(text: str) -> Metric:
     try:
         return cls.model_validate(parameters)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise BadInput(f"{text!r}: {problem['loc'][0]}: {problem['msg']}") from None
+        raise BadInput(f"{text!r}: {first_problem(error)}") from None
 
 
 def share(part: Floats, whole: Floats) -> Floats:

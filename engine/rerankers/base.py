@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.context import Context, no_hits
+from engine.explanation import COST, COST_NOTE, Evidence
 from engine.pipeline import Stage
-from engine.retrievers.base import ScoreExplanation
 from engine.types import Ranking
+
+if TYPE_CHECKING:
+    from engine.trace import Span
 
 RERANK_NOTE = "reranked"
 """The detail of a reranker's span: a table (schema RERANKED), one row for each hit, in the new order."""
-COST_NOTE = "reranking cost"
-"""The detail of a reranker's span: a table (schema COST), one row for each query."""
 
 RERANKED = pl.Schema(
     {
@@ -34,7 +35,6 @@ RERANKED = pl.Schema(
 )
 Reached: TypeAlias = Callable[[int], None]
 """Hears how many of the candidates, counted from the first, have been dealt with so far."""
-COST = pl.Schema({"qid": pl.String, "candidates": pl.Int32, "scored": pl.Int32, "ms": pl.Float64})
 
 
 class Reranker(Stage, family="rerankers"):
@@ -44,6 +44,9 @@ class Reranker(Stage, family="rerankers"):
     less than the one before it, so the list stays in one order. Where nothing was scored, the list stays as it was.
     """
 
+    head: ClassVar[str] = "reranked"
+    evidence: ClassVar[Evidence] = "pair"
+    explains: ClassVar[Literal["", "rows", "documents"]] = "documents"
     candidates: int = Field(50, ge=1, le=1_000, description="How many of the first hits are scored anew.")
     budget_ms: int | None = Field(
         None,
@@ -77,9 +80,13 @@ class Reranker(Stage, family="rerankers"):
         """Whether reading may stop, given the pair scores of the first of these candidates; never, unless the stage has such a rule."""
         return False
 
-    def explain_document(self, query: str, doc_id: str, ctx: Context) -> ScoreExplanation | None:
-        """Why this document gets its new score; None where the reranker cannot tell, or has no score for it."""
-        return None
+    def facts(self, span: Span, qid: str) -> list[str]:
+        cost = span.details[COST_NOTE].select("candidates", "scored") if COST_NOTE in span.details else pl.DataFrame()
+        return [
+            f"{scored} of {candidates} candidates scored"
+            + ("" if scored == candidates else "; the rest was not reached")
+            for candidates, scored in cost.rows()
+        ]
 
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
         texts = dict(ranking.queries.iter_rows())

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.context import Context
+from engine.explanation import ScoreExplanation, TermWeight
 from engine.models.catalogue import DEFAULT_CROSS
 from engine.rerankers.base import Deadline, Reached, Reranker
-from engine.retrievers.base import ScoreExplanation, TermWeight
 from engine.types import Ints
 
 Settled: TypeAlias = Callable[[NDArray[np.float64], pl.DataFrame], bool]

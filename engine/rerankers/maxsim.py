@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.context import Context
-from engine.kernels.maxsim import maxsim
+from engine.explanation import ScoreExplanation
 from engine.rerankers.base import Deadline, Reached, Reranker
-from engine.retrievers.base import ScoreExplanation
 from engine.retrievers.late import LateParameters
 
 AT_ONCE = 100  # documents between two looks at the clock
@@ -32,7 +31,7 @@ class MaxSim(LateParameters, Reranker, name="maxsim"):
         rows = ctx.rows(self.index_spec(), pl.Series([doc_id], dtype=pl.String)).get(doc_id)
         if rows is None or not len(vectors):
             return None
-        best = rows[np.argmax(maxsim(vectors, self.open_index(ctx).store, rows, wide=True))]
+        best = rows[np.argmax(self.open_index(ctx).scores(vectors, rows))]
         return self.explain_row(query, int(best), ctx)
 
     def score(self, query: str, candidates: pl.DataFrame, ctx: Context) -> NDArray[np.float64]:
@@ -45,7 +44,7 @@ class MaxSim(LateParameters, Reranker, name="maxsim"):
         scores = np.full(len(candidates), np.nan)
         vectors = self.query_vectors(query, ctx)
         held = ctx.rows(self.index_spec(), candidates["doc_id"])
-        store = self.open_index(ctx).store
+        index = self.open_index(ctx)
         found = [(place, held[doc_id]) for place, doc_id in enumerate(candidates["doc_id"]) if doc_id in held]
         for start in range(0, len(found) if len(vectors) else 0, AT_ONCE):
             if deadline.passed:
@@ -53,7 +52,7 @@ class MaxSim(LateParameters, Reranker, name="maxsim"):
             part = found[start : start + AT_ONCE]
             rows = np.concatenate([rows for _, rows in part])
             firsts = np.cumsum([0, *(len(rows) for _, rows in part[:-1])])
-            of_rows = maxsim(vectors, store, rows, wide=True)
+            of_rows = index.scores(vectors, rows)
             scores[[place for place, _ in part]] = np.maximum.reduceat(of_rows, firsts)
             reached(part[-1][0] + 1)
         return scores

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -17,57 +16,63 @@ from engine.pipeline import Stage
 from engine.types import Ranking, TopK
 
 if TYPE_CHECKING:
+    from engine.explanation import ScoreExplanation
     from engine.indexes.base import IndexSpec
+    from engine.trace import Span
 
 MAX_K = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class TermWeight:
-    """One term or token and what it adds to a score. `start` and `end` are offsets in the unit's "title. text"; -1 when it has no place."""
+class Searching(Stage):
+    """A stage that searches an index, and so can score and explain any document. A query is what it searches for, in a form of its own.
 
-    term: str
-    weight: float
-    start: int = -1
-    end: int = -1
+    Subclasses answer `exact_scores` and `explain_row`, and have a parameter `k`.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class ScoreExplanation:
-    """Why a retriever gave a document its score. When `exact`, the weights sum to `score`. `row` is the index row (best passage) explained."""
-
-    exact: bool
-    score: float
-    weights: tuple[TermWeight, ...]
-    note: str
-    row: int
-
-
-class Retriever(Stage, family="retrievers"):
-    """A first stage. Subclasses answer `top_rows`, `exact_scores` and `explain_row`; turning rows into documents is done here."""
-
-    k: int = Field(100, ge=1, le=MAX_K, description="How many documents to retrieve for a query.")
+    if TYPE_CHECKING:
+        k: int
+    explains: ClassVar[Literal["", "rows", "documents"]] = "rows"
 
     @abstractmethod
     def index_spec(self) -> IndexSpec:
-        """The index that this retriever reads."""
+        """The index that is searched."""
 
     @abstractmethod
-    def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
-        """The k best allowed index rows of every query (qid, text)."""
-
-    @abstractmethod
-    def exact_scores(self, query: str, ctx: Context) -> NDArray[np.float32]:
+    def exact_scores(self, query: Any, ctx: Context) -> NDArray[np.float32]:
         """float32 [rows]: the exact score of every index row for one query, whatever the index structure."""
 
     @abstractmethod
-    def explain_row(self, query: str, row: int, ctx: Context) -> ScoreExplanation:
+    def explain_row(self, query: Any, row: int, ctx: Context) -> ScoreExplanation:
         """Why this row scores as it does."""
+
+    @abstractmethod
+    def searched_for(self, span: Span, qid: str) -> Any | None:
+        """The query that was searched for in this run; None where there was none."""
 
     @property
     def needs_match(self) -> bool:
         """A score of zero or less means "no match", as with term weights; false where every document has a score."""
         return False
+
+    def score_documents(self, query: Any, ctx: Context) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Exact scores of all documents of the snapshot, float64 [documents] (-inf where not indexed), and the best row of each (-1 where none)."""
+        return document_scores(self.index_spec(), self.exact_scores(query, ctx), ctx)
+
+
+class Retriever(Searching, family="retrievers"):
+    """A first stage. Subclasses answer `top_rows`, `exact_scores` and `explain_row`; turning rows into documents is done here."""
+
+    head: ClassVar[str] = "retrieved"
+    reads_hits: ClassVar[bool] = False
+    k: int = Field(100, ge=1, le=MAX_K, description="How many documents to retrieve for a query.")
+
+    @abstractmethod
+    def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
+        """The k best allowed index rows of every query (qid, text)."""
+
+    def searched_for(self, span: Span, qid: str) -> str | None:
+        assert span.output is not None
+        return dict(span.output.queries.iter_rows()).get(qid)
 
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
         asked = ranking.queries.filter(pl.col("text").str.strip_chars() != "")
@@ -78,10 +83,6 @@ class Retriever(Stage, family="retrievers"):
         return ranking.with_hits(best_documents(self.index_spec(), asked["qid"].to_list(), self.k, search, ctx)).top(
             self.k
         )
-
-    def score_documents(self, query: str, ctx: Context) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Exact scores of all documents of the snapshot, float64 [documents] (-inf where not indexed), and the best row of each (-1 where none)."""
-        return document_scores(self.index_spec(), self.exact_scores(query, ctx), ctx)
 
 
 def encoder_label(stage: Retriever, model: str) -> str:

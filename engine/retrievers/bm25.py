@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.context import Context
+from engine.explanation import Evidence, ScoreExplanation, TermWeight
 from engine.indexes.bm25 import Bm25Index, Bm25OpenIndex
 from engine.kernels.bm25 import Variant
 from engine.pipeline import Stage
-from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight
+from engine.retrievers.base import Retriever
 from engine.types import TopK
 
 
 class Bm25Parameters(Stage):
     """The parameters of every stage that reads a BM25 index: they say which one."""
 
+    evidence: ClassVar[Evidence] = "lexical"
     analyzer: Literal["english", "any"] = Field(
         "english",
         description="english: stop words and Snowball stems; any: plain words of any language, with bigrams where no spaces are written.",
@@ -29,14 +31,15 @@ class Bm25Parameters(Stage):
     b: float = Field(0.75, ge=0, le=1, description="How strongly long documents are held back.")
     variant: Variant = Field("lucene", description="The formula's idf and saturation.")
 
+    def term_analyzer(self) -> str:
+        return self.analyzer
+
     def index_spec(self) -> Bm25Index:
         return Bm25Index(analyzer=self.analyzer, k1=self.k1, b=self.b, variant=self.variant)
 
     def open_index(self, ctx: Context) -> Bm25OpenIndex:
         """The open index. Raises IndexNotReady."""
-        index = ctx.resources.index(self.index_spec())
-        assert isinstance(index, Bm25OpenIndex)
-        return index
+        return cast(Bm25OpenIndex, ctx.resources.index(self.index_spec()))
 
 
 class Bm25(Bm25Parameters, Retriever, name="bm25"):
@@ -50,7 +53,7 @@ class Bm25(Bm25Parameters, Retriever, name="bm25"):
         return True
 
     def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
-        return self.open_index(ctx).search(queries["text"].to_list(), k, ctx.allowed_rows(self.index_spec()))
+        return self.open_index(ctx).search(queries["text"].to_list(), k, ctx.allowed(self.index_spec()))
 
     def exact_scores(self, query: str, ctx: Context) -> NDArray[np.float32]:
         return self.open_index(ctx).scores(query)

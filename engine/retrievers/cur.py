@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 import polars as pl
@@ -16,13 +17,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.context import Context
+from engine.explanation import COST, COST_NOTE, Evidence, ScoreExplanation, TermWeight
 from engine.indexes.cur import CurIndex, CurOpenIndex
 from engine.kernels.cur import Floats, sampled, weights_of_items
 from engine.kernels.topk import best_rows, empty_hits, put_hits
 from engine.models.catalogue import DEFAULT_CROSS
-from engine.rerankers.base import COST, COST_NOTE
-from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight
+from engine.retrievers.base import Retriever
 from engine.types import FloatRows, Ints, Mask, TopK
+
+if TYPE_CHECKING:
+    from engine.trace import Span
 
 SHOWN = 8  # documents in an explanation
 NAME = 60  # characters of a document's name there
@@ -48,6 +52,7 @@ class Cur(Retriever, name="cur"):
     estimate on the same scale. The index costs documents × questions readings, so it is only built for a pipeline that asks for it.
     """
 
+    evidence: ClassVar[Evidence] = "pair"
     model: str = Field(
         DEFAULT_CROSS, min_length=1, max_length=200, description="The cross-encoder, bundled or added to the workspace."
     )
@@ -70,11 +75,13 @@ class Cur(Retriever, name="cur"):
     def label(self) -> str:
         return f"CUR {self.anchors} + {self.rescored}"
 
+    def facts(self, span: Span, qid: str) -> list[str]:
+        read = span.details[COST_NOTE].select("candidates", "scored") if COST_NOTE in span.details else pl.DataFrame()
+        return [f"read {some:,} of {documents:,} documents, estimated the others" for documents, some in read.rows()]
+
     def open_index(self, ctx: Context) -> CurOpenIndex:
         """The open index. Raises IndexNotReady."""
-        index = ctx.resources.index(self.index_spec())
-        assert isinstance(index, CurOpenIndex)
-        return index
+        return cast(CurOpenIndex, ctx.resources.index(self.index_spec()))
 
     def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
         rows = len(self.open_index(ctx).numbers)

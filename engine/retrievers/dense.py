@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -11,9 +11,12 @@ from pydantic import Field
 
 from engine.context import Context, no_hits
 from engine.encoders.dense import DenseEncoder
-from engine.indexes.dense import DenseIndex, DenseOpenIndex
+from engine.explanation import Evidence, ScoreExplanation, TermWeight
+from engine.indexes.base import VectorIndex
+from engine.indexes.dense import DenseIndex
+from engine.indexes.structures.base import IN_DATA, Named, Structure
 from engine.pipeline import Stage
-from engine.retrievers.base import MAX_K, Retriever, ScoreExplanation, TermWeight, encoder_label
+from engine.retrievers.base import MAX_K, Retriever, encoder_label
 from engine.types import Ranking, TopK
 
 CANDIDATES = 3
@@ -23,19 +26,18 @@ CANDIDATES = 3
 class DenseParameters(Stage):
     """The parameters of every stage that reads a dense index: they say which one."""
 
+    evidence: ClassVar[Evidence] = "semantic"
     model: str = Field("all-MiniLM-L6-v2", min_length=1, max_length=200, description="The encoder.")
-    structure: Literal["auto", "exact", "hnsw"] = Field(
+    structure: Annotated[str | Structure, Named("dense"), IN_DATA] = Field(
         "auto", description="auto: exact while that is fast, HNSW beyond."
     )
 
     def index_spec(self) -> DenseIndex:
         return DenseIndex(model=self.model, structure=self.structure)
 
-    def open_index(self, ctx: Context) -> DenseOpenIndex:
+    def open_index(self, ctx: Context) -> VectorIndex:
         """The open index. Raises IndexNotReady."""
-        index = ctx.resources.index(self.index_spec())
-        assert isinstance(index, DenseOpenIndex)
-        return index
+        return cast(VectorIndex, ctx.resources.index(self.index_spec()))
 
 
 class Dense(DenseParameters, Retriever, name="dense"):
@@ -77,7 +79,7 @@ class Dense(DenseParameters, Retriever, name="dense"):
 
     def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
         vectors = ctx.query_vectors(self.model, queries["text"].to_list())
-        return self.open_index(ctx).search(vectors, k, ctx.allowed_rows(self.index_spec()))
+        return self.open_index(ctx).search(vectors, k, ctx.allowed(self.index_spec()))
 
     def exact_scores(self, query: str, ctx: Context) -> NDArray[np.float32]:
         return self.open_index(ctx).scores(ctx.query_vectors(self.model, [query])[0])

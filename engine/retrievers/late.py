@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, cast
 
 import numpy as np
 import polars as pl
@@ -12,11 +13,13 @@ from pydantic import Field
 from engine.context import Context
 from engine.encoders.late import TokenEncoder
 from engine.errors import BadInput
-from engine.indexes.late import CANDIDATES, LateIndex, LateOpenIndex, vectors_of
+from engine.explanation import Evidence, ScoreExplanation, TermWeight
+from engine.indexes.late import LateIndex, LateOpenIndex, vectors_of
+from engine.indexes.structures.centroids import CANDIDATES
 from engine.kernels.maxsim import matches
 from engine.models.catalogue import DEFAULT_LATE
 from engine.pipeline import Stage
-from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight, encoder_label
+from engine.retrievers.base import Retriever, encoder_label
 from engine.types import FloatRows, TopK
 
 NOTE = (
@@ -28,6 +31,7 @@ NOTE = (
 class LateParameters(Stage):
     """The parameters of every stage that reads token vectors: they say which."""
 
+    evidence: ClassVar[Evidence] = "tokens"
     model: str = Field(
         DEFAULT_LATE, min_length=1, max_length=200, description="The encoder; one that gives a vector for each token."
     )
@@ -37,9 +41,7 @@ class LateParameters(Stage):
 
     def open_index(self, ctx: Context) -> LateOpenIndex:
         """The open index. Raises IndexNotReady."""
-        index = ctx.resources.index(self.index_spec())
-        assert isinstance(index, LateOpenIndex)
-        return index
+        return cast(LateOpenIndex, ctx.resources.index(self.index_spec()))
 
     def encoder(self, ctx: Context) -> TokenEncoder:
         """The encoder of queries and texts. Raises BadInput for a model of another family."""
@@ -91,7 +93,7 @@ class Late(LateParameters, Retriever, name="late"):
 
     def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
         vectors = ctx.query_tokens(self.model, queries["text"].to_list())
-        return self.open_index(ctx).search(vectors, k, ctx.allowed_rows(self.index_spec()), self.candidates)
+        return self.open_index(ctx).search(vectors, k, ctx.allowed(self.index_spec()), self.candidates)
 
     def exact_scores(self, query: str, ctx: Context) -> NDArray[np.float32]:
         return self.open_index(ctx).scores(self.query_vectors(query, ctx))

@@ -5,7 +5,7 @@ With an inference-free model (Geng et al., 2024) a query is its own words, each 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import polars as pl
@@ -15,9 +15,10 @@ from pydantic import Field
 from engine.context import Context
 from engine.encoders.tokens import readable
 from engine.errors import BadInput
+from engine.explanation import Evidence, ScoreExplanation, TermWeight
 from engine.indexes.sparse import SparseIndex, SparseOpenIndex, TermEncoder, term_encoder
 from engine.pipeline import Stage
-from engine.retrievers.base import Retriever, ScoreExplanation, TermWeight, encoder_label
+from engine.retrievers.base import Retriever, encoder_label
 from engine.types import SparseRows, TopK
 
 TERMS_NOTE = "query_terms"
@@ -29,6 +30,7 @@ MOST_PLACES = 200
 class SparseParameters(Stage):
     """The parameters of every stage that reads a sparse index: they say which one."""
 
+    evidence: ClassVar[Evidence] = "terms"
     model: str = Field("triptych-sparse", min_length=1, max_length=200, description="The encoder.")
 
     def index_spec(self) -> SparseIndex:
@@ -36,9 +38,7 @@ class SparseParameters(Stage):
 
     def open_index(self, ctx: Context) -> SparseOpenIndex:
         """The open index. Raises IndexNotReady."""
-        index = ctx.resources.index(self.index_spec())
-        assert isinstance(index, SparseOpenIndex)
-        return index
+        return cast(SparseOpenIndex, ctx.resources.index(self.index_spec()))
 
 
 class Sparse(SparseParameters, Retriever, name="sparse"):
@@ -60,7 +60,7 @@ class Sparse(SparseParameters, Retriever, name="sparse"):
     def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
         rows = self.query_rows(queries["text"].to_list(), ctx)
         ctx.note(TERMS_NOTE, _table(queries["qid"].to_list(), rows, self._encoder(ctx)))
-        return self.open_index(ctx).search(rows, k, ctx.allowed_rows(self.index_spec()))
+        return self.open_index(ctx).search(rows, k, ctx.allowed(self.index_spec()))
 
     def exact_scores(self, query: str, ctx: Context) -> NDArray[np.float32]:
         return self.open_index(ctx).scores(self.query_rows([query], ctx))

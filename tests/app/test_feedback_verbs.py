@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.services import Services
+from app.ui.views import reader
 from engine.types import Record
 
 PAPERS = [
@@ -52,3 +53,17 @@ def test_stages_after_one_another_are_timed_and_searched(services: Services) -> 
     lost = services.why_not("papers", "animals that fly", ["Moved"], "bread")[0]
     assert lost.verdict == "below_cutoff"
     assert "MMR 0.7 did not select it" in lost.sentence
+
+
+def test_a_moved_vector_is_told_as_meaning_and_not_as_words(services: Services) -> None:
+    """Its bars are drawn in the color of the semantic match; those of an expanded query in the lexical one."""
+    view = services.document("papers", "wings", query="animals that fly", pipeline="Moved")
+    assert [(told.family, told.evidence) for told in view.explanations] == [
+        ("dense", "semantic"),
+        ("vector_rocchio", "semantic"),
+    ]
+    moved = str(reader.explanation(view.explanations[1], view.text))
+    assert "t-semantic" in moved
+    assert "t-lexical" not in moved
+    words = services.document("papers", "feathers", query="birds", pipeline="Expanded").explanations
+    assert [(told.family, told.evidence) for told in words] == [("rm3", "lexical")]

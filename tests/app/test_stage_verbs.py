@@ -9,14 +9,15 @@ import pytest
 
 from app.services import Services
 from app.stage_results import StageColumn
+from app.ui.views import reader
 from app.verbs.reranking import _grid
 from app.verbs.unrolling import unrolled
 from engine.calibrators.base import CALIBRATION_NOTE
 from engine.calibrators.platt import Platt
 from engine.context import Context
 from engine.errors import BadInput, NotFound
+from engine.explanation import COST, COST_NOTE
 from engine.pipeline import Cutoff, Fuse, Then
-from engine.rerankers.base import COST, COST_NOTE
 from engine.rerankers.cross import Cross
 from engine.retrievers.bm25 import Bm25
 from engine.retrievers.dense import Dense
@@ -214,6 +215,10 @@ def test_both_sides_of_a_move_are_explained(services: Services) -> None:
     assert [one.family for one in found.before] == ["dense"]
     assert found.after is not None
     assert (found.after.family, found.after.exact) == ("cross", False)
+    assert (found.before[0].evidence, found.after.evidence) == ("semantic", "pair")
+    read = str(reader.explanation(found.after, found.text))
+    assert "t-semantic" in read
+    assert "t-lexical" not in read, "a model that reads the pair looks up no words"
     assert found.before[0].rank is not None
     assert found.text.startswith("Wings of birds. Feathers")
     services.save_pipeline("Vector", "pipeline:\n- bm25\n- e2rank\n")

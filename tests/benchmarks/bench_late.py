@@ -127,9 +127,9 @@ def measure(index: LateOpenIndex, queries: Sequence[TokenRows]) -> None:
     """Milliseconds and recall for several numbers of candidates, against comparing with everything."""
     exact, slow = timed(lambda query: index.search_exact(query, 100), queries)
     print(f"{len(queries)} queries of {np.mean([len(q.ids) for q in queries]):.0f} tokens; every token: {slow:.1f} ms")
-    if index.centroids is None:
+    if index.structure != "centroids":
         return
-    estimated, took = timed(lambda query: index.centroids.estimates(query.vectors), queries)  # type: ignore[union-attr]
+    estimated, took = timed(lambda query: index.searcher.centroids.estimates(query.vectors), queries)  # type: ignore[attr-defined]
     print(f"estimates from the lists alone: {took:.2f} ms")
     for candidates in (50, 100, 200, 400, 1_000, 2_000):
         found, fast = timed(lambda query, c=candidates: index.search(query, 10, None, c), queries)  # type: ignore[misc]

@@ -20,6 +20,7 @@ TITLES = {
     "calibrators": "Calibrators: stages that turn scores into probabilities",
     "selectors": "Selectors: stages that choose among the hits",
     "indexes": "Indexes: what a retriever reads",
+    "indexes.structures": "Index structures: how an index is searched",
     "chunkers": "Chunkers: how long documents become passages",
     "metrics": "Metrics: how rankings are judged",
 }
@@ -145,6 +146,9 @@ def _component(cls: Any) -> list[str]:
 def _type(annotation: Any, schema: dict[str, Any]) -> str:
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
+    named = next((one for one in (schema, *schema.get("anyOf", ())) if "enum" in one), None)
+    if named is not None:
+        return ", ".join(f"`{value}`" for value in named["enum"])
     if "Stage" in str(annotation):
         return "a list of stages"
     if "Component" in str(annotation):

@@ -10,8 +10,8 @@ import pytest
 
 from engine.candidates import Scoring, rerank_stages, scored
 from engine.context import Context
+from engine.explanation import COST_NOTE
 from engine.pipeline import PipelineSpec
-from engine.rerankers.base import COST_NOTE
 from engine.rerankers.cross import Cross
 from engine.rerankers.e2rank import E2Rank
 from engine.testing import MemoryResources

@@ -12,7 +12,7 @@ from engine.encoders.sparse import SparseEncoder
 from engine.encoders.tokens import readable
 from engine.errors import BadInput
 from engine.explain import explain, why_not
-from engine.retrievers.base import TermWeight
+from engine.explanation import TermWeight
 from engine.retrievers.sparse import TERMS_NOTE, Sparse
 from engine.testing import HashEncoder, MemoryResources
 from engine.types import Ranking

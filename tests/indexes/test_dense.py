@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import gc
+import json
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 from engine.errors import BadInput, Cancelled, IndexNotReady, MissingDependency, StorageFull, WorkspaceDamaged
 from engine.indexes import dense, hnsw
 from engine.indexes.dense import DenseIndex, DenseOpenIndex, measured_recall
+from engine.indexes.structures import hnsw as structure
 from engine.testing import HashEncoder, MemorySource, sentences
 from engine.types import FloatRows, Progress, ProgressSink, ignore_progress
 
@@ -73,7 +77,7 @@ def test_rows_and_scores_by_hand(tmp_path: Path) -> None:
     assert index.neighbours(0, 5).rows.tolist() == [[2, 1]]
     assert index.neighbours(1, 1).rows.tolist() == [[2]]
     assert index.recall == 1.0
-    np.testing.assert_array_equal(index.vectors, given)
+    np.testing.assert_array_equal(index.rows, given)
 
 
 def test_neighbours_leave_out_the_row_itself_among_copies(tmp_path: Path) -> None:
@@ -124,7 +128,7 @@ def test_refusals(graph: DenseOpenIndex, rows: FloatRows) -> None:
     with pytest.raises(BadInput, match="Row 3000"):
         graph.neighbours(3_000, 1)
     with pytest.raises(ValueError, match="dimension 24"):
-        graph._graph.search(np.ones((1, 23), np.float32), 1)
+        graph.searcher.graph.search(np.ones((1, 23), np.float32), 1)
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
@@ -173,7 +177,7 @@ def test_measured_recall_counts_what_is_missed(
 def test_filtered_graph_search_fills_every_place(
     graph: DenseOpenIndex, share: float, k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dense, "EXACT_FILTERED_ROWS", 0)
+    monkeypatch.setattr(structure, "EXACT_FILTERED_ROWS", 0)
     allowed = np.random.default_rng(5).random(3_000) < share
     queries = clustered(20, seed=2)
     found, exact = graph.search(queries, k, allowed), graph.search_exact(queries, k, allowed)
@@ -187,7 +191,7 @@ def test_a_filter_against_the_query_still_fills_every_place(
     graph: DenseOpenIndex, rows: FloatRows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The graph's candidates all fail the filter: the search must turn exact."""
-    monkeypatch.setattr(dense, "EXACT_FILTERED_ROWS", 0)
+    monkeypatch.setattr(structure, "EXACT_FILTERED_ROWS", 0)
     allowed = graph.scores(rows[0]) < 0.2
     assert allowed.mean() > 0.5
     found = graph.search(rows[:1], 10, allowed, effort=64)
@@ -231,7 +235,7 @@ def test_incremental_equals_full(spec: DenseIndex, rows: FloatRows, tmp_path: Pa
     full = built(spec, source_of(rows, range(300, 3_000)), tmp_path / "full")
     assert index is not None
     np.testing.assert_array_equal(index.numbers, full.numbers)
-    np.testing.assert_array_equal(index.vectors, full.vectors)
+    np.testing.assert_array_equal(index.rows, full.rows)
     queries = clustered(100, seed=4)
     np.testing.assert_array_equal(index.search_exact(queries, 10).rows, full.search_exact(queries, 10).rows)
     assert measured_recall(index, queries) >= 0.95
@@ -240,14 +244,13 @@ def test_incremental_equals_full(spec: DenseIndex, rows: FloatRows, tmp_path: Pa
         for path in (tmp_path / "full").iterdir():
             assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes()
     else:
-        assert index.info.graph is not None
-        assert (index.info.graph.elements, index.info.graph.deleted) == (3_000, 300)
+        assert (index.searcher.graph.info.elements, index.searcher.graph.info.deleted) == (3_000, 300)
 
 
 def test_a_mostly_dead_graph_is_built_anew(graph: DenseOpenIndex, rows: FloatRows, tmp_path: Path) -> None:
     index = built(GRAPH, source_of(rows, range(1_000, 3_000)), tmp_path / "index", graph)
-    assert index.info.graph is not None
-    assert (index.info.graph.elements, index.info.graph.deleted) == (2_000, 0)
+    saved = index.searcher.graph.info
+    assert (saved.elements, saved.deleted) == (2_000, 0)
 
 
 def test_a_unit_that_returns_is_found(rows: FloatRows, tmp_path: Path) -> None:
@@ -262,8 +265,7 @@ def test_other_links_or_another_encoder_start_anew(graph: DenseOpenIndex, rows: 
     source = source_of(rows, range(1, 3_000))
     index = built(wider, source, tmp_path / "wider", graph)
     assert source.encoder("").calls == 0
-    assert index.info.graph is not None
-    assert index.info.graph.elements == 2_999
+    assert index.searcher.graph.info.elements == 2_999
     source = source_of(rows)
     source.encoder("").fingerprint = "another"
     built(GRAPH, source, tmp_path / "another", graph)
@@ -292,7 +294,7 @@ def test_an_interrupted_build_resumes(tmp_path: Path) -> None:
     assert again.encoder("").calls == 1_980 + 990
     assert info.rows == 4_950
     assert not (folder / "partial").exists()
-    np.testing.assert_array_equal(EXACT.open(folder).vectors, given[numbers])
+    np.testing.assert_array_equal(EXACT.open(folder).rows, given[numbers])
 
 
 def test_progress_counts_texts(tmp_path: Path) -> None:
@@ -362,7 +364,7 @@ def test_every_byte_of_a_graph_is_checked(tmp_path: Path) -> None:
 
 def test_a_stored_nan_is_named(tmp_path: Path) -> None:
     index = built(EXACT, MemorySource(sentences(50)), tmp_path / "index")
-    values = np.array(index.vectors)
+    values = np.array(index.rows)
     values[3, 3] = np.nan
     np.save(tmp_path / "index" / "vectors.npy", values)
     with pytest.raises(WorkspaceDamaged, match=r"vectors\.npy"):
@@ -382,3 +384,44 @@ def test_a_graph_cut_by_a_full_disk_is_noticed(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module, "Index", Cut)
     with pytest.raises(StorageFull, match="Free some space"):
         built(GRAPH, MemorySource(sentences(50)), tmp_path / "index")
+
+
+def test_descriptions_of_earlier_programs_are_read(tmp_path: Path) -> None:
+    """They say `graph: null` where search is exact, and hold what a graph file must be under `graph`."""
+    built(EXACT, MemorySource(sentences(5)), tmp_path / "exact")
+    path = tmp_path / "exact" / "info.json"
+    said = json.loads(path.read_text())
+    assert said["spec"] == {
+        "unit": "passage", "model": "all-MiniLM-L6-v2", "structure": "exact", "M": 16, "ef_construction": 200,
+    }  # fmt: skip
+    path.write_text(json.dumps(said | {"graph": None}))
+    assert EXACT.open(tmp_path / "exact").structure == "exact"
+    built(GRAPH, MemorySource(sentences(50)), tmp_path / "graph")
+    said = json.loads((tmp_path / "graph" / "info.json").read_text())
+    assert set(said["graph"]) == {"elements", "deleted", "bytes", "crc32"}
+    path = tmp_path / "graph" / "info.json"
+    path.write_text(json.dumps({**said, "grahp": said["graph"], "graph": None}))
+    with pytest.raises(WorkspaceDamaged, match=r"grahp, which is no structure"):
+        GRAPH.open(tmp_path / "graph")
+
+
+def test_an_index_that_nobody_holds_lets_go_at_once(tmp_path: Path) -> None:
+    """Not when the collector comes by: a graph takes as much memory as its vectors."""
+    index = built(GRAPH, MemorySource(sentences(50)), tmp_path / "graph")
+    held = weakref.ref(index)
+    gc.disable()
+    try:
+        del index
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+def test_a_structure_may_be_written_with_parameters(tmp_path: Path) -> None:
+    spec = DenseIndex.model_validate({"structure": {"hnsw": {"M": 8, "ef_construction": 50}}})
+    index = built(spec, MemorySource(sentences(50)), tmp_path / "graph")
+    assert (index.structure, index.how.M) == ("hnsw", 8)
+    assert spec.model_dump(mode="json")["structure"] == {"hnsw": {"M": 8, "ef_construction": 50}}
+    assert DenseIndex.model_validate(spec.model_dump(mode="json")) == spec
+    with pytest.raises(ValueError, match="Input should be 'auto', 'exact' or 'hnsw'"):
+        DenseIndex.model_validate({"structure": {"centroids": {}}})

@@ -144,20 +144,17 @@ def test_the_lists_are_continued_and_trained_anew_when_much_has_changed(tmp_path
     first = built(tmp_path / "first", units, structure="centroids")
     some = {number: text for number, text in units.items() if number % 4} | {900: "word1 word2 newword", 901: "word3"}
     second = built(tmp_path / "second", some, first, structure="centroids")
-    assert first.centroids is not None
-    assert second.centroids is not None
-    np.testing.assert_array_equal(second.centroids.vectors, first.centroids.vectors)
-    bounds, members = second.centroids.indptr, second.centroids.listed
+    np.testing.assert_array_equal(second.searcher.centroids.vectors, first.searcher.centroids.vectors)
+    bounds, members = second.searcher.centroids.indptr, second.searcher.centroids.listed
     for row in range(len(second.numbers)):
-        similarities = second.vectors(row) @ first.centroids.vectors.T
+        similarities = second.vectors(row) @ first.searcher.centroids.vectors.T
         listing = [c for c in range(len(bounds) - 1) if row in members[bounds[c] : bounds[c + 1]]]
         best = similarities.max(axis=1)
         np.testing.assert_allclose(similarities[:, listing].max(axis=1), best, atol=1e-5)
         assert (similarities[:, listing] > best[:, None] - 1e-5).any(axis=0).all(), "no list that no token asks for"
     third = built(tmp_path / "third", texts(400, 1) | units, second, structure="centroids")
-    assert third.centroids is not None
-    assert third.centroids.info.trained == third.info.tokens
-    assert second.centroids.info.trained == first.info.tokens
+    assert third.searcher.centroids.info.trained == third.info.tokens
+    assert second.searcher.centroids.info.trained == first.info.tokens
 
 
 def test_rows_of_the_previous_index_are_taken_byte_by_byte(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.context import Context
+from engine.explanation import COST_NOTE
 from engine.pipeline import Stage
 from engine.rerankers import base
-from engine.rerankers.base import COST_NOTE, RERANK_NOTE, Deadline, Reranker, reordered
+from engine.rerankers.base import RERANK_NOTE, Deadline, Reranker, reordered
 from engine.testing import MemoryResources
 from engine.types import HITS, Ranking
 

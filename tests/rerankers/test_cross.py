@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from engine.context import Context
 from engine.encoders.cross import PairScorer
-from engine.rerankers.base import COST_NOTE, Deadline
+from engine.explanation import COST_NOTE
+from engine.rerankers.base import Deadline
 from engine.rerankers.cross import Cross, best_passage, sentence_spans, stretches, with_standing
 from engine.testing import MemoryResources
 from engine.types import Ranking

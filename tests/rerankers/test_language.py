@@ -11,8 +11,9 @@ import pytest
 from engine import llm
 from engine.context import Context
 from engine.errors import BadInput, Unreachable
+from engine.explanation import COST_NOTE
 from engine.llm import ChatModel, Endpoint
-from engine.rerankers.base import COST_NOTE, RERANK_NOTE
+from engine.rerankers.base import RERANK_NOTE
 from engine.rerankers.language import CALLS_NOTE, filled, plain, shortened
 from engine.rerankers.listwise import Listwise
 from engine.rerankers.pointwise import Pointwise, expected_digit

@@ -13,7 +13,8 @@ from engine.context import Context
 from engine.encoders.cross import PairScorer
 from engine.encoders.opening import load_scorer
 from engine.errors import BadInput
-from engine.rerankers.base import COST_NOTE, Deadline
+from engine.explanation import COST_NOTE
+from engine.rerankers.base import Deadline
 from engine.rerankers.cross import Cross
 from engine.rerankers.uni import Uni
 from engine.testing import MemoryResources

@@ -11,9 +11,9 @@ import pytest
 from engine.context import Context
 from engine.errors import BadInput, WorkspaceDamaged
 from engine.explain import explain
+from engine.explanation import COST_NOTE
 from engine.indexes.cur import NONE, CurIndex, question
 from engine.kernels.cur import sampled, weights_of_items
-from engine.rerankers.base import COST_NOTE
 from engine.retrievers.cur import Cur
 from engine.testing import MemoryResources, MemorySource, OverlapScorer, sentences
 from engine.types import Ranking

@@ -12,7 +12,8 @@ import pytest
 from engine.context import Context
 from engine.encoders.late import LateEncoder
 from engine.explain import explain
-from engine.rerankers.base import COST_NOTE, RERANK_NOTE
+from engine.explanation import COST_NOTE
+from engine.rerankers.base import RERANK_NOTE
 from engine.rerankers.maxsim import MaxSim
 from engine.retrievers.late import Late, named
 from engine.testing import HashTokenEncoder, MemoryResources

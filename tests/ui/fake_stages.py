@@ -126,7 +126,9 @@ class FakeStages:
             raise NotFound(f"There is no document {doc_id!r}.")
         paper = self.papers[doc_id]
         text = f"{paper.title}. {paper.text}"
-        words = Explanation("BM25", "bm25", True, 3.5, 4, (Attribution("dense", 3.5),), "Each term's weight.")
+        words = Explanation(
+            "BM25", "bm25", True, 3.5, 4, (Attribution("dense", 3.5),), "Each term's weight.", "lexical"
+        )
         read = Explanation(
             "cross",
             "cross",
@@ -135,6 +137,7 @@ class FakeStages:
             None,
             (Attribution(paper.text[:60], 2.0, len(paper.title) + 2, len(paper.title) + 62),),
             "Approximate.",
+            "pair",
         )
         silent = paper.topic == "query expansion"
         return MoveExplanation(

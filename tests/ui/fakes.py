@@ -803,7 +803,7 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels, F
             for word, weight in (("paraphrases", 0.21), ("encoders", 0.18), ("abstracts", 0.12), ("budget", -0.03))
             if (at := paper.text.find(word)) >= 0
         ]
-        exact = Explanation("BM25", "bm25", True, sum(a.weight for a in lexical), 3, tuple(lexical), "")
+        exact = Explanation("BM25", "bm25", True, sum(a.weight for a in lexical), 3, tuple(lexical), "", "lexical")
         close = Explanation(
             "all-MiniLM-L6-v2",
             "dense",
@@ -812,6 +812,7 @@ class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels, F
             None,
             tuple(semantic),
             "Cosine lost when each token is left out; the parts do not add up to it.",
+            "semantic",
         )
         return (exact,) if pipeline == "BM25" else (close,) if pipeline == "Dense" else (exact, close)
 

@@ -16,7 +16,7 @@ FOUND = (
 
 
 def test_pairs_keep_both_ends_and_pieces_are_added_up() -> None:
-    told = Explanation("m", "late", True, 3.1, 1, FOUND, "")
+    told = Explanation("m", "late", True, 3.1, 1, FOUND, "", "tokens")
     words = dict(reader.words_of(told, FULL))
     assert round(words["calibration → Calibrated"], 6) == 1.4
     assert set(words) == {"[CLS] → [CLS]", "calibration → Calibrated", "<b>x → rank", "? → ."}
@@ -30,7 +30,7 @@ def test_pairs_keep_both_ends_and_pieces_are_added_up() -> None:
 
 def test_the_words_that_were_found_are_marked_as_semantic() -> None:
     for family in ("late", "maxsim", "colbert_prf"):
-        told = Explanation("m", family, True, 3.1, 1, FOUND, "")
+        told = Explanation("m", family, True, 3.1, 1, FOUND, "", "tokens")
         assert reader.kind_of(told) == "semantic"
         marks = reader._marks([told], 0, FULL)
         assert [(FULL[start:end], kind) for start, end, kind, _ in marks] == [

@@ -422,7 +422,14 @@ def test_attributions_are_marked_where_they_stand_in_the_text() -> None:
     shift = len("Title. ")
     at = text.index("retrieval") + shift
     lexical = Explanation(
-        "BM25", "bm25", True, 2.0, 1, (Attribution("retriev", 2.0, at, at + 9), Attribution("absent", 0.0)), ""
+        "BM25",
+        "bm25",
+        True,
+        2.0,
+        1,
+        (Attribution("retriev", 2.0, at, at + 9), Attribution("absent", 0.0)),
+        "",
+        "lexical",
     )
     semantic = Explanation(
         "model",
@@ -435,6 +442,7 @@ def test_attributions_are_marked_where_they_stand_in_the_text() -> None:
             Attribution(".", 0.4, len(text) - 1 + shift, len(text) + shift),
         ),
         "",
+        "semantic",
     )
     html = str(reader.pane(document(text, (semantic, lexical))))
     assert '<mark class="m-lexical m-3">retrieval</mark>' in html
@@ -448,7 +456,7 @@ def test_marks_never_change_the_text() -> None:
         Attribution(str(i), 1.0, 7 + a, 7 + b)
         for i, (a, b) in enumerate([(0, 3), (2, 5), (9, 14), (15, 17), (0, 99), (-3, 2)])
     )
-    html = str(reader.pane(document(text, (Explanation("m", "dense", False, 1.0, 1, spans, ""),))))
+    html = str(reader.pane(document(text, (Explanation("m", "dense", False, 1.0, 1, spans, "", "semantic"),))))
     body = html[html.index('class="reader-text"') :].split("</div>")[0]
     assert read("<div " + body).text == text.replace("\n\n", "")
 
@@ -581,9 +589,9 @@ def test_pieces_of_a_word_are_explained_as_the_word() -> None:
     full = "Controlled hallucinations. They hallucinate."
     spans = ((0, 10, "controlled"), (11, 15, "hall"), (15, 18, "##uc"), (18, 25, "##inations"), (25, 26, "."))
     found = tuple(Attribution(token, 0.1, start, end) for start, end, token in spans)
-    semantic = Explanation("m", "dense", True, 0.5, 1, found, "")
+    semantic = Explanation("m", "dense", True, 0.5, 1, found, "", "semantic")
     assert dict(reader.words_of(semantic, full)) == pytest.approx({"hallucinations": 0.3, "Controlled": 0.1, ".": 0.1})
-    lexical = Explanation("m", "bm25", True, 0.5, 1, (Attribution("hallucin", 0.4, 11, 25),), "")
+    lexical = Explanation("m", "bm25", True, 0.5, 1, (Attribution("hallucin", 0.4, 11, 25),), "", "lexical")
     assert reader.words_of(lexical, full) == [("hallucin", 0.4)]
 
 
@@ -597,7 +605,7 @@ def test_terms_that_a_model_added_are_told_apart() -> None:
         Attribution("retrieval<b>", 1.25, -1, -1),
         Attribution("…s", 0.125, -1, -1),
     )
-    sparse = Explanation("m", "sparse", True, 2.875, 1, found, "")
+    sparse = Explanation("m", "sparse", True, 2.875, 1, found, "", "terms")
     assert reader.words_of(sparse, full) == [("Reranking", 0.75), ("papers", 0.75)]
     assert reader.added_terms(sparse) == [("retrieval<b>", 1.25), ("…s", 0.125)]
     html = str(reader._explanations([sparse], full))
@@ -608,7 +616,7 @@ def test_terms_that_a_model_added_are_told_apart() -> None:
     assert added.count("t-added") == 2
     assert "width:100.0%" in added, "both parts share one scale"
     assert [(start, end) for start, end, _, _ in reader._marks([sparse], 0, full)] == [(0, 9), (10, 16), (23, 29)]
-    other = dataclasses.replace(sparse, family="bm25")
+    other = dataclasses.replace(sparse, family="bm25", evidence="lexical")
     assert "Added by the model" not in str(reader._explanations([other], full))
 
 

@@ -19,8 +19,8 @@ MAX_TEXT = 60_000
 MAX_TERMS = 12
 LEAST = {"lexical": 0.1, "semantic": 0.4}
 """Weights below this share of the strongest one are not marked in the text."""
-PAIRED = ("late", "maxsim", "colbert_prf")
-"""Stages that tell pairs, a token of the query with a token of the text."""
+IN_PIECES = ("terms", "semantic")
+"""Evidence in pieces of words of the text alone; other models tell whole sentences, or pairs of a query token with a token of the text."""
 ARROW = " → "
 WORD = re.compile(r"[a-zA-Z0-9\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff\u0590-\u06ff]")
 """Letters of scripts that put spaces between words; in others a span stays as it is."""
@@ -131,8 +131,8 @@ def _word(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def kind_of(explanation: Explanation) -> str:
-    """Which of the two kinds of match a retriever makes; "lexical" sorts first."""
-    return "semantic" if explanation.family in ("dense", "cur", "semantic", *PAIRED) else "lexical"
+    """Which of the two kinds of match a stage makes; "lexical" sorts first."""
+    return "lexical" if explanation.evidence in ("lexical", "terms") else "semantic"
 
 
 def _paragraphs(text: str, marks: list[tuple[int, int, str, float]]) -> Markup:
@@ -159,14 +159,13 @@ def _explanations(explanations: Sequence[Explanation], full: str) -> Markup | No
 def words_of(item: Explanation, full: str) -> list[tuple[str, float]]:
     """(word, weight) by falling weight, without what a model added. Pieces and repetitions of a word in the text are added up where a model
     cuts words into pieces, because "##inations" says nothing to a reader; terms of other lexical matches are shown as they were looked up."""
-    pieces = kind_of(item) == "semantic" or item.family == "sparse"
     sums: dict[str, float] = {}
     names: dict[str, str] = {}
     for a in item.attributions:
         name = a.token
-        if item.family == "sparse" and a.start < 0:
+        if item.evidence == "terms" and a.start < 0:
             continue
-        if pieces and item.family not in PAIRED and 0 <= a.start < a.end <= len(full):
+        if item.evidence in IN_PIECES and 0 <= a.start < a.end <= len(full):
             start, end = _word(full, a.start, a.end)
             name = full[start:end]
         key = name.casefold()
@@ -177,7 +176,7 @@ def words_of(item: Explanation, full: str) -> list[tuple[str, float]]:
 
 def added_terms(item: Explanation) -> list[tuple[str, float]]:
     """(term, weight) by falling weight: what a sparse model added to the document, which does not stand in its text."""
-    added = [(a.token, a.weight) for a in item.attributions if a.start < 0] if item.family == "sparse" else []
+    added = [(a.token, a.weight) for a in item.attributions if a.start < 0] if item.evidence == "terms" else []
     return sorted(added, key=lambda pair: -pair[1])
 
 

@@ -1,0 +1,1 @@
+"""The family of index structures: base.py and one file per component."""
