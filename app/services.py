@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.verbs.assessing import AssessingVerbs
+from app.verbs.backing_up import BackupVerbs
 from app.verbs.bringing import BringVerbs
 from app.verbs.calibrating import CalibrationVerbs
 from app.verbs.disagreeing import DisagreementVerbs
@@ -31,6 +32,7 @@ class Services(
     VotingVerbs,
     DisagreementVerbs,
     FittingVerbs,
+    BackupVerbs,
     BringVerbs,
     CalibrationVerbs,
     LanguageVerbs,
