@@ -13,6 +13,7 @@ from app import (
     cli_evaluate,
     cli_evaluations,
     cli_judging,
+    cli_keeping,
     cli_language,
     cli_library,
     cli_manage,
@@ -68,6 +69,7 @@ for module in (
     cli_queries,
     cli_manage,
     cli_models,
+    cli_keeping,
     cli_train,
     cli_language,
 ):

@@ -1,4 +1,4 @@
-"""`triptych models` and `doctor`: the installation itself."""
+"""`triptych models`: what searches and reranks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import typer
 from app.cli_base import DATABASE, AllowHostOption, Run, command, printable
 from app.cli_progress import follow, report
 from app.format import size
-from engine.errors import BadInput, WorkspaceDamaged
+from engine.errors import BadInput
 
 if TYPE_CHECKING:
     from app.model_results import ModelPlan, ModelView
-    from engine.doctor import Finding
     from engine.models.bench import Benchmark
     from engine.models.card import ModelCard
 
@@ -39,7 +38,6 @@ def register(app: typer.Typer) -> None:
     command(models, "remove")(models_remove)
     command(models, "export")(models_export)
     command(models, "bench")(models_bench)
-    command(app)(doctor)
 
 
 def models_list(
@@ -202,19 +200,6 @@ def models_bench(
     run.emit({"benchmark": found}, lambda out: _show_benchmark(out, found))
 
 
-def doctor(run: Run) -> None:
-    """Check the installation and the workspace: versions, models, indexes, disk space. Ends with 5 where something is broken.
-
-    Example: triptych doctor --json
-    """
-    from engine.doctor import check, worst
-
-    findings = check(run.folder)
-    run.emit({"workspace": run.folder, "findings": findings}, lambda out: _show_findings(out, findings))
-    if worst(findings) == "error":
-        raise typer.Exit(WorkspaceDamaged.exit_code)
-
-
 def _known(run: Run) -> tuple[ModelView, ...]:
     """All models; without a workspace those that are bundled or in the catalogue."""
     from app.verbs.models import Known, views
@@ -370,11 +355,3 @@ def _show_card(out: Any, card: ModelCard) -> None:
         soft_wrap=True,
     )
     out.print("  " + printable(f"from {card.source}"), soft_wrap=True)
-
-
-def _show_findings(out: Any, findings: list[Finding]) -> None:
-    styles = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "red"}
-    for finding in findings:
-        out.print(f"{finding.level:>7}  {printable(finding.what)}", style=styles[finding.level], soft_wrap=True)
-        if finding.remedy:
-            out.print(f"         {printable(finding.remedy)}", soft_wrap=True)

@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 
 from app.verbs.assessing import AssessingVerbs
+from app.verbs.backing_up import BackupVerbs
 from app.verbs.bringing import BringVerbs
 from app.verbs.calibrating import CalibrationVerbs
 from app.verbs.disagreeing import DisagreementVerbs
@@ -32,6 +33,7 @@ class Services(
     VotingVerbs,
     DisagreementVerbs,
     FittingVerbs,
+    BackupVerbs,
     BringVerbs,
     CalibrationVerbs,
     LanguageVerbs,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+_PATIENCE = 5.0  # seconds that a reader waits for the writer before it opens the database again
 
 
 class _Slot:
@@ -87,30 +88,53 @@ class Database:
         return self._asked(lambda: list(self.cursor().execute(sql, list(params)).fetchall()))
 
     def _asked(self, ask: Callable[[], T]) -> T:
-        """Ask, and once more when another thread had to open the database again meanwhile."""
-        import duckdb
-
+        """Ask, and once more when the database was, or has to be, opened again meanwhile; within a transaction there is no second try."""
         with self.translated("the query"):
             epoch = self._epoch
             try:
                 return ask()
-            except duckdb.ConnectionException:
-                if epoch == self._epoch or self._closed:
+            except Exception as error:
+                if self._closed or self._in_transaction() or not self._renewed(error, epoch):
                     raise
                 return ask()
+
+    def _in_transaction(self) -> bool:
+        return self._writing_thread == threading.get_ident() or getattr(self._local, "reading", False)
+
+    def _renewed(self, error: Exception, epoch: int) -> bool:
+        """Whether there is a new connection after an error that ended the one of this thread."""
+        import duckdb
+
+        if isinstance(error, duckdb.ConnectionException):
+            return epoch != self._epoch
+        if not recovery.is_restart(error) or not self._writer.acquire(timeout=_PATIENCE):
+            return False
+        try:
+            if epoch == self._epoch:
+                self._reconnect()
+        finally:
+            self._writer.release()
+        return True
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Several queries of this thread that must see one state of the database."""
-        if self._writing_thread == threading.get_ident():
+        import duckdb
+
+        if self._in_transaction():
             yield
             return
-        cursor = self.cursor()
-        cursor.begin()
-        try:
-            yield
-        finally:
-            cursor.rollback()
+        self._revive()
+        with self.translated("the query"):
+            cursor = self.cursor()
+            cursor.begin()
+            self._local.reading = True
+            try:
+                yield
+            finally:
+                self._local.reading = False
+                with suppress(duckdb.Error):  # nothing was written; a lost connection has told its own error
+                    cursor.rollback()
 
     # writing
 
@@ -125,15 +149,16 @@ class Database:
                 f"The workspace {self.folder} is open for reading only, so {what} is refused. Open it for writing."
             )
         with self._writer:
-            cursor = self.cursor()
             if self._depth:
                 self._depth += 1
                 try:
-                    yield cursor
+                    yield self.cursor()
                 finally:
                     self._depth -= 1
                 return
+            self._revive()
             with self.translated(what):
+                cursor = self.cursor()
                 cursor.begin()
                 self._depth, self._writing_thread = 1, threading.get_ident()
                 try:
@@ -153,6 +178,10 @@ class Database:
             hooks, self._after = self._after, []
             for hook in hooks:
                 hook()
+
+    def _revive(self) -> None:
+        """Before a transaction: open the database again where an earlier error has ended the instance."""
+        self.rows("SELECT 1")
 
     def after_commit(self, hook: Callable[[], None]) -> None:
         """Call `hook` once the running transaction has committed; forget it when it rolls back."""
@@ -189,7 +218,7 @@ class Database:
         """Close the instance with all its cursors and open the file again. Raises duckdb.Error."""
         with self._guard:
             self._close_cursors()
-            self._connection = recovery.connect(self.folder / recovery.DATABASE_NAME, read_only=False)
+            self._connection = recovery.connect(self.folder / recovery.DATABASE_NAME, read_only=self.read_only)
 
     def _close_cursors(self) -> None:
         self._epoch += 1
@@ -201,13 +230,18 @@ class Database:
 
     @contextmanager
     def translated(self, doing: str) -> Iterator[None]:
-        """Turn a full disk, a memory limit or a text that is no Unicode, met inside the `with`, into an error that names `doing` and the remedy."""
+        """Turn a damaged file, a disk that is full or fails, a memory limit or a text that is no Unicode, met inside the `with`, into an error
+        that names `doing` and the remedy. What is a fault of ours stays as it is."""
         import duckdb
 
         try:
             yield
-        except (duckdb.Error, OSError, UnicodeEncodeError) as error:
+        except (duckdb.Error, OSError, UnicodeEncodeError, pl.exceptions.ComputeError) as error:
             known = recovery.translate(error, doing)
+            if known is None and recovery.is_damage(error):
+                known = recovery.damage(self.folder, error, doing)
+            if known is None and (recovery.is_restart(error) or isinstance(error, duckdb.ConnectionException)):
+                known = recovery.ended(error, doing)
             if known is None:
                 raise
             raise known from error

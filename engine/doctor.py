@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from engine import locking, migrations, recovery
+from engine import locking, recovery, tables
 from engine.component import lookup
 from engine.errors import TriptychError, WorkspaceDamaged, WorkspaceInUse
 from engine.generations import INDEXES, Generation, Generations
 from engine.models.catalogue import bundled_models
 from engine.models.verify import verify_files
-from engine.records import content_hash
-from engine.types import Record
+from engine.probing import Probe, Unreadable
+from engine.records import row_hash
 from engine.versions import library_versions
 from engine.workspace import Workspace
 
@@ -33,12 +32,23 @@ class Finding:
     remedy: str = ""
 
 
-def check(folder: Path | str, workspace: Workspace | None = None) -> list[Finding]:
-    """Examine a workspace: the folder when nobody has it open, or the open `workspace` of this process. Changes nothing."""
+def check(folder: Path | str, workspace: Workspace | None = None, probe: Probe | None = None) -> list[Finding]:
+    """Examine a workspace: the folder when nobody has it open, or the open `workspace` of this process. Changes nothing.
+
+    A folder is first read whole in a child process, the one of `probe` if given, so that a file which crashes the database ends no doctor.
+    """
     folder = Path(folder).expanduser().absolute()
     findings = [*_environment(), *_folder(folder)]
     if workspace is not None:
-        return findings + list(_contents(workspace))
+        database = workspace.database
+
+        def ask(sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+            try:
+                return database.rows(sql, params)
+            except TriptychError as error:
+                raise Unreadable(str(error)) from error
+
+        return findings + _opened(workspace, *_readable(ask))
     if not (folder / recovery.DATABASE_NAME).exists():
         what = f"{folder} holds no {recovery.DATABASE_NAME}"
         used = folder.is_dir() and ((folder / recovery.WAL_NAME).exists() or (folder / INDEXES).is_dir())
@@ -49,9 +59,15 @@ def check(folder: Path | str, workspace: Workspace | None = None) -> list[Findin
             ]
         return [*findings, Finding("note", what, "It becomes a workspace when you add documents to it.")]
     try:
+        with probe or Probe(folder) as asked:
+            asked.turn(folder / recovery.DATABASE_NAME)
+            unreadable, found = _readable(asked.rows)
+        findings += found
+        if _CRASHED in unreadable:
+            return findings
         findings += _length(folder)
         with Workspace.open(folder, read_only=True) as opened:
-            return findings + list(_contents(opened))
+            return findings + _opened(opened, unreadable, [])
     except WorkspaceInUse as error:
         return [*findings, Finding("warning", str(error), "Examine it from there, or close it first.")]
     except TriptychError as error:
@@ -127,22 +143,88 @@ def _length(folder: Path) -> Iterator[Finding]:
         )
 
 
-def _contents(workspace: Workspace) -> Iterator[Finding]:
-    version = migrations.schema_version(workspace.cursor())
-    yield Finding("ok", f"the database opens; schema {version}")
+# what can be read
+
+_CRASHED = "(the file)"
+_NEEDED = {"collections", "documents", "passages", "counters"}
+_SALVAGE = "`triptych doctor --salvage NEW` copies what is readable into a new folder; or restore a backup with `triptych restore FILE`."
+_KEYS = 500  # rows of a table that are looked up by their primary key
+
+
+def _readable(ask: tables.Ask) -> tuple[set[str], list[Finding]]:
+    """Read every value of every table, each by itself. Returns the tables that are not whole, and what was found.
+
+    A file that cannot be opened at all has no finding here unless it ended the child: opening it again says why.
+    """
     try:
-        yield from _rows(workspace)
-    except Exception as error:
-        if type(error).__module__ not in ("_duckdb", "duckdb"):
-            raise
-        yield Finding(
-            "error",
-            f"{recovery.DATABASE_NAME} is damaged inside: {str(error).splitlines()[0]}",
-            "Restore it from a backup, or add the documents again in a new folder.",
-        )
+        known = tables.tables(ask)
+    except Unreadable as error:
+        if error.died:
+            return {_CRASHED}, [Finding("error", f"{recovery.DATABASE_NAME} cannot be opened: {error}", _SALVAGE)]
+        return set(), []
+    unreadable, findings, rows = set(), [], 0
+    for table in known:
+        try:
+            rows += int(ask(table.digest_sql(), ())[0][0])
+            _looked_up(ask, table)
+        except Unreadable as error:
+            unreadable.add(table.name)
+            findings.append(
+                Finding("error", f"the table {table.name!r} is damaged: {_parts(ask, table)}{error}", _SALVAGE)
+            )
+    if not unreadable:
+        findings.append(Finding("ok", f"all {rows:,} rows of {len(known)} tables can be read"))
+    return unreadable, findings
+
+
+def _looked_up(ask: tables.Ask, table: tables.Table) -> None:
+    """Find rows by their primary key, whose index is stored apart from them. Raises Unreadable."""
+    if not table.key:
         return
-    yield from _indexes(workspace)
-    yield from _models(workspace)
+    name, key = tables.quoted(table.name), tables.quoted(table.key)
+    step = max(1, int(ask(f"SELECT count(*) FROM {name}", ())[0][0]) // _KEYS)  # noqa: S608
+    for (value,) in ask(f"SELECT {key} FROM {name} WHERE rowid % {step} = 0", ()):  # noqa: S608
+        if not ask(f"SELECT 1 FROM {name} WHERE {key} = ?", (value,)):  # noqa: S608
+            raise Unreadable(f"the row {value} is not found by its key")
+
+
+def _parts(ask: tables.Ask, table: tables.Table) -> str:
+    """Of which collections a damaged table can still be read, in words; empty where it is not about collections."""
+    if not table.has("collection_id"):
+        return ""
+    try:
+        collections = ask("SELECT collection_id, name FROM collections ORDER BY name", ())
+    except Unreadable:
+        return ""
+    words = []
+    for collection_id, name in collections:
+        try:
+            count = ask(table.digest_sql("collection_id = ?"), (collection_id,))[0][0]
+            words.append(f"{int(count):,} rows of {name!r} can be read")
+        except Unreadable:
+            words.append(f"those of {name!r} cannot all be read")
+    return ", ".join(words) + "; " if words else ""
+
+
+def _opened(workspace: Workspace, unreadable: set[str], found: list[Finding]) -> list[Finding]:
+    """What else an open workspace tells; a part that meets damage is named, and the others go on."""
+    findings = list(found)
+    parts: list[Callable[[Workspace], Iterator[Finding]]] = [_schema, _indexes, _models]
+    if not unreadable & _NEEDED:
+        parts.insert(1, _rows)
+    for part in parts:
+        try:
+            findings += part(workspace)
+        except TriptychError as error:
+            findings.append(Finding("error", str(error), _SALVAGE))
+        except (ValueError, TypeError, KeyError) as error:  # rows that are not what the program writes
+            findings.append(Finding("error", f"stored rows make no sense: {type(error).__name__}: {error}", _SALVAGE))
+    return findings
+
+
+def _schema(workspace: Workspace) -> Iterator[Finding]:
+    version = workspace.database.rows("SELECT max(version) FROM schema_version")[0][0]
+    yield Finding("ok", f"the database opens; schema {version}")
 
 
 _AGAIN = "Delete and add these documents again."
@@ -166,7 +248,7 @@ def _rows(workspace: Workspace) -> Iterator[Finding]:
             yield Finding("error", f"{count} {what}", remedy)
     columns = "doc_id, title, text, authors, year, venue, url, metadata, content_hash"
     sample = workspace.query(f"SELECT {columns} FROM documents USING SAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1)")  # noqa: S608
-    altered = [row["doc_id"] for row in sample.iter_rows(named=True) if _hash_of(row) != row["content_hash"]]
+    altered = [row["doc_id"] for row in sample.iter_rows(named=True) if row_hash(row) != row["content_hash"]]
     if altered:
         broken = True
         yield Finding(
@@ -179,12 +261,6 @@ def _rows(workspace: Workspace) -> Iterator[Finding]:
         yield Finding(
             "ok", f"{count:,} documents and their passages are consistent ({len(sample):,} compared with their hashes)"
         )
-
-
-def _hash_of(row: dict[str, object]) -> str:
-    names = ("doc_id", "title", "text", "year", "venue", "url")
-    values = {name: row[name] for name in names}
-    return content_hash(Record(**values, authors=tuple(row["authors"]), metadata=json.loads(str(row["metadata"]))))  # type: ignore[arg-type]
 
 
 def _label(generation: Generation) -> str:

@@ -61,6 +61,29 @@ class _Cached:
     order: Ints
 
 
+def passage_ranges(chunker: Chunker | None, rows: pl.DataFrame) -> list[list[tuple[int, int]]]:
+    """The character ranges of each document's passages, of `rows` with title and text; without a chunker a document is one passage."""
+    if chunker is None:
+        return [[(0, length)] for length in rows["text"].str.len_chars()]
+    return [found or [(0, 0)] for found in chunker.split_many(rows["title"].to_list(), rows["text"].to_list())]
+
+
+def passage_rows(ranges: Sequence[Sequence[tuple[int, int]]], doc_nos: Ints, first: int) -> pl.DataFrame:
+    """passage_no (counted from `first`), doc_no, ordinal, start_char, end_char."""
+    counts = np.fromiter(map(len, ranges), np.int64, len(ranges))
+    total = int(counts.sum())
+    bounds = np.array([bound for found in ranges for bound in found], dtype=np.int32).reshape(-1, 2)
+    return pl.DataFrame(
+        {
+            "passage_no": np.arange(first, first + total, dtype=np.int64),
+            "doc_no": np.repeat(doc_nos, counts),
+            "ordinal": (np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)).astype(np.int32),
+            "start_char": bounds[:, 0],
+            "end_char": bounds[:, 1],
+        }
+    )
+
+
 class DocumentStore(Browsing, Facets, QuerySets):
     """All documents of a workspace. The database is the truth; snapshots are views of it at one revision."""
 
@@ -153,12 +176,7 @@ class DocumentStore(Browsing, Facets, QuerySets):
     def _insert(
         self, cursor: DuckDBPyConnection, collection_id: str, rows: pl.DataFrame, chunker: Chunker | None
     ) -> None:
-        if chunker is None:
-            ranges = [[(0, length)] for length in rows["text"].str.len_chars()]
-        else:
-            ranges = [
-                found or [(0, 0)] for found in chunker.split_many(rows["title"].to_list(), rows["text"].to_list())
-            ]
+        ranges = passage_ranges(chunker, rows)
         total = sum(map(len, ranges))
         taken = cursor.execute(
             "UPDATE counters SET next_doc_no = next_doc_no + ?, next_passage_no = next_passage_no + ? RETURNING next_doc_no, next_passage_no",
@@ -167,17 +185,7 @@ class DocumentStore(Browsing, Facets, QuerySets):
         rows = rows.with_row_index("doc_no", offset=0).with_columns(
             pl.col("doc_no").cast(pl.Int64) + (taken[0] - len(rows))
         )
-        counts = np.fromiter(map(len, ranges), np.int64, len(ranges))
-        bounds = np.array([bound for found in ranges for bound in found], dtype=np.int32).reshape(-1, 2)
-        passages = pl.DataFrame(
-            {
-                "passage_no": np.arange(taken[1] - total, taken[1], dtype=np.int64),
-                "doc_no": np.repeat(rows["doc_no"].to_numpy(), counts),
-                "ordinal": (np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)).astype(np.int32),
-                "start_char": bounds[:, 0],
-                "end_char": bounds[:, 1],
-            }
-        )
+        passages = passage_rows(ranges, rows["doc_no"].to_numpy(), taken[1] - total)
         with arrow.lent(cursor, batch=rows, pieces=passages):
             cursor.execute(
                 "INSERT INTO documents SELECT doc_no, ?, doc_id, title, text, authors, year, venue, url, source, metadata::JSON, content_hash, now()::TIMESTAMP FROM batch",

@@ -51,6 +51,12 @@ class StorageFull(TriptychError):
     exit_code = 8
 
 
+class StorageFailed(TriptychError):
+    """The disk reported an error while writing; what was stored before is unchanged."""
+
+    exit_code = 11
+
+
 class IndexNotReady(TriptychError):
     """A pipeline needs an index that is not built yet, or was built with another encoder."""
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -27,6 +27,15 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 def content_hash(record: Record) -> str:
     """sha256 (hex) over the canonical JSON of everything a reader can see. Raises ValueError on text or numbers that JSON or UTF-8 cannot hold."""
     return _hash(record, _canonical(record.metadata))
+
+
+def row_hash(row: Mapping[str, Any]) -> str:
+    """`content_hash` of a stored row; empty where its values cannot be those of a document."""
+    try:
+        values = {name: row[name] for name in ("doc_id", "title", "text", "year", "venue", "url")}
+        return content_hash(Record(**values, authors=tuple(row["authors"]), metadata=json.loads(str(row["metadata"]))))
+    except (ValueError, TypeError):
+        return ""
 
 
 def _canonical(value: Any) -> str:

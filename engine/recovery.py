@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import locking, migrations
-from engine.errors import BadInput, StorageFull, TriptychError, WorkspaceDamaged, WorkspaceInUse
+from engine.errors import BadInput, StorageFailed, StorageFull, TriptychError, WorkspaceDamaged, WorkspaceInUse
 from engine.writelog import Entry, WriteLog
 
 if TYPE_CHECKING:
@@ -21,6 +21,24 @@ DATABASE_NAME = "triptych.duckdb"
 WAL_NAME = DATABASE_NAME + ".wal"
 MEMORY_LIMIT = "1GB"
 _FULL = ("no space left", "disk quota", "file too large", "errno 28", "errno 122", "out of disk", "not enough space")
+_FAILED = re.compile(
+    r"Could not (write|sync|truncate|move|remove|create)\b.*input/output error|fsync failed|\[Errno 5\]|read-only file system|\[Errno 30\]",
+    re.IGNORECASE | re.DOTALL,
+)
+_DAMAGED = re.compile(
+    r"Corrupt database file|Data Corruption Error|\bCorrupted \w|appears to be corrupted|Could not read enough bytes|Could not read from file"
+    r"|not a valid DuckDB database file|mode that is not recognized by this version|Failed to deserialize"
+)
+_STORAGE_KINDS = (
+    "Error",
+    "IOException",
+    "SerializationException",
+    "FatalException",
+    "InternalException",
+    "ComputeError",
+)
+"""Kinds of error in which DuckDB, or polars on its behalf, speaks of the file. All others are about the statement."""
+_RESTARTED = "database has been invalidated"
 _ABOUT_LOG = re.compile(r"WAL file|This WAL|\.wal\b")
 _TORN = re.compile(r"entry at byte position (\d+)")
 
@@ -32,15 +50,53 @@ def translate(error: BaseException, doing: str) -> TriptychError | None:
         return StorageFull(
             f"The disk is full: {doing} was not stored, and what was there before is unchanged. Free some space and try again; repeating it is safe."
         )
+    if _FAILED.search(text):
+        return StorageFailed(
+            f"The disk reported an error, so {doing} was not stored ({_first_line(text)}); what was there before is unchanged. Check the disk "
+            "and its cable or mount, make a backup with `triptych backup`, and try again; repeating it is safe."
+        )
     if "surrogate" in text.lower():
         return BadInput(
             f"{doing[:1].upper()}{doing[1:]} was refused: a text holds half of a character (a lone surrogate), which is no valid Unicode. Leave it out."
         )
-    if type(error).__name__ == "OutOfMemoryException":
+    if type(error).__name__ == "OutOfMemoryException" or "external error: Out of Memory Error" in text:
         return TriptychError(
             f"{doing} needs more memory than the database may use ({MEMORY_LIMIT}). Nothing was changed; work on fewer rows at a time."
         )
     return None
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0][:300] if text else "no reason was given"
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether the database says that its file is damaged. An error of a statement, or an internal one without such a sign, is none."""
+    return type(error).__name__ in _STORAGE_KINDS and _DAMAGED.search(str(error)) is not None
+
+
+def is_restart(error: BaseException) -> bool:
+    """Whether an earlier error, perhaps of another thread, has ended the whole instance, so that the file must be opened again."""
+    return _RESTARTED in str(error)
+
+
+def damage(folder: Path, error: BaseException, doing: str) -> WorkspaceDamaged:
+    """The error that a user sees where `is_damage` holds: what happened, to which file, and what to do."""
+    found = _DAMAGED.search(str(error))
+    lines = [line for line in str(error).splitlines() if found is None or found[0] in line]
+    return WorkspaceDamaged(
+        f"The database {folder / DATABASE_NAME} is damaged; {doing} met it ({_first_line(lines[0] if lines else str(error))}). "
+        "Nothing was changed. `triptych doctor` says what is still readable, and `triptych doctor --salvage NEW` copies that into a new "
+        "folder; where there is a backup, `triptych restore FILE` brings it back into a new folder."
+    )
+
+
+def ended(error: BaseException, doing: str) -> TriptychError:
+    """What a thread is told whose work was lost because another one's fatal error ended the instance."""
+    return TriptychError(
+        f"The database had to be opened again after an error elsewhere ({_first_line(str(error).splitlines()[-1])}), so {doing} was not done. "
+        "Try again; repeating it is safe."
+    )
 
 
 def connect(path: Path, *, read_only: bool) -> DuckDBPyConnection:
@@ -87,9 +143,11 @@ def _refusal(folder: Path, error: Exception) -> TriptychError:
     full = translate(error, "opening the workspace")
     if full is not None:
         return full
+    if is_damage(error):
+        return damage(folder, error, "opening the workspace")
     return WorkspaceDamaged(
-        f"The database {folder / DATABASE_NAME} cannot be read: {text}. Nothing was changed. Restore the file from a backup, or move it "
-        "away and add your documents again; `triptych doctor` examines the folder."
+        f"The database {folder / DATABASE_NAME} cannot be read: {text}. Nothing was changed. `triptych doctor` examines the folder; restore "
+        "the file from a backup, or move it away and add your documents again."
     )
 
 
@@ -109,7 +167,11 @@ def open_read_only(folder: Path) -> DuckDBPyConnection:
                 f"The write-ahead log {folder / WAL_NAME} is damaged or foreign. Open the workspace for writing once to set it aside: {error}"
             ) from error
         raise _refusal(folder, error) from error
-    version = migrations.schema_version(connection)
+    try:
+        version = migrations.schema_version(connection)
+    except duckdb.Error as error:
+        connection.close()
+        raise _refusal(folder, error) from error
     if version != migrations.latest():
         connection.close()
         migrations.check(version, str(folder))

@@ -50,12 +50,12 @@ def check(version: int, where: str) -> None:
         )
 
 
-def migrate(cursor: DuckDBPyConnection) -> list[int]:
-    """Bring the database to the latest version; returns the versions applied. A migration that fails leaves the version before it."""
+def migrate(cursor: DuckDBPyConnection, upto: int | None = None) -> list[int]:
+    """Bring the database to the latest version, or to `upto`; returns the versions applied. A migration that fails leaves the version before it."""
     applied = []
     current = schema_version(cursor)
     for version, name in available().items():
-        if version <= current:
+        if version <= current or (upto is not None and version > upto):
             continue
         cursor.begin()
         try:
