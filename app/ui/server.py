@@ -59,7 +59,7 @@ def serve(
     app = make_app(services, host=host, password=password, access=Access(write=write, server_paths=own))
     address = f"http://{host if own else _lan_address()}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
+        app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
     print(
