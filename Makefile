@@ -14,7 +14,7 @@ ONLY_HNSW    := awk '/^[^ \#]/ {hnsw = /^hnswlib==/} hnsw'
 # Some packages bring their own test suites, 40 MB that nobody runs here.
 WITHOUT_SUITES := cd $(VENV)/lib/python3*/site-packages && find numpy pandas scipy -type d -name tests -prune -exec rm -rf {} +
 
-.PHONY: demo install test test-models check lock docs screenshots chromium clean help
+.PHONY: demo install test test-models check faults lock docs screenshots chromium clean help
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -37,6 +37,9 @@ test-models: $(VENV)/test.stamp  ## compare exports with the libraries they come
 	@test -d $(VENV)-models || $(PYTHON) -m venv $(VENV)-models
 	@$(VENV)-models/bin/python -m pip --disable-pip-version-check --quiet install torch==2.13.0 -e '.[export,train,test]'
 	$(VENV)-models/bin/python -m pytest tests/models_reference tests/engine/training tests/models/test_convert.py $(ARGS)
+
+faults: $(VENV)/test.stamp  ## kill the program 200 times while it works, and compare what stands with an undisturbed run; takes minutes
+	$(BIN)/python -m tests.faults.many_kills $(ARGS)
 
 lock:  ## pin the newest allowed dependencies with their hashes; needs uv
 	$(UV) $(LOCK) --custom-compile-command "make lock" --extra install pyproject.toml -o requirements.lock

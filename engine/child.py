@@ -75,7 +75,7 @@ def run(
     ):  # fmt: skip
         assert child.stdin is not None
         with suppress(BrokenPipeError):  # a child that died at once is heard of below
-            child.stdin.write(json.dumps({**request, "cpu_seconds": _cpu_seconds(limits)}))
+            child.stdin.write(json.dumps({**request, "cpu_seconds": _cpu_seconds(limits), "parent": os.getpid()}))
             child.stdin.close()
         listener = threading.Thread(target=_listen, args=(child.stdout, heard), daemon=True)
         listener.start()
@@ -157,7 +157,7 @@ def main() -> None:
     lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is not for the parent
     _limit(int(request.pop("cpu_seconds")))
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(request.pop("parent"),), daemon=True).start()
 
     def tell(**message: Any) -> None:
         print(json.dumps(message), file=lines, flush=True)
