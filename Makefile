@@ -14,7 +14,7 @@ ONLY_HNSW    := awk '/^[^ \#]/ {hnsw = /^hnswlib==/} hnsw'
 # Some packages bring their own test suites, 40 MB that nobody runs here.
 WITHOUT_SUITES := cd $(VENV)/lib/python3*/site-packages && find numpy pandas scipy -type d -name tests -prune -exec rm -rf {} +
 
-.PHONY: demo install test test-models soak check lock docs screenshots chromium clean help
+.PHONY: demo install test test-models soak faults check lock docs screenshots chromium clean help
 .DEFAULT_GOAL := help
 
 help:  ## list these targets
@@ -40,6 +40,9 @@ test-models: $(VENV)/test.stamp  ## compare exports with the libraries they come
 
 soak: $(VENV)/run.stamp  ## use the workbench for an hour with ten clients, kill it every minute or two, and count what is lost
 	$(BIN)/python -m tests.soak $(ARGS)
+
+faults: $(VENV)/test.stamp  ## kill the program 200 times while it works, and compare what stands with an undisturbed run; takes minutes
+	$(BIN)/python -m tests.faults.many_kills $(ARGS)
 
 lock:  ## pin the newest allowed dependencies with their hashes; needs uv
 	$(UV) $(LOCK) --custom-compile-command "make lock" --extra install pyproject.toml -o requirements.lock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -25,6 +25,7 @@ from app import (
     cli_train,
 )
 from app.cli_base import JsonOption, WorkspaceOption, fail
+from engine import ending
 
 app = typer.Typer(
     name="triptych",
@@ -81,15 +82,26 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    with ending.watched():
+        try:
+            _run()
+        except SystemExit as end:
+            code = end.code
+    ending.leave(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _run() -> NoReturn:
+    """Run the command; ends with SystemExit."""
     if "--json" not in sys.argv:
         app(prog_name="triptych")
+        sys.exit(0)
     logging.disable()  # standard error is for one JSON document
     try:
         sys.exit(app(prog_name="triptych", standalone_mode=False))
     except typer.TyperException as error:  # wrong usage, told as JSON too
         try:
             fail(True, "Usage", error.format_message(), error.exit_code)
-        except typer.Exit as ending:
-            sys.exit(ending.exit_code)
+        except typer.Exit as refused:
+            sys.exit(refused.exit_code)
     except typer.Abort:
         sys.exit(1)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from engine import ending
 from engine.errors import BadInput, NotFound, TriptychError
 
 if TYPE_CHECKING:
@@ -176,6 +177,8 @@ def guarded(run: Run, function: Callable[[Run], None]) -> None:
     except OSError as error:
         fail(run.as_json, "SystemError", f"{error.filename or 'The system'}: {error.strerror or error}.", 1)
     except Exception as error:
+        if ending.number():  # a signal that a query turned into an error of its own
+            raise SystemExit(128 + ending.number()) from error
         if not run.as_json:
             raise
         fail(True, "Unexpected", f"{type(error).__name__}: {error}", EXIT_UNEXPECTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ import typer
 
 from app.cli_base import CollectionOption, Run, assignments, command, printable, the_collection
 from app.cli_progress import counted, follow, report, told
-from engine.errors import BadInput, NotFound
+from engine.errors import BadInput, NotFound, WorkspaceInUse
 
 if TYPE_CHECKING:
     from app.results import IndexView, JobView, Preview, RejectionView
@@ -105,9 +106,13 @@ def jobs_list(
 
     Example: triptych jobs list --limit 5
     """
-    with run.reading() as services:
-        found = services.jobs(limit)
-        run.emit({"jobs": found}, lambda out: _show_jobs(out, found))
+    try:
+        with run.reading() as services:
+            found = services.jobs(limit)
+    except WorkspaceInUse:
+        found = _elsewhere(run)[:limit]
+        run.notify("Another process has the workspace open; these are its unfinished jobs.")
+    run.emit({"jobs": found}, lambda out: _show_jobs(out, found))
 
 
 def jobs_show(run: Run, job: JobArgument) -> None:
@@ -116,7 +121,7 @@ def jobs_show(run: Run, job: JobArgument) -> None:
     Example: triptych jobs show 3f2a
     """
     with run.reading() as services:
-        view = _job(services, job)
+        view = _job(services.jobs(1000), job)
         skipped = _all_rejections(services, view)
         run.emit({"job": view, "rejections": skipped}, lambda out: _show_job(out, view, skipped))
 
@@ -127,7 +132,7 @@ def jobs_resume(run: Run, job: JobArgument) -> None:
     Example: triptych jobs resume 3f2a
     """
     with run.writing() as services:
-        view = _job(services, job)
+        view = _job(services.jobs(1000), job)
         if view.status in ("done", "cancelled"):
             raise BadInput(f"Job {view.job_id} is {view.status}; there is nothing to resume.")
         services.resume(view.job_id)
@@ -135,17 +140,22 @@ def jobs_resume(run: Run, job: JobArgument) -> None:
 
 
 def jobs_cancel(run: Run, job: JobArgument) -> None:
-    """Cancel a job that is paused, waiting or interrupted; what it committed stays.
+    """Cancel a job that runs, waits, is paused or was interrupted, also from another shell; what it committed stays.
 
     Example: triptych jobs cancel 3f2a
     """
-    with run.writing() as services:
-        view = _job(services, job)
-        if view.status in ("done", "cancelled", "failed"):
-            raise BadInput(f"Job {view.job_id} is {view.status}; there is nothing to cancel.")
-        services.cancel(view.job_id)
-        ended = services.wait(view.job_id, 30)
-        run.emit({"job": ended}, lambda out: out.print(printable(f"{ended.label}: {ended.status}")))
+    try:
+        with run.writing() as services:
+            view = _job(services.jobs(1000), job)
+            if view.status in ("done", "cancelled", "failed"):
+                raise BadInput(f"Job {view.job_id} is {view.status}; there is nothing to cancel.")
+            services.cancel(view.job_id)
+            ended = services.wait(view.job_id, 30)
+    except WorkspaceInUse:
+        from app.verbs.library import cancel_elsewhere
+
+        ended = cancel_elsewhere(run.folder, _job(_elsewhere(run), job))
+    run.emit({"job": ended}, lambda out: out.print(printable(f"{ended.label}: {ended.status}")))
 
 
 def _preview(paths: list[str], columns: dict[str, str]) -> tuple[Preview, ...]:
@@ -161,9 +171,16 @@ def _planned(services: Services, collection: str, pipelines: list[str] | None) -
     return [view for view in views if view.label in wanted and view.state != "ready"]
 
 
-def _job(services: Services, prefix: str) -> JobView:
+def _elsewhere(run: Run) -> tuple[JobView, ...]:
+    """The unfinished jobs of the process that has the workspace open. Raises WorkspaceInUse where it tells of none."""
+    from app.verbs.library import jobs_elsewhere
+
+    return jobs_elsewhere(run.folder)
+
+
+def _job(jobs: Sequence[JobView], prefix: str) -> JobView:
     """The one job whose id starts so. Raises NotFound and, where several do, BadInput."""
-    found = [job for job in services.jobs(1000) if job.job_id.startswith(prefix)]
+    found = [job for job in jobs if job.job_id.startswith(prefix)]
     if not found:
         raise NotFound(f"There is no job {prefix!r}. See `triptych jobs list`.")
     if len(found) > 1:

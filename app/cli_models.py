@@ -189,11 +189,11 @@ def models_bench(
 
     Example: triptych models bench all-MiniLM-L6-v2
     """
-    from engine.models.bench import bench_model
+    from engine.models.bench import bench_in_child
     from engine.models.catalogue import model_folder
     from engine.models.resolve import MODELS
 
-    found = bench_model(model_folder(model, run.folder / MODELS), threads=threads, documents=documents)
+    found = bench_in_child(model_folder(model, run.folder / MODELS), threads=threads, documents=documents)
     if (run.folder / DATABASE).exists():
         with run.writing() as services:
             services.keep_speed(model, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from app.cli_base import EXIT_INTERRUPTED, Run, console, fail, printable
+from engine import ending
 from engine.errors import TriptychError
 
 if TYPE_CHECKING:
@@ -30,7 +32,9 @@ def follow(run: Run, services: Services, job_id: str) -> JobView:
             while (job := services.job(job_id)).status not in ENDED:
                 show(job)
                 time.sleep(POLL_SECONDS)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        if ending.number() != signal.SIGINT and not isinstance(error, KeyboardInterrupt):
+            raise
         services.pause(job_id)
         fail(
             run.as_json,

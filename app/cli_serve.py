@@ -13,6 +13,7 @@ import typer
 from app.cli_base import Run, command, printable
 from app.cli_progress import follow
 from app.format import plural
+from engine import ending
 from engine.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _serve(run: Run, services: Services, **options: Any) -> None:
     finally:
         closing.set()
         if warming.ident is not None:
-            warming.join()  # it must not use a workspace that is being closed
+            warming.join(ending.patience(30))  # it must not use a workspace that is being closed
 
 
 def _password(run: Run) -> Password:

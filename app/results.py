@@ -300,7 +300,8 @@ class IndexView:
     rows: int
     bytes: int
     built_at: str
-    state: Literal["ready", "behind", "absent", "building"]
+    state: Literal["ready", "behind", "absent", "building", "damaged"]
+    """damaged: it cannot be opened or described here; `note` says why."""
     behind: int
     """Live units that the index does not hold yet."""
     recall: float | None

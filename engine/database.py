@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import polars as pl
 
 from engine import arrow, recovery
-from engine.errors import ReadOnly, TriptychError
+from engine.errors import Cancelled, ReadOnly, TriptychError
 from engine.writelog import Entry, WriteLog
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ class Database:
         self._depth = 0
         self._writing_thread: int | None = None
         self._after: list[Callable[[], None]] = []
+        self.barred: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        """Threads that may not write any more: workers that were left behind."""
         self.notices: list[str] = []
         self.ended_clean = True
         self._connection: DuckDBPyConnection | None
@@ -149,6 +151,8 @@ class Database:
                 f"The workspace {self.folder} is open for reading only, so {what} is refused. Open it for writing."
             )
         with self._writer:
+            if threading.current_thread() in self.barred:
+                raise Cancelled(f"This work was ended before it came to {what}; nothing was written.")
             if self._depth:
                 self._depth += 1
                 try:

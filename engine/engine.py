@@ -7,6 +7,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine import ending
 from engine.encoders.opening import load_encoder, load_scorer
 from engine.errors import BadInput, IndexBeingBuilt, IndexNotReady, WorkspaceDamaged
 from engine.llm import SETTING, ChatModel, named_endpoint
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_OPEN_INDEXES = 32
 MAX_SEARCHERS = 8
+CLOSE_SECONDS = 2.0  # that closing waits for an index or a model that is being opened
 
 
 class Engine:
@@ -43,6 +45,7 @@ class Engine:
     def _prepare(self) -> None:
         self._lock = threading.RLock()
         self._open: OrderedDict[str, OpenIndex] = OrderedDict()
+        self._damaged: dict[str, str] = {}
         self._encoders: dict[str, Encoder[Any]] = {}
         self._scorers: dict[str, PairScorer] = {}
         self._searchers: OrderedDict[str, tuple[object, Searcher]] = OrderedDict()
@@ -56,13 +59,18 @@ class Engine:
 
     def close(self) -> None:
         """Let go of every index and of the workspace; running jobs stop at their next step and can be resumed."""
-        with self._lock:
+        # Whoever holds the lock may be inside native code that does not end.
+        held = self._lock.acquire(timeout=ending.patience(CLOSE_SECONDS))
+        try:
             self._open.clear()
             self._searchers.clear()
             self._encoders.clear()
             self._scorers.clear()
             if self._chat is not None:
                 self._chat.close()
+        finally:
+            if held:
+                self._lock.release()
         self.workspace.close()
 
     def encoder(self, model: str) -> Encoder[Any]:
@@ -133,9 +141,9 @@ class Engine:
         jobs = self.workspace.jobs.unfinished(collection_id)
         return any(job.kind in ("add", "index") and job.status in ("queued", "running") for job in jobs)
 
-    def open_index(self, collection_id: str, spec: IndexSpec) -> OpenIndex:
+    def open_index(self, collection_id: str, spec: IndexSpec, *, rebuild: bool = True) -> OpenIndex:
         """The open index of a specification. Raises IndexNotReady when it is absent, of another encoder, or damaged;
-        a damaged one is dropped and its rebuild is queued."""
+        with `rebuild` a damaged one is dropped and its rebuild is queued."""
         generation = self.generation(collection_id, spec)
         if generation is None:
             if self._being_built(collection_id):
@@ -149,6 +157,8 @@ class Engine:
             if known is not None:
                 self._open.move_to_end(generation.generation_id)
                 return known
+            if not rebuild and generation.generation_id in self._damaged:
+                raise IndexNotReady(self._damaged[generation.generation_id])
             opener: Any = self.scorer if spec.scored else self.encoder
             expected = spec.expected_fingerprint(opener)
             if generation.fingerprint != expected:
@@ -160,11 +170,14 @@ class Engine:
             except (WorkspaceDamaged, OSError) as error:
                 now = self.generation(collection_id, spec)
                 if now is None or now.generation_id != generation.generation_id:
-                    return self.open_index(
-                        collection_id, spec
-                    )  # its successor was published meanwhile: not damaged, gone
+                    # its successor was published meanwhile: not damaged, gone
+                    return self.open_index(collection_id, spec, rebuild=rebuild)
                 if isinstance(error, OSError):
                     raise
+                if not rebuild:
+                    told = f"{error} Build it again with `triptych index`, or drop it."
+                    self._damaged[generation.generation_id] = told  # lists ask often, and hashing takes long
+                    raise IndexNotReady(told) from error
                 self._rebuild(generation, spec, error)
             self._open[generation.generation_id] = index
             while len(self._open) > MAX_OPEN_INDEXES:

@@ -104,6 +104,12 @@ def _seal(folder: Path) -> list[dict[str, Any]]:
     return files
 
 
+def _table(text: str) -> dict[str, Any]:
+    """A stored object; what is none says so under a name that no index has."""
+    found = json.loads(text)
+    return found if isinstance(found, dict) else {"unreadable": found}
+
+
 class Generations:
     """The published indexes of a workspace and the builds under way."""
 
@@ -239,9 +245,7 @@ class Generations:
         rows = self._db.rows(f"SELECT {_COLUMNS} FROM generations {where} ORDER BY created_at, rowid", params)
         names = _COLUMNS.split(", ")
         return [
-            Generation(
-                **{**dict(zip(names, row, strict=True)), "params": json.loads(row[3]), "details": json.loads(row[10])}
-            )
+            Generation(**{**dict(zip(names, row, strict=True)), "params": _table(row[3]), "details": _table(row[10])})
             for row in rows
         ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from engine.component import parse
 from engine.documents import Unit
-from engine.errors import IndexNotReady, StorageFull, WorkspaceDamaged
+from engine.errors import Cancelled, IndexNotReady, StorageFull, TriptychError, WorkspaceDamaged
 from engine.generations import Build, Generation
 from engine.indexes.base import IndexSpec, OpenIndex
 from engine.indexes.files import positions
@@ -137,12 +137,19 @@ def index_all(workspace: Workspace, running: Running, specs: Sequence[Any]) -> N
     Documents of indexes whose models read the same body are encoded for all of them in one pass.
     """
     built: list[dict[str, Any]] = []
+    failed: list[tuple[IndexSpec, TriptychError]] = []
     parsed = list(dict.fromkeys(parse_spec(raw) for raw in specs))
     begun = _encode_together(workspace, running, parsed)
     try:
         for spec in parsed:
             running.check()
-            generation = build_index(workspace, running.job.collection_id, spec, running, job_id=running.job.job_id)
+            try:
+                generation = build_index(workspace, running.job.collection_id, spec, running, job_id=running.job.job_id)
+            except (Cancelled, StorageFull):
+                raise
+            except TriptychError as error:  # a damaged model, say, must not keep the other indexes from being built
+                failed.append((spec, error))
+                continue
             about = {"index": spec.name, "generation_id": generation.generation_id, "rows": generation.rows}
             built.append(about | {"bytes": generation.bytes, **generation.details})
             running.counts["indexes"] = list(built)
@@ -153,6 +160,11 @@ def index_all(workspace: Workspace, running: Running, specs: Sequence[Any]) -> N
         for build in begun:
             _settle(workspace, build, error, running.job.job_id)
         raise
+    if failed and len(parsed) == 1:
+        raise failed[0][1]
+    if failed:
+        why = " ".join(f"{spec.label()}: {error}" for spec, error in failed)
+        raise TriptychError(f"{len(failed)} of {len(parsed)} indexes could not be built. {why}")
 
 
 def _encode_together(workspace: Workspace, running: Running, specs: Sequence[IndexSpec]) -> list[Build]:
@@ -168,7 +180,10 @@ def _encode_together(workspace: Workspace, running: Running, specs: Sequence[Ind
     groups: dict[tuple[str, str], list[tuple[IndexSpec, Any, Ints]]] = {}
     for spec, model in models:
         source = _source(workspace, snapshot, spec)
-        encoder: Any = source.encoder(model)
+        try:
+            encoder: Any = source.encoder(model)
+        except TriptychError:
+            continue  # whose own build says so
         if isinstance(encoder, StateReader):
             new = _new_units(workspace, spec, source, snapshot, encoder.fingerprint)
             if len(new):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import sys
 import threading
 import time
 import uuid
@@ -18,11 +19,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import polars as pl
 
+from engine import ending
 from engine.budget import watched
+from engine.control import Mailbox
 from engine.errors import BadInput, Cancelled, NotFound, TriptychError
 from engine.types import Progress
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
     from engine.workspace import Workspace
 
 Status: TypeAlias = Literal["queued", "running", "paused", "interrupted", "done", "failed", "cancelled"]
@@ -31,7 +36,18 @@ FINISHED = ("done", "failed", "cancelled")
 _AFTER: dict[str, Status] = {"pause": "paused", "cancel": "cancelled", "stop": "interrupted"}
 _WRITE_EVERY, _WINDOW = 0.5, 20.0  # seconds between progress rows; seconds that the rate is measured over
 _AGAIN = 5.0  # seconds until a start that could not be written, because the disk is full, is tried again
-_COLUMNS = "j.job_id, j.kind, j.collection_id, c.name, j.params, j.status, j.phase, j.done, j.total, j.unit, j.error, j.counts, j.created_at, j.started_at, j.finished_at"
+ATTEMPTS = 3
+"""Starts that may end with the death of the process, or of a worker that had to be left behind; then the job is set aside."""
+KEPT = 500
+"""Finished jobs that are remembered, the newest."""
+LONG = 1.0  # seconds after which a call of a model counts as one that may not end
+GRACE = 2.0  # seconds that a cancelled job has for its step, before its worker is left behind
+CLOSE_SECONDS = 5.0  # the same, when the workspace is closed and no signal is pressing
+_LAST = 0.3  # seconds that a worker that was left behind has, before the database is closed under it
+_TICK = 0.25  # seconds between looks at the mailbox and at a worker that is asked to halt
+_BEHIND = 1.0  # seconds after the start for which a job that died lets others go first
+_MAX_PARAMS = 20_000  # characters of a job's parameters that other shells are told
+_COLUMNS = "j.job_id, j.kind, j.collection_id, c.name, j.params, j.status, j.phase, j.done, j.total, j.unit, j.error, j.counts, j.created_at, j.started_at, j.finished_at, j.attempts"
 _FILE_COLUMNS = (
     "source", "status", "items_done", "added", "changed", "unchanged", "duplicate", "rejected", "queries", "judgments", "error",
 )  # fmt: skip
@@ -56,7 +72,7 @@ class Halted(Cancelled):
 class Job:
     """A job as it stands. `rate` is units a second over the last seconds, `eta_s` seconds to the end of the phase; None when unknown.
 
-    wish: what a running job was asked to do, and does at its next step; "" otherwise.
+    wish: what a running job was asked to do, and does at its next step; "" otherwise. attempts: starts since it last halted in order.
     """
 
     job_id: str
@@ -78,6 +94,7 @@ class Job:
     eta_s: float | None = None
     files: tuple[dict[str, Any], ...] = ()
     wish: Literal["", "pause", "cancel", "stop"] = ""
+    attempts: int = 0
 
     @property
     def summary(self) -> str:
@@ -93,17 +110,29 @@ class Job:
 
 @dataclass(eq=False)
 class Running:
-    """The job that the worker is at: what it reports to, and what tells it to halt. Call it with a Progress; it may raise Halted."""
+    """The job that the worker is at: what it reports to, and what tells it to halt. Call it with a Progress; it may raise Halted.
+
+    revoked: its worker did not halt in time and was left behind; whatever it reports or writes from then on is refused.
+    """
 
     job: Job
     jobs: Jobs
     wish: Wish | None = None
+    wished_at: float = 0.0
+    revoked: bool = False
+    thread: threading.Thread | None = None
     counts: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=lambda: Progress("start", 0))
     _seen: deque[tuple[float, int]] = field(default_factory=deque)
     _written: float = 0.0
 
+    def ask(self, wish: Wish) -> None:
+        """Let the job halt at its next step."""
+        self.wish, self.wished_at = wish, time.monotonic()
+
     def __call__(self, progress: Progress) -> None:
+        if self.revoked:
+            self.check()
         now = time.monotonic()
         changed = (progress.phase, progress.unit) != (self.progress.phase, self.progress.unit)
         if changed or progress.done < self.progress.done:
@@ -170,6 +199,10 @@ class Jobs:
         self._running: Running | None = None
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._keeper: threading.Thread | None = None
+        self._mailbox = Mailbox(workspace.folder)
+        self._opened = time.monotonic()
+        ending.tell(self)
         self._unstored: dict[str, tuple[Status, str]] = {}
         """How jobs ended whose rows could not be written, because the disk is full; the next start resumes them."""
 
@@ -181,9 +214,10 @@ class Jobs:
         job_id = uuid.uuid4().hex
         self._db.execute(
             f"queueing a job to {kind}",
-            "INSERT INTO jobs VALUES (?, ?, ?, ?::JSON, 'queued', '', 0, NULL, '', '', '{}', now()::TIMESTAMP, NULL, NULL)",
+            "INSERT INTO jobs VALUES (?, ?, ?, ?::JSON, 'queued', '', 0, NULL, '', '', '{}', now()::TIMESTAMP, NULL, NULL, 0)",
             [job_id, kind, collection_id, json.dumps(dict(params))],
         )
+        self._tell()
         self._wake()
         return job_id
 
@@ -192,14 +226,15 @@ class Jobs:
         self._halt(job_id, "pause")
 
     def cancel(self, job_id: str) -> None:
-        """End a job. What it committed stays."""
+        """End a job, within GRACE seconds even where its worker is inside native code. What it committed stays."""
         self._halt(job_id, "cancel")
 
     def _halt(self, job_id: str, wish: Wish) -> None:
         with self._changed:
             running = self._running
             if running is not None and running.job.job_id == job_id:
-                running.wish = wish
+                running.ask(wish)
+                self._tell()
                 return
             job = self.get(job_id)
             if job.status in FINISHED:
@@ -288,14 +323,16 @@ class Jobs:
         )
         return Job(
             job_id, row[1], row[2], row[3] or "", json.loads(row[4]), status, phase, done, total, unit, error, counts, row[12], row[13], row[14],
-            rate, eta, tuple(dict(zip(_FILE_COLUMNS, file, strict=True)) for file in files), wish or "",
+            rate, eta, tuple(dict(zip(_FILE_COLUMNS, file, strict=True)) for file in files), wish or "", row[15],
         )  # fmt: skip
 
     # the worker
 
     def recover(self, resume: bool) -> int:
         """At the start: jobs that were running when the program ended are interrupted; with `resume` they are queued again, for `start`. Returns
-        how many."""
+        how many. A job whose starts kept ending so is set aside: it fails, and only `resume` starts it again."""
+        self._mailbox.clean()
+        self._set_aside()
         found = self._db.rows("SELECT count(*) FROM jobs WHERE status IN ('running', 'interrupted')")
         count = int(found[0][0])
         if count:
@@ -305,7 +342,21 @@ class Jobs:
                 "UPDATE jobs SET status = ? WHERE status IN ('running', 'interrupted')",
                 [status],
             )
+        self._tell()
         return count
+
+    def _set_aside(self) -> None:
+        dead = self._select("WHERE j.status IN ('running', 'interrupted') AND j.attempts >= ?", [ATTEMPTS])
+        for job in dead:
+            self._set(
+                job.job_id,
+                "failed",
+                f"Set aside: the program ended {job.attempts} times while this job ran, last in the phase {job.phase or 'start'!r}, or it did not "
+                f"stop when it was asked to. Once the cause is mended, try again with: triptych jobs resume {job.job_id}",
+            )
+            self._workspace.notices.append(
+                f"A job ({job.kind}) was set aside after {job.attempts} starts that ended badly. Try it again with: triptych jobs resume {job.job_id[:12]}"
+            )
 
     def start(self) -> None:
         """Take up the jobs that are queued."""
@@ -317,19 +368,27 @@ class Jobs:
             if self._thread is None and not self._closing:
                 self._thread = threading.Thread(target=self._work, name="triptych-jobs", daemon=True)
                 self._thread.start()
+            if self._keeper is None and not self._closing:
+                self._keeper = threading.Thread(target=self._keep, name="triptych-mailbox", daemon=True)
+                self._keeper.start()
             self._changed.notify_all()
 
     def _next(self) -> Job | None:
-        found = self._select("WHERE j.status = 'queued' ORDER BY j.created_at, j.rowid LIMIT 1", [])
+        found = self._select("WHERE j.status = 'queued' ORDER BY j.attempts, j.created_at, j.rowid LIMIT 1", [])
         return found[0] if found else None
 
     def _work(self) -> None:
+        me = threading.current_thread()
         while True:
             with self._changed:
-                if self._closing:
+                if self._closing or self._thread is not me:
                     return
                 try:
                     job = self._next()
+                    left = self._opened + _BEHIND - time.monotonic()
+                    if job is not None and job.attempts and left > 0:
+                        self._changed.wait(left)  # for a job that nothing speaks against
+                        continue
                     if job is not None:
                         self._set(job.job_id, "running")
                 except Exception as problem:  # the only worker must outlive a disk that is full for a while
@@ -339,8 +398,8 @@ class Jobs:
                 if job is None:
                     self._changed.wait()
                     continue
-                self._running = Running(job, self, counts=dict(job.counts))
-            self._run(self._running)
+                running = self._running = Running(job, self, counts=dict(job.counts), thread=me)
+            self._run(running)
 
     def _run(self, running: Running) -> None:
         job = running.job
@@ -354,12 +413,15 @@ class Jobs:
         except TriptychError as problem:
             status, error = "failed", str(problem)
         except BaseException as problem:  # a panic of a native library is no Exception, and must not end the worker
-            log.exception("job %s (%s) failed", job.job_id, job.kind)
+            if not running.revoked:
+                log.exception("job %s (%s) failed", job.job_id, job.kind)
             status, error = (
                 "failed",
                 f"Unexpected {type(problem).__name__}: {problem}. The log has the details; resuming the job tries again.",
             )
         with self._changed:
+            if running.revoked:
+                return
             try:
                 self.store_progress(job.job_id, running.progress)
                 self._set(job.job_id, status, error, running.counts)
@@ -377,7 +439,16 @@ class Jobs:
             [progress.phase, progress.done, progress.total, progress.unit, job_id],
         )
 
-    def _set(self, job_id: str, status: Status, error: str = "", counts: Mapping[str, Any] | None = None) -> None:
+    def _set(
+        self,
+        job_id: str,
+        status: Status,
+        error: str = "",
+        counts: Mapping[str, Any] | None = None,
+        *,
+        in_order: bool = True,
+    ) -> None:
+        """Write a job's status. A start counts as an attempt, until the job halts `in_order` or is queued by hand."""
         with self._db.write(f"a job is {status}") as cursor:
             cursor.execute("UPDATE jobs SET status = ?, error = ? WHERE job_id = ?", [status, error, job_id]).fetchall()
             if counts is not None:
@@ -386,23 +457,144 @@ class Jobs:
                 ).fetchall()
             if status == "running":
                 cursor.execute(
-                    "UPDATE jobs SET started_at = coalesce(started_at, now()::TIMESTAMP), finished_at = NULL WHERE job_id = ?",
+                    "UPDATE jobs SET started_at = coalesce(started_at, now()::TIMESTAMP), finished_at = NULL, attempts = attempts + 1 WHERE job_id = ?",
                     [job_id],
                 ).fetchall()
+            elif in_order:
+                cursor.execute("UPDATE jobs SET attempts = 0 WHERE job_id = ?", [job_id]).fetchall()
             if status in FINISHED:
                 cursor.execute("UPDATE jobs SET finished_at = now()::TIMESTAMP WHERE job_id = ?", [job_id]).fetchall()
                 if status != "failed":
                     cursor.execute("DELETE FROM job_seen WHERE job_id = ?", [job_id]).fetchall()
+                _prune(cursor)
         with self._changed:
             self._unstored.pop(job_id, None)
             self._changed.notify_all()
+        self._tell()
+
+    # other shells, and workers that do not halt
+
+    def _tell(self) -> None:
+        """Publish the unfinished jobs; a mailbox that cannot be written harms no job."""
+        if self._db.read_only or self._closing:
+            return
+        try:
+            found = self._select(
+                "WHERE NOT list_contains(?::VARCHAR[], j.status) ORDER BY j.created_at, j.rowid", [[*FINISHED]]
+            )
+            self._mailbox.publish([_told(job) for job in found])
+        except (OSError, TriptychError) as problem:
+            log.warning("other shells cannot be told of the jobs: %s", problem)
+
+    def _keep(self) -> None:
+        """While a job runs, waits or is paused: read the mailbox, and leave a worker behind that does not halt."""
+        while True:
+            time.sleep(_TICK)
+            try:
+                self._mailbox.serve(self._answer)
+                with self._changed:
+                    running = self._running
+                    if self._closing:
+                        return
+                    if (
+                        running is not None
+                        and running.wish == "cancel"
+                        and time.monotonic() - running.wished_at > GRACE
+                    ):
+                        self._leave_behind(running)
+                        self._wake()
+                    if not self._mailbox.told:
+                        self._keeper = None
+                        return
+            except Exception as problem:  # the disk may be full for a while
+                if not self._closing:
+                    log.error("the jobs could not be looked after, trying again: %s", problem)
+
+    def _answer(self, verb: str, job_id: str) -> str:
+        if verb != "cancel":
+            raise BadInput(f"Another shell can cancel jobs, and not {verb[:40]!r}.")
+        self.cancel(job_id)
+        return self.get(job_id).status
+
+    def _leave_behind(self, running: Running) -> None:
+        """Settle the job as it was asked to, refuse whatever its worker reports or writes from now on, and let another worker take its place."""
+        running.revoked = True
+        wish = running.wish or "stop"
+        if running.thread is not None:
+            self._db.barred.add(running.thread)
+            ending.abandon(running.thread)
+        _end_long_calls()
+        self._running, self._thread = None, None
+        try:
+            self._set(running.job.job_id, _AFTER[wish], "", dict(running.counts), in_order=False)
+        except Exception as problem:
+            log.error("the end of job %s could not be stored: %s", running.job.job_id, problem)
+            self._unstored[running.job.job_id] = (_AFTER[wish], str(problem))
+        log.warning(
+            "job %s (%s) did not halt in time; its worker was left behind", running.job.job_id, running.job.kind
+        )
+        self._changed.notify_all()
+
+    def stop_soon(self) -> None:
+        """Let the running job halt at its next step, since the program ends. Does not block."""
+        running = self._running
+        if running is not None and running.wish is None:
+            running.ask("stop")
 
     def close(self) -> None:
-        """Stop the worker; the running job is interrupted at its next step and resumes on the next open. Idempotent."""
+        """Stop the worker; the running job is interrupted at its next step and resumes on the next open. Idempotent.
+
+        A worker that does not halt within seconds is left behind: what it writes later is refused.
+        """
         with self._changed:
             self._closing = True
-            if self._running is not None and self._running.wish is None:
-                self._running.wish = "stop"
+            self.stop_soon()
             self._changed.notify_all()
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(ending.patience(CLOSE_SECONDS))
+            with self._changed:
+                running = self._running
+                if thread.is_alive() and running is not None:
+                    self._leave_behind(running)
+            thread.join(_LAST)  # a graph that was ended lets its worker go, which then is done with the database
+        self._mailbox.close()
+
+
+def _end_long_calls() -> None:
+    """Let models that run for longer than a step takes come to an end, so that the worker that was left behind ends as well."""
+    providers = sys.modules.get("engine.encoders.providers")
+    if providers is not None:
+        providers.end_long_calls(LONG)
+
+
+def _told(job: Job) -> dict[str, Any]:
+    """What other shells are told of a job."""
+    params = job.params if len(json.dumps(job.params)) <= _MAX_PARAMS else {}
+    return {
+        "job_id": job.job_id, "kind": job.kind, "collection_id": job.collection_id or "", "collection": job.collection, "params": params,
+        "status": job.status, "phase": job.phase, "done": job.done, "total": job.total, "unit": job.unit, "wish": job.wish,
+        "created_at": job.created_at.isoformat(), "started_at": job.started_at.isoformat() if job.started_at else None,
+    }  # fmt: skip
+
+
+def job_told(told: Mapping[str, Any]) -> Job:
+    """A job as its owner tells of it in the mailbox. Raises KeyError, TypeError or ValueError on what no owner writes."""
+    started = told["started_at"]
+    return Job(
+        str(told["job_id"]), str(told["kind"]), str(told["collection_id"]), str(told["collection"]), dict(told["params"]), told["status"],
+        str(told["phase"]), int(told["done"]), None if told["total"] is None else int(told["total"]), str(told["unit"]), "", {},
+        datetime.fromisoformat(told["created_at"]), datetime.fromisoformat(started) if started else None, None, wish=told["wish"],
+    )  # fmt: skip
+
+
+def _prune(cursor: DuckDBPyConnection) -> None:
+    """Forget the oldest finished jobs beyond KEPT, with their journals; those that a judging queue names stay."""
+    old = cursor.execute(
+        "SELECT job_id FROM jobs WHERE list_contains(?::VARCHAR[], status) AND job_id NOT IN (SELECT job_id FROM judging_queues) "
+        "ORDER BY finished_at DESC, rowid DESC OFFSET ?",
+        [[*FINISHED], KEPT],
+    ).fetchall()
+    ids = [row[0] for row in old]
+    for table in ("jobs", "job_files", "job_seen", "rejections") if ids else ():
+        cursor.execute(f"DELETE FROM {table} WHERE list_contains(?::VARCHAR[], job_id)", [ids]).fetchall()

@@ -33,16 +33,16 @@ class Searcher:
         self.collection_id = collection_id
         self.snapshot: Snapshot = engine.workspace.documents.snapshot(collection_id)
 
-    def index(self, spec: IndexSpec) -> OpenIndex:
+    def index(self, spec: IndexSpec, *, rebuild: bool = True) -> OpenIndex:
         """The open index of this specification, the same one for as long as this view lives: the rows of another generation are others.
 
-        Raises IndexNotReady that names the remedy.
+        Raises IndexNotReady that names the remedy; with `rebuild` the remedy of a damaged one begins by itself.
         """
         with self._lock:
             known = self._indexes.get(spec)
         if known is not None:
             return known
-        opened = self._engine.open_index(self.collection_id, spec)
+        opened = self._engine.open_index(self.collection_id, spec, rebuild=rebuild)
         with self._lock:
             return self._indexes.setdefault(spec, opened)
 
@@ -66,10 +66,14 @@ class Searcher:
         return mapped
 
     def behind(self, spec: IndexSpec) -> int:
-        """How many live units the index does not hold yet; 0 where there is no such index."""
+        """How many live units the index does not hold yet; 0 where there is no such index.
+
+        Starts nothing. Raises what `index` raises where documents were changed since and the index cannot be opened to count them.
+        """
         generation = self._engine.generation(self.collection_id, spec)
         if generation is None or generation.revision == self.snapshot.revision:
             return 0
+        self.index(spec, rebuild=False)
         live = len(self.snapshot) if spec.unit == "document" else len(self.snapshot.passage_nos)
         return live - int((self.row_docs(spec) >= 0).sum())
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -20,14 +21,14 @@ from app.results import (
 )
 from app.verbs.base import writes
 from app.verbs.pipelines import PipelineVerbs
-from engine.component import lookup
 from engine.documents import Duplicates
-from engine.errors import BadInput, NotFound
+from engine.errors import BadInput, NotFound, TriptychError
 from engine.indexing import parse_spec
 from engine.models.catalogue import bundled_models
 
 if TYPE_CHECKING:
     from engine.doctor import Finding
+    from engine.generations import Generation
     from engine.indexes.base import IndexSpec
     from engine.jobs import Job
     from engine.workspace import Collection
@@ -40,6 +41,7 @@ FILLING = ("add", "index")
 """Jobs that change a collection or its indexes."""
 BEFORE_INDEXES = ("", "start", "add")
 """Phases of an adding job in which no index is being built yet."""
+_UNREADABLE = "What was asked of it cannot be read, so it cannot be searched. Drop it, and build what is missing."
 _MADE = ("queue", "evaluation", "calibration", "model")  # counts of a job that hold the id of what it made
 
 
@@ -248,7 +250,7 @@ class LibraryVerbs(PipelineVerbs):
             "indexing" if busy
             else "empty" if not stored.documents
             else "unindexed" if not ready
-            else "behind" if any(view.state == "behind" for view in indexes)
+            else "behind" if any(view.state in ("behind", "damaged") for view in indexes)
             else "ready"
         )  # fmt: skip
         judged = int(self.engine.workspace.documents.query_sets(stored.collection_id)["judged_queries"].sum())
@@ -270,15 +272,23 @@ class LibraryVerbs(PipelineVerbs):
         searcher = self.engine.searcher(stored.collection_id)
         needed = dict.fromkeys(self.needed_indexes())
         for generation in self.engine.workspace.generations.live(stored.collection_id):
-            spec = lookup("indexes", generation.kind).model_validate(generation.params)
-            needed.pop(spec, None)  # type: ignore[call-overload]
-            live = len(searcher.snapshot) if spec.unit == "document" else len(searcher.snapshot.passage_nos)  # type: ignore[attr-defined]
-            behind = searcher.behind(spec)  # type: ignore[arg-type]
+            try:
+                spec = parse_spec({generation.kind: generation.params})
+            except (TriptychError, ValueError):
+                views.append(_damaged_view(generation, generation.kind, _UNREADABLE))
+                continue
+            needed.pop(spec, None)
+            try:
+                behind = searcher.behind(spec)
+            except (TriptychError, OSError) as error:
+                views.append(_damaged_view(generation, spec.label(), str(error)))
+                continue
+            live = len(searcher.snapshot) if spec.unit == "document" else len(searcher.snapshot.passage_nos)
             views.append(
                 IndexView(
                     generation_id=generation.generation_id,
                     kind=generation.kind,
-                    label=spec.label(),  # type: ignore[attr-defined]
+                    label=spec.label(),
                     rows=generation.rows,
                     bytes=generation.bytes,
                     built_at=str(generation.created_at),
@@ -297,6 +307,42 @@ class LibraryVerbs(PipelineVerbs):
                 for spec in needed
             )
         return tuple(views)
+
+
+def jobs_elsewhere(folder: Path) -> tuple[JobView, ...]:
+    """The unfinished jobs of the process that has the workspace open, newest first. Raises WorkspaceInUse where it tells of none."""
+    from engine import control, locking
+    from engine.jobs import job_told
+
+    told = control.unfinished(folder)
+    if told is None:
+        raise locking.in_use(folder, " It has no unfinished job that other shells can see.")
+    views = []
+    for job in reversed(told):
+        with suppress(KeyError, TypeError, ValueError):  # of another version of the program
+            views.append(_job_view(job_told(job)))
+    return tuple(views)
+
+
+def cancel_elsewhere(folder: Path, job: JobView, seconds: float = 10.0) -> JobView:
+    """Ask the process that has the workspace open to cancel one of its jobs, and wait until it is over. Raises BadInput, TriptychError."""
+    from engine import control
+
+    control.ask(folder, "cancel", job.job_id)
+    until = time.monotonic() + seconds
+    while any(other["job_id"] == job.job_id for other in control.unfinished(folder) or ()):
+        if time.monotonic() > until:
+            raise TriptychError(f"The job {job.job_id} was asked to stop, and has not stopped within {seconds:.0f} s.")
+        time.sleep(0.05)
+    return replace(job, status="cancelled", wish="")
+
+
+def _damaged_view(generation: Generation, label: str, note: str) -> IndexView:
+    """An index that cannot be opened or described; everything else goes on."""
+    built_at = str(generation.created_at)
+    return IndexView(
+        generation.generation_id, generation.kind, label, generation.rows, generation.bytes, built_at, "damaged", 0, None, note
+    )  # fmt: skip
 
 
 def _recall(details: Mapping[str, Any]) -> float | None:

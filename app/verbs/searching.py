@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -244,7 +245,9 @@ class SearchVerbs(PipelineVerbs, FacetVerbs):
         searcher = self.engine.searcher(collection_id)
         notices = []
         for index in dict.fromkeys(index for spec in specs for index in spec.index_specs()):
-            missing = searcher.behind(index)
+            missing = 0
+            with suppress(TriptychError):  # the pipeline that reads it says so itself
+                missing = searcher.behind(index)
             if missing:
                 notices.append(
                     f"{missing:,} new {index.unit}s are not in the index {index.label()!r} yet; update it in the Library."

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import BadInput
+from engine.errors import BadInput, Cancelled
 
 ENVIRONMENT = "TRIPTYCH_PROVIDER"
 EXECUTION_PROVIDERS = {
@@ -78,13 +80,46 @@ def _considered(name: str, quantisation: str) -> Provider:
 
 def run_graph(session: Any, provider: str, feed: Mapping[str, NDArray[Any]], output: str) -> NDArray[np.float32]:
     """One call of a session. On CUDA the output is bound to the GPU, so that nothing but the finished array crosses the bus."""
-    if provider != "cuda":
-        plain: NDArray[np.float32] = session.run([output], dict(feed))[0]
-        return plain
-    binding = session.io_binding()
-    for name, values in feed.items():
-        binding.bind_cpu_input(name, np.ascontiguousarray(values))
-    binding.bind_output(output, "cuda")
-    session.run_with_iobinding(binding)
-    bound: NDArray[np.float32] = binding.copy_outputs_to_cpu()[0]
-    return bound
+    with _endable() as options:
+        if provider != "cuda":
+            plain: NDArray[np.float32] = session.run([output], dict(feed), options)[0]
+            return plain
+        binding = session.io_binding()
+        for name, values in feed.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(values))
+        binding.bind_output(output, "cuda")
+        session.run_with_iobinding(binding, options)
+        bound: NDArray[np.float32] = binding.copy_outputs_to_cpu()[0]
+        return bound
+
+
+_calls: dict[int, tuple[float, Any]] = {}
+"""When each call began that runs now, and its options."""
+
+
+@contextmanager
+def _endable() -> Iterator[Any]:
+    """The options of a call that `end_long_calls` may end. Raises Cancelled where it did."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4
+    _calls[id(options)] = (time.monotonic(), options)
+    try:
+        yield options
+    except Exception as error:
+        if options.terminate:
+            raise Cancelled("A model was stopped inside its graph, because it did not come to an end.") from error
+        raise
+    finally:
+        del _calls[id(options)]
+
+
+def end_long_calls(seconds: float) -> int:
+    """End the calls that have run for at least `seconds`, at their next operator; returns how many. A graph that loops endlessly ends so, too."""
+    now, ended = time.monotonic(), 0
+    for began, options in list(_calls.values()):
+        if now - began >= seconds:
+            options.terminate = True
+            ended += 1
+    return ended

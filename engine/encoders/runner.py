@@ -264,7 +264,7 @@ class Head:
         """The output for one text; ids: int64 [tokens]; states: float32 [tokens, dim]."""
         values: dict[str, NDArray[Any]] = {"token_embeddings": states[None], "input_ids": ids[None]}
         feed = {name: values[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()}
-        output: NDArray[np.float32] = self._session.run([self._output], feed)[0][0]
+        output: NDArray[np.float32] = run_graph(self._session, "cpu", feed, self._output)[0]
         return output
 
 

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import BadInput, StorageFull, WorkspaceDamaged
@@ -18,7 +17,8 @@ from engine.models.card import CARD_FILE, Family, ModelCard, Prompts, read_card,
 from engine.models.entries import CatalogueEntry, entry_of
 from engine.models.hub import checked_repository
 from engine.models.resolve import checked_model_name
-from engine.models.sources import Plan, attention_shape, first_files, local_sizes, plan, take_graph
+from engine.models.sources import Plan, attention_shape, first_files, local_sizes, plan
+from engine.models.trial import take, try_out
 from engine.models.verify import verify_files
 from engine.types import Progress
 
@@ -40,7 +40,6 @@ SPARE = 1.2
 """Free space asked for, as a multiple of what is downloaded and made from it."""
 ANNOUNCED = "announced"
 """A file in the folder of the job that says which model it publishes next."""
-PROBES = ("information retrieval", "How are documents ranked?", "bread and butter")
 
 
 class AddModel(BaseModel):
@@ -136,7 +135,7 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
                 "sentence-transformers. Name a revision that has them, with --revision."
             )
         running(Progress("try out", 0, None, "texts"))
-        try_out(built, card)
+        try_out(built, card, running.check)
         running(Progress("publish", 0, None, "models"))
         (work / ANNOUNCED).write_text(card.fingerprint, encoding="utf-8")
         return workspace.models.publish(built, name, replace=asked.replace)
@@ -271,7 +270,7 @@ class _Making:
             return self._rounded(built, running)
         built.mkdir()
         if self.plan.how == "graph":
-            return self._taken(built)
+            return self._taken(built, running)
         _copy_finished(self.source, built, running)
         return _renamed(built, {"name": self.about["name"]})
 
@@ -289,11 +288,9 @@ class _Making:
         convert(self.source, built, options | further, running, running.check)
         return _renamed(built, self.about, self.asked.entry)
 
-    def _taken(self, target: Path) -> ModelCard:
+    def _taken(self, target: Path, running: Running) -> ModelCard:
         """The source's own graph as it is."""
-        card = take_graph(self.source, target, self.plan, self.about, self.asked.entry)
-        write_card(target, card)
-        return card
+        return take(self.source, target, self.plan, self.about, self.asked.entry, running.check)
 
     def _rounded(self, built: Path, running: Running) -> ModelCard:
         """The source's own graph in fewer bits."""
@@ -303,7 +300,7 @@ class _Making:
         shutil.rmtree(plain, ignore_errors=True)
         plain.mkdir()
         if self.plan.graph:
-            self._taken(plain)
+            self._taken(plain, running)
         else:
             _copy_finished(self.source, plain, running)
         shape = attention_shape(self.source)
@@ -340,19 +337,3 @@ def _renamed(built: Path, about: dict[str, str], entry: CatalogueEntry | None = 
     card = card.model_copy(update={"name": about["name"], "prompts": prompts})
     write_card(built, card)
     return card
-
-
-def try_out(built: Path, card: ModelCard) -> None:
-    """Run a few texts through a finished folder. Raises BadInput or WorkspaceDamaged where it does not give what its family gives."""
-    from engine.encoders.opening import open_encoder
-
-    if card.family == "cross":
-        from engine.encoders.cross import PairScorer
-
-        scores = np.asarray(PairScorer.load(built, provider="cpu", threads=1).score(PROBES[0], PROBES[1:]))
-        if scores.shape != (2,) or not np.isfinite(scores).all():
-            raise BadInput(f"{card.name} gives no finite score to a pair of texts.")
-        return
-    encoder = open_encoder(built, provider="cpu", threads=1)
-    if len(encoder.encode_documents(list(PROBES))) != len(PROBES) or len(encoder.encode_queries([PROBES[0]])) != 1:
-        raise BadInput(f"{card.name} does not give one row a text.")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from engine import child
 from engine.encoders.providers import Provider, available_providers
 from engine.encoders.runner import body_folder
 from engine.encoders.units import usable_cores
@@ -27,6 +28,7 @@ from engine.models.recipes import example_texts
 from engine.types import Progress, ProgressSink, ignore_progress
 
 DOCUMENTS, QUERIES, CANDIDATES = 64, 20, 50
+SECONDS_ALL, MEMORY_BYTES = 3600.0, 8e9  # for all of it in a child; memory beside eight times the model's own
 SECONDS = 2.0  # least time over which documents are timed
 COUNTED = 8  # documents whose arithmetic is counted
 KINDS: dict[str, tuple[Kind, ...]] = {
@@ -115,6 +117,32 @@ def bench_model(
         ),
         tuple(notes),
     )
+
+
+def bench_in_child(
+    folder: Path,
+    *,
+    threads: int | None = None,
+    documents: int = DOCUMENTS,
+    progress: ProgressSink = ignore_progress,
+    check: Callable[[], None] = lambda: None,
+) -> Benchmark:
+    """`bench_model` in a process of its own with limits, so that a model that never ends, or crashes, costs nothing else.
+
+    Raises what that raises, BadInput beyond the limits, TriptychError where the child dies.
+    """
+    card = read_card(folder)
+    request = {"task": "bench", "folder": str(folder), "threads": threads, "documents": documents}
+    most = child.Limits(SECONDS_ALL, MEMORY_BYTES + 8 * card.bytes, "Nothing was kept; try fewer documents.")
+    found = child.run(f"Measuring the model {card.name!r}", request, most, progress, check)
+    speeds = tuple(ProviderSpeed(**speed) for speed in found["speeds"])
+    return Benchmark(**found | {"speeds": speeds, "notes": tuple(found["notes"])})
+
+
+def bench_task(arguments: dict[str, Any], progress: ProgressSink) -> dict[str, Any]:
+    """What the child does of `bench_in_child`."""
+    folder = Path(arguments.pop("folder"))
+    return asdict(bench_model(folder, progress=progress, **arguments))
 
 
 def _open(folder: Path, card: ModelCard, provider: str, threads: int) -> Any:

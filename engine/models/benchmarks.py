@@ -52,11 +52,11 @@ def keep(workspace: Workspace, name: str, found: Benchmark) -> Speed | None:
 
 def run_bench_model(workspace: Workspace, running: Running) -> None:
     """The work of a job of kind "model-bench"; params {"name"}. Raises BadInput on an unknown name, WorkspaceDamaged on a damaged model."""
-    from engine.models.bench import bench_model
+    from engine.models.bench import bench_in_child
 
     name = str(running.job.params["name"])
     folder = workspace.models.find(name)
-    if keep(workspace, name, bench_model(folder, progress=running)) is None:
+    if keep(workspace, name, bench_in_child(folder, progress=running, check=running.check)) is None:
         raise BadInput(f"No provider of this computer could run {name!r}.")
 
 

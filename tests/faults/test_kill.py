@@ -98,6 +98,9 @@ def finish(folder):
     """Open again, which resumes the job, and wait for its end."""
     workspace = Workspace.open(folder)
     (job,) = workspace.jobs.list()
+    if job.status == "failed":  # it died as often as a job may by itself
+        assert "Set aside" in job.error
+        workspace.jobs.resume(job.job_id)
     return workspace, workspace.jobs.wait(job.job_id, 60)
 
 

@@ -1,6 +1,6 @@
 """A process that adds a file and indexes it, and is killed at a given place: python worker.py WORKSPACE FILE PHASE.
 
-It is started by the tests with kill -9 as the only way it can end early; no engine code knows of it.
+PHASE "resume" takes up the job that was killed. It is started by the tests with kill -9 as the only way it can end early; no engine code knows of it.
 """
 
 from __future__ import annotations
@@ -77,15 +77,21 @@ def arm(phase: str, encoder: HashEncoder) -> None:
         die_at(Generations, "_insert", 1)
     elif phase == "published":
         die_at(Generations, "_insert", 2, after=True)
-    elif phase != "never":
+    elif phase not in ("never", "resume"):
         raise SystemExit(f"unknown phase {phase}")
 
 
-def main() -> None:
-    folder, file, phase = sys.argv[1:]
+def work(folder: str, file: str, phase: str) -> None:
+    """Do the job, or die in the phase."""
     encoder = install()
     arm(phase, encoder)
     with Workspace.open(folder) as workspace:
+        if phase == "resume":
+            (job,) = workspace.jobs.list()
+            if job.status == "failed":  # set aside, after too many deaths
+                workspace.jobs.resume(job.job_id)
+            print(workspace.jobs.wait(job.job_id).status)
+            return
         collection = workspace.create_collection("papers")
         job_id = workspace.jobs.submit(
             "add", collection.collection_id, {"paths": [file], "then_index": SPECS, "chunker": {"sentences": {}}}
@@ -94,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    work(*sys.argv[1:])

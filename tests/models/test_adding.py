@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import pytest
 
+from engine import child
 from engine.doctor import check
 from engine.encoders.opening import load_encoder
 from engine.engine import Engine
@@ -24,7 +25,7 @@ from engine.errors import BadInput, IndexNotReady, NotFound, ReadOnly, Workspace
 from engine.indexes.dense import DenseIndex
 from engine.indexing import build_index
 from engine.jobs import Job
-from engine.models import adding, convert
+from engine.models import adding
 from engine.models.adding import AddModel
 from engine.models.catalogue import model_folder
 from engine.models.planning import plan_model
@@ -368,7 +369,7 @@ def test_weights_are_converted_in_a_child_and_get_the_prompts_of_their_makers(
 ) -> None:
     converted = write_model(tmp_path / "converted")
     code = f"import json, shutil, sys; told = json.load(sys.stdin); assert told['quantise'] == 'int8' and told['family'] == 'dense', told; shutil.copytree({str(converted)!r}, told['out_folder'])"
-    monkeypatch.setattr(convert, "COMMAND", (sys.executable, "-c", code))
+    monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", code))
     folder = original(tmp_path / "e5-small-v2", graph=False)
     (folder / "config_sentence_transformers.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"weights")

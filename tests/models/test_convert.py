@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from engine import child as module
 from engine.errors import BadInput, MissingDependency, TriptychError
-from engine.models import convert as module
 from engine.models.adding import CONVERTERS
 from engine.models.convert import convert
 from engine.types import Progress

@@ -110,7 +110,7 @@ def test_build_of_an_unfinished_job_is_taken_up_again(tmp_path):
         cid = workspace.create_collection("c").collection_id
         workspace.database.execute(
             "test",
-            "INSERT INTO jobs VALUES ('j', 'index', ?, '{}', 'paused', '', 0, NULL, '', '', '{}', now()::TIMESTAMP, NULL, NULL)",
+            "INSERT INTO jobs VALUES ('j', 'index', ?, '{}', 'paused', '', 0, NULL, '', '', '{}', now()::TIMESTAMP, NULL, NULL, 0)",
             [cid],
         )
         build = workspace.generations.begin(cid, "dense", {"m": 1}, "j")

@@ -168,7 +168,7 @@ def test_recorded_searches_of_an_older_workspace_are_deleted(tmp_path):
     connection.execute(
         "CREATE TABLE query_log (ts TIMESTAMP, query VARCHAR); INSERT INTO query_log VALUES (now(), 'private')"
     )
-    connection.execute("DELETE FROM schema_version WHERE version >= 5")
+    connection.execute("ALTER TABLE jobs DROP COLUMN attempts; DELETE FROM schema_version WHERE version >= 5")
     connection.close()
     with Workspace.open(tmp_path) as workspace:
         tables = workspace.query("SELECT table_name FROM information_schema.tables")["table_name"].to_list()

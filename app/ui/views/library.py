@@ -17,7 +17,13 @@ from app.ui.views.shell import STATES
 from app.ui.views.tables import table
 
 VIEWS = {"documents": "Documents", "models": "Models"}
-INDEX_STATES = {"ready": "Ready", "behind": "Behind", "absent": "Not built", "building": "Building"}
+INDEX_STATES = {
+    "ready": "Ready",
+    "behind": "Behind",
+    "absent": "Not built",
+    "building": "Building",
+    "damaged": "Damaged",
+}
 
 
 def page(view: WorkspaceView, chosen: CollectionView | None, listed: Sequence[JobView], *, paths: bool) -> Markup:

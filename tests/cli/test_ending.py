@@ -1,0 +1,123 @@
+"""Ctrl-C and SIGTERM: the real command, whose job is inside native code that hears nothing, ends within three seconds and loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app.services import Services
+from engine import control
+from engine.workspace import Workspace
+from tests.conftest import ROOT
+from tests.faults.bad_models import write_bad_model
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
+SECONDS = 3.0
+MAIN = "from app.cli import main\nmain()"
+BUSY = """
+import ctypes, threading
+from engine import jobs
+def busy(workspace, running):
+    while True:
+        ctypes.CDLL(None).sleep(600)  # a native call that no flag ends
+jobs._runner = lambda kind: busy
+"""
+
+
+@pytest.fixture
+def endless(filled: Path) -> Path:
+    """A workspace with a model whose graph never ends, and a pipeline that needs an index of it."""
+    write_bad_model(filled / "models" / "endless", "endless")
+    with Services(filled) as services:
+        services.save_pipeline("Endless", "name: Endless\npipeline:\n- dense: {model: endless}\n")
+    return filled
+
+
+def started(folder: Path, *arguments: str, code: str = "") -> subprocess.Popen[str]:
+    """The command, when its job has begun."""
+    command = [sys.executable, "-c", code + MAIN, *arguments, "-w", str(folder)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    until = time.monotonic() + 30
+    while time.monotonic() < until and child.poll() is None:
+        jobs = control.unfinished(folder) or []
+        if any(job["status"] == "running" for job in jobs):
+            time.sleep(0.5)
+            return child
+        time.sleep(0.05)
+    child.kill()
+    raise AssertionError(child.communicate())
+
+
+def ended(child: subprocess.Popen[str], number: int) -> tuple[int, float, str]:
+    """Exit code, seconds, standard error."""
+    began = time.monotonic()
+    child.send_signal(number)
+    try:
+        _, err = child.communicate(timeout=20)
+    finally:
+        child.kill()
+    return child.returncode, time.monotonic() - began, err
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "status"), [(signal.SIGINT, 130, "paused"), (signal.SIGTERM, 143, "interrupted")]
+)
+@pytest.mark.parametrize("busy", ["", BUSY], ids=["endless graph", "native call"])
+def test_indexing_ends(endless: Path, number: int, code: int, status: str, busy: str) -> None:
+    child = started(endless, "index", "-c", "papers", "-p", "Endless", code=busy)
+    found, seconds, err = ended(child, number)
+    assert (found, seconds < SECONDS) == (code, True), (found, seconds, err)
+    with Workspace.open(endless, resume_jobs=False) as workspace:
+        job = workspace.jobs.list()[0]
+        assert job.status == status
+        assert workspace.notices == ([] if status == "paused" else ["1 interrupted job(s) wait to be resumed."]), (
+            "the database was closed in order"
+        )
+        assert workspace.database.ended_clean
+    assert not (endless / control.FOLDER).exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_adding_and_the_interface_end(endless: Path, papers: Path, number: int) -> None:
+    child = started(endless, "add", str(papers), "-c", "papers", code=BUSY)
+    _, seconds, err = ended(child, number)
+    assert seconds < SECONDS, err
+    with Workspace.open(endless, resume_jobs=False) as workspace:
+        job = workspace.jobs.list()[0]
+        if job.status == "paused":
+            workspace.jobs._wake = lambda: None  # type: ignore[method-assign]  # the interface takes it up
+            workspace.jobs.resume(job.job_id)
+    child = started(endless, "ui", "--no-browser", "--json", code=BUSY)
+    told = json.loads("".join(child.stdout.readline() for _ in range(5)))  # type: ignore[union-attr]
+    assert told["pid"] == child.pid
+    found, seconds, err = ended(child, number)
+    assert seconds < SECONDS, err
+    assert found == (0 if number == signal.SIGINT else 143)
+    with Workspace.open(endless, resume_jobs=False) as workspace:
+        assert workspace.jobs.get(job.job_id).status == "interrupted"
+        assert workspace.database.ended_clean
+
+
+def test_a_search_inside_an_endless_graph_ends(endless: Path) -> None:
+    """The main thread itself is in native code, so that no handler of ours is run; the listener's countdown is what ends it."""
+    code = (
+        "from engine.models import catalogue\nfrom pathlib import Path\n"
+        "from engine import ending\nwith ending.watched():\n"
+        f"    encoder = catalogue.load_encoder('endless', 'cpu', 1, own=Path({str(endless / 'models')!r}))\n"
+        "    print('begins', flush=True)\n    encoder.encode_queries(['red'])\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begins\n"
+    time.sleep(0.3)
+    found, seconds, err = ended(child, signal.SIGINT)
+    assert (found, seconds < SECONDS) == (130, True), (found, seconds, err)

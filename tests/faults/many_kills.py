@@ -1,0 +1,254 @@
+"""kill -9 again and again, at chosen and at random moments: python -m tests.faults.many_kills --kills 200
+
+Each round adds a file and builds two indexes in a process that is killed in one of the phases, then once or twice again at a random moment, and
+is at last left to finish. What stands then is compared with a run that nobody disturbed: documents, passages, vectors and hits. Slow on purpose;
+no test collects it, `make faults` runs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.indexing import parse_spec
+from engine.workspace import Workspace
+from tests.faults import worker
+
+PHASES = {
+    "parse": ("parse",),
+    "commit": ("before commit", "after commit"),
+    "encode": ("encode",),
+    "publish": ("seal", "publish", "published"),
+}
+"""What is reported, and the places in the worker that belong to it."""
+LATER = 0.6
+"""Seconds at most until a random kill, counted from when the process works on its job."""
+QUERIES = ("retrieval number7", "graph calibration", "number111", "unknownword")
+TRIES = 40
+
+
+def main() -> int:
+    """0 where every round ended like the undisturbed run."""
+    parser = argparse.ArgumentParser(description="Kill the worker many times, and compare.")
+    parser.add_argument("--kills", type=int, default=200, help="how many kills at least, over all phases")
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    source = random.Random(asked.seed)
+    with tempfile.TemporaryDirectory(prefix="triptych-kills-") as scratch:
+        return _rounds(Path(scratch), asked.kills, source)
+
+
+def _rounds(scratch: Path, wanted: int, source: random.Random) -> int:
+    file = _input(scratch)
+    undisturbed = scratch / "undisturbed"
+    started(undisturbed, file, "never").wait()
+    expected = outcome_of(undisturbed)
+    kills, survived, rounds, lost = Counter[str](), Counter[str](), Counter[str](), []
+    began, places = time.monotonic(), [(phase, place) for phase, found in PHASES.items() for place in found]
+    number = 0
+    while sum(kills.values()) < wanted:
+        phase, place = places[number % len(places)]
+        folder = scratch / f"round-{number}"
+        mine = one_round(folder, file, phase, place, source)
+        found = outcome_of(folder)
+        kills.update(mine)
+        rounds.update(set(mine))
+        if found == expected:
+            survived.update(mine)
+        else:
+            lost.append((number, phase, place, dict(mine), {key: (expected[key], found.get(key)) for key in expected}))
+        shutil.rmtree(folder)
+        number += 1
+        if number % 10 == 0:
+            print(
+                f"{number} rounds, {sum(kills.values())} kills, {time.monotonic() - began:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    print(f"{'phase':<10}{'kills':>7}{'survived':>10}")
+    for phase in sorted(kills):
+        print(f"{phase:<10}{kills[phase]:>7}{survived[phase]:>10}")
+    print(
+        f"{'all':<10}{sum(kills.values()):>7}{sum(survived.values()):>10}   in {number} rounds, {time.monotonic() - began:.0f} s"
+    )
+    for one in lost:
+        print("differs:", *one)
+    return 1 if lost else 0
+
+
+def one_round(folder: Path, file: Path, phase: str, place: str, source: random.Random) -> Counter[str]:
+    """Kill at the place, then at a random moment, and let the job end; how many kills met which phase."""
+    kills = Counter[str]()
+    first = started(folder, file, place)
+    if first.wait() != -signal.SIGKILL:
+        raise SystemExit(f"The worker was not killed in {place!r}: {first.returncode}")
+    kills[phase] += 1
+    child = started(folder, file, "resume")
+    _until_working(folder, child)
+    time.sleep(source.uniform(0, LATER))
+    if child.poll() is None:
+        child.kill()
+        kills[at_phase(folder)] += 1
+    child.wait()
+    for _ in range(TRIES):
+        if started(folder, file, "resume").wait() == 0:
+            return kills
+    raise SystemExit(f"The job in {folder} does not end.")
+
+
+class Forked:
+    """A process that has everything imported, which takes longer than the job itself. Nothing is open in the process that it is forked from."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        sys.stdout.flush()
+        self.code: int | None = None
+        self.pid = os.fork()
+        if self.pid:
+            return
+        code = 1
+        try:
+            quiet = os.open(os.devnull, os.O_RDWR)
+            os.dup2(quiet, 1)
+            os.dup2(quiet, 2)
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if pid else None
+        return self.code
+
+    def wait(self, seconds: float = 120.0) -> int:
+        """The exit code; a process that takes too long is killed, and counts as failed."""
+        until = time.monotonic() + seconds
+        while (code := self.poll()) is None:
+            if time.monotonic() > until:
+                self.kill()
+                raise SystemExit(f"Process {self.pid} did not end within {seconds:.0f} s.")
+            time.sleep(0.01)
+        return code
+
+    def kill(self) -> None:
+        """kill -9."""
+        os.kill(self.pid, signal.SIGKILL)
+
+
+def started(folder: Path, file: Path, phase: str) -> Forked:
+    """A worker with nothing to say."""
+    return Forked(lambda: worker.work(str(folder), str(file), phase))
+
+
+def outcome_of(folder: Path) -> dict[str, Any]:
+    """`outcome`, found in a process of its own."""
+    told = folder.with_suffix(".json")
+    Forked(lambda: _write(told, outcome(folder))).wait()
+    return dict(json.loads(told.read_text()))
+
+
+def _write(path: Path, found: Any) -> None:
+    path.write_text(json.dumps(found))
+
+
+def _until_working(folder: Path, child: Forked) -> None:
+    """Until the job was taken up in a process that goes on, as its log of writes tells."""
+    log = folder / "writes.log"
+    before = log.read_text().count("a job is running")
+    until = time.monotonic() + 30
+    while child.poll() is None and time.monotonic() < until:
+        try:
+            if log.read_text().count("a job is running") > before or log.read_text().count("is running") == 1 != before:
+                return
+        except OSError:
+            pass
+        time.sleep(0.005)
+
+
+def at_phase(folder: Path) -> str:
+    """Where a random kill met the job, by what is in its folder afterwards."""
+    if any(folder.glob("tmp-*/partial/*")):
+        return "encode"
+    if any((folder / "indexes").glob("*")) or any(folder.glob("tmp-*")):
+        return "publish"
+    text = (folder / "writes.log").read_text()
+    return "commit" if "adding" in text else "parse"
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """Hashes of the documents, passages and vectors, and the hits of both indexes."""
+    found: dict[str, Any] = {}
+    encoder = worker.install()
+    with Workspace.open(folder, resume_jobs=False) as workspace:
+        (job,) = workspace.jobs.list()
+        cid = workspace.collection("papers").collection_id
+        snapshot = workspace.documents.snapshot(cid)
+        found["status"] = job.status
+        found["documents"] = workspace.documents.content_hash(cid)
+        found["rows"] = (len(snapshot), len(snapshot.passage_nos))
+        for raw in worker.SPECS:
+            spec = parse_spec(raw)
+            generation = workspace.generations.find(cid, spec.kind, spec.model_dump(mode="json"))
+            if generation is None:
+                found[spec.kind] = None
+                continue
+            index: Any = spec.open(workspace.generations.open_folder(generation))
+            ids = _ids(snapshot, spec.unit, index.numbers)
+            if spec.kind == "dense":
+                found["vectors"] = _vectors(ids, np.asarray(index.vectors))
+            asked = list(QUERIES) if spec.kind == "bm25" else encoder.encode_queries(list(QUERIES))
+            top = index.search(asked, 10)
+            found[spec.kind] = [
+                sorted(
+                    (-round(float(score), 5), ids[row]) for row, score in zip(rows, scores, strict=True) if row >= 0
+                )[:5]
+                for rows, scores in zip(top.rows, top.scores, strict=True)
+            ]
+        found["leftovers"] = sorted(path.name for path in folder.glob("tmp-*"))
+    return found
+
+
+def _ids(snapshot: Any, unit: str, numbers: Any) -> list[str]:
+    """The document of each row; numbers differ from run to run."""
+    if unit == "document":
+        return [snapshot.doc_ids[int(at)] for at in np.searchsorted(snapshot.doc_nos, numbers)]
+    at = np.searchsorted(snapshot.passage_nos, numbers)
+    return [snapshot.doc_ids[int(doc)] for doc in snapshot.passage_docs[at]]
+
+
+def _vectors(ids: list[str], vectors: Any) -> str:
+    digest = hashlib.sha256()
+    for row in sorted(range(len(ids)), key=lambda row: (ids[row], vectors[row].tobytes())):
+        digest.update(ids[row].encode() + vectors[row].tobytes())
+    return digest.hexdigest()
+
+
+def _input(scratch: Path) -> Path:
+    path = scratch / "papers.jsonl"
+    words = ["retrieval", "graph", "calibration", "sparse", "dense", "fusion", "ranking"]
+    rows = [
+        {"_id": f"d{n}", "title": f"Paper number{n}", "text": f"On {words[n % 7]} and {words[n % 5]}, number{n}."}
+        for n in range(400)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows + rows[:10]))
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
