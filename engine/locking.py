@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from engine.errors import ReadOnly, WorkspaceInUse
+from engine.permissions import tighten
 
 LOCK_NAME = "triptych.lock"
 _FAR = 1 << 30  # Windows locks a range of bytes and hides it from readers, so the locked byte lies beyond the text.
@@ -68,6 +69,7 @@ class WorkspaceLock:
         if not _lock(self._descriptor):
             os.close(self._descriptor)
             raise in_use(folder)
+        tighten(folder / LOCK_NAME)
         text = f"{os.getpid()}\n{datetime.now().astimezone().isoformat(timespec='seconds')}\n"
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
