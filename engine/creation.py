@@ -107,12 +107,13 @@ def prepare(folder: Path, *, adopt: bool = False) -> None:
     Raises what `examine` raises, StorageFull, and TriptychError where the folder cannot be written.
     """
     found = examine(folder, adopt=adopt)
+    _clear_scratch(folder)
     if found == "workspace":
         return
     beside = [name for name in os.listdir(folder) if not _is_of_a_start(folder / name)] if found == "blank" else []
     try:
-        _clear(folder, found)
         if found == "blank":
+            _set_aside(folder)
             _make(folder, adopted=bool(set(beside) - SYSTEM))
         else:
             _mark(folder, folder / f"triptych-new-{uuid.uuid4().hex}", adopted=False)
@@ -166,9 +167,7 @@ def _is_of_a_start(path: Path) -> bool:
     """Whether this is something that a start leaves behind that was cut short, of this version or an earlier one."""
     name = path.name
     if name in (recovery.DATABASE_NAME, recovery.WAL_NAME):
-        return belongings.is_file(
-            path
-        )  # `_has_our_database` has looked at it, and `_clear` moves it and deletes nothing
+        return belongings.is_file(path)  # `_has_our_database` has looked at it, and `_set_aside` deletes nothing
     if name == QUARANTINE:
         return belongings.is_folder(path) and all(STAMPED.match(kept.name) for kept in path.iterdir())
     if name == locking.LOCK_NAME:
@@ -185,14 +184,17 @@ def _is_scratch(folder: Path) -> bool:
     )
 
 
-def _clear(folder: Path, found: Found) -> None:
-    """Take away what a start left behind that was cut short: scratch folders are ours and go, a database without content is set aside."""
+def _clear_scratch(folder: Path) -> None:
+    """Delete what `_make` left behind when it was cut short; no more than that is ever in it."""
     for path in [path for path in folder.iterdir() if _SCRATCH.fullmatch(path.name) and _is_scratch(path)]:
         _delete_scratch(path)
-    if found == "blank":
-        for path in (folder / recovery.DATABASE_NAME, folder / recovery.WAL_NAME):
-            if belongings.is_file(path):
-                Quarantine(folder).keep(path)
+
+
+def _set_aside(folder: Path) -> None:
+    """Move a database without content, and its log, out of the way; an earlier version left it there when its first start was cut short."""
+    for path in (folder / recovery.DATABASE_NAME, folder / recovery.WAL_NAME):
+        if belongings.is_file(path):
+            Quarantine(folder).keep(path)
 
 
 def _delete_scratch(scratch: Path) -> None:
