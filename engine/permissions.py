@@ -17,9 +17,10 @@ def tighten(path: Path) -> None:
         return
     with suppress(OSError):
         found = os.lstat(path)
-        plain = stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)
-        if plain and found.st_uid == os.geteuid() and found.st_mode & 0o077:
-            os.chmod(path, stat.S_IMODE(found.st_mode) & 0o700)
+        kept = FOLDER if stat.S_ISDIR(found.st_mode) else FILE if stat.S_ISREG(found.st_mode) else 0
+        mode = stat.S_IMODE(found.st_mode)
+        if kept and found.st_uid == os.geteuid() and mode & ~kept:
+            os.chmod(path, mode & kept)
 
 
 def tighten_tree(folder: Path) -> None:
