@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
-from typing import Annotated
+from contextlib import suppress
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -80,11 +83,18 @@ for module in (
     module.register(app)
 
 
+def _terminated(number: int, _: FrameType | None) -> NoReturn:
+    """End as after Ctrl-C: jobs stop at their next step, and scratch folders go."""
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """The entry point of the installed command."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    with suppress(ValueError):  # not in the main thread, where nobody sends signals
+        signal.signal(signal.SIGTERM, _terminated)
     if "--json" not in sys.argv:
         app(prog_name="triptych")
     logging.disable()  # standard error is for one JSON document

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from engine import creation
+from engine import creation, scratch
 from engine.blind import Blind
 from engine.calibrations import Calibrations
 from engine.contents import tighten_workspace
@@ -164,6 +164,7 @@ class Workspace(Shelf):
                 + ("go on where they stopped." if resume_jobs else "wait to be resumed.")
             )
         Quarantine(self.folder).expire()
+        scratch.sweep()
         jobs = [str(row[0]) for row in self._db.rows("SELECT job_id FROM jobs")]
         swept = self.generations.sweep() + self.models.sweep(self.jobs.resumable(), jobs)
         if swept:

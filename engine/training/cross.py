@@ -23,6 +23,7 @@ from engine.models.catalogue import DEFAULT_DENSE, load_encoder, model_folder
 from engine.models.export import export_model
 from engine.models.export_cross import PAIR_WEIGHTS as WEIGHTS
 from engine.models.recipes import RECIPES
+from engine.scratch import scratch as scratch_folder
 from engine.training.corpus import TrainingTexts, held_out
 from engine.training.pairs import Lexicon, PairList, ask, pair_lists
 from engine.training.trainer import library
@@ -86,7 +87,7 @@ def train_cross(
     torch.manual_seed(options.seed)
     model = new_pair_model(source, options.together, options.tokens)
     model[0].learn_rarity(texts.units)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("train") as scratch:
         lexicon = Lexicon(texts.units, Path(scratch))
 
         def lists(positions: Sequence[int], seed: int, length: int) -> list[PairList]:
@@ -215,7 +216,7 @@ def learn(model: Any, lists: Sequence[PairList], options: CrossOptions, out: Pat
         "documents": [one.documents for one in lists],
         "label": [one.logits for one in lists],
     }
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("train") as scratch:
         trainer = _trainer()(
             model=model,
             args=_arguments(model, options, steps, scratch),
