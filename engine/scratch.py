@@ -87,7 +87,7 @@ def _delete(home: Path) -> None:
 
 
 @atexit.register
-def _delete_all() -> None:
-    """Registered before any workspace is opened, so that it runs after every workspace has been closed."""
+def delete_all() -> None:
+    """Delete what this process has left; runs at its end, after every workspace has been closed, because it was registered before."""
     for home in list(_live):
         _delete(home)
