@@ -51,11 +51,17 @@ def _shared(
     context: typer.Context,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
+    adopt: Annotated[
+        bool,
+        typer.Option(
+            "--adopt", help="Make the workspace in a folder that holds other files already; they are left alone."
+        ),
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    context.obj = {"workspace": workspace, "json": as_json}
+    context.obj = {"workspace": workspace, "json": as_json, "adopt": adopt}
 
 
 for module in (

@@ -73,6 +73,7 @@ class Run:
 
     folder: Path
     as_json: bool
+    adopt: bool = False
 
     @contextmanager
     def reading(self) -> Iterator[Services]:
@@ -88,6 +89,10 @@ class Run:
     @contextmanager
     def writing(self) -> Iterator[Services]:
         """The services on the workspace, which is made if absent."""
+        if self.adopt:
+            from engine.workspace import Workspace
+
+            Workspace.open(self.folder, resume_jobs=False, adopt=True).close()
         with _services()(self.folder) as services:
             self.notify(*services.workspace().notices)
             yield services
@@ -147,7 +152,8 @@ def command(group: typer.Typer, name: str | None = None) -> Callable[[Callable[.
             shared = context.find_root().obj or {}
             folder = workspace or shared.get("workspace") or default_workspace()
             guarded(
-                Run(folder.expanduser(), as_json or bool(shared.get("json"))), functools.partial(function, **values)
+                Run(folder.expanduser(), as_json or bool(shared.get("json")), bool(shared.get("adopt"))),
+                functools.partial(function, **values),
             )
 
         parameters = [p.replace(kind=keyword) for p in own] + extra

@@ -24,6 +24,7 @@ from typing import Any
 
 from engine import errors
 from engine.errors import BadInput, TriptychError
+from engine.scratch import scratch
 from engine.types import Progress, ProgressSink, ignore_progress
 
 CHECK_SECONDS = 0.1
@@ -64,12 +65,13 @@ def run(
     limit is reached, and TriptychError where the child dies.
     """
     heard: list[dict[str, Any]] = []
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     with (
+        scratch("child") as home,  # what a child that is killed leaves behind goes with it
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as trouble,
         subprocess.Popen(  # noqa: S603 - this interpreter, this module
             command or COMMAND,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=trouble, text=True, encoding="utf-8", env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=trouble, text=True, encoding="utf-8",
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TMPDIR": home, "TEMP": home, "TMP": home},
             cwd=Path(errors.__file__).resolve().parent.parent, start_new_session=True,  # Ctrl-C is for the parent
         ) as child,
     ):  # fmt: skip

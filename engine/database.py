@@ -13,6 +13,7 @@ import polars as pl
 
 from engine import arrow, recovery
 from engine.errors import Cancelled, ReadOnly, TriptychError
+from engine.permissions import tighten
 from engine.writelog import Entry, WriteLog
 
 if TYPE_CHECKING:
@@ -178,6 +179,9 @@ class Database:
                 finally:
                     self._depth, self._writing_thread = 0, None
                 self._commit(cursor, seq)
+                tighten(
+                    self.folder / recovery.WAL_NAME
+                )  # the database makes it anew after each checkpoint, with its own rights
             self._log.append(Entry(seq, what))
             hooks, self._after = self._after, []
             for hook in hooks:

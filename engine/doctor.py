@@ -10,11 +10,14 @@ from typing import Any, Literal
 
 from engine import locking, recovery, tables
 from engine.component import lookup
+from engine.contents import survey
+from engine.creation import read_marker
 from engine.errors import TriptychError, WorkspaceDamaged, WorkspaceInUse
 from engine.generations import INDEXES, Generation, Generations
 from engine.models.catalogue import bundled_models
 from engine.models.verify import verify_files
 from engine.probing import Probe, Unreadable
+from engine.quarantine import KEPT_DAYS, Quarantine
 from engine.records import row_hash
 from engine.versions import library_versions
 from engine.workspace import Workspace
@@ -111,12 +114,26 @@ def _folder(folder: Path) -> Iterator[Finding]:
         f"{free / 1e9:.1f} GB free on its disk",
         "" if level == "ok" else "Free some space before adding documents.",
     )
-    kept = sorted(path.name for path in (folder / "quarantine").glob("*"))
+    yield from _quarantine(folder)
+
+
+def _quarantine(folder: Path) -> Iterator[Finding]:
+    """What was set aside: for good, or to be deleted after a while."""
+    quarantine = Quarantine(folder)
+    passing = {entry.name for entry in quarantine.moved()}
+    kept = [name for name in quarantine.contents() if name not in passing]
+    going = [name for name in quarantine.contents() if name in passing]
     if kept:
         yield Finding(
             "note",
             f"{len(kept)} file(s) in quarantine: {', '.join(kept[:5])}",
             "Delete them when you no longer need them.",
+        )
+    if going:
+        yield Finding(
+            "note",
+            f"{len(going)} unfinished folder(s) of earlier runs in quarantine: {', '.join(going[:5])}",
+            f"They are deleted {KEPT_DAYS} days after they were moved there.",
         )
 
 
@@ -209,7 +226,7 @@ def _parts(ask: tables.Ask, table: tables.Table) -> str:
 def _opened(workspace: Workspace, unreadable: set[str], found: list[Finding]) -> list[Finding]:
     """What else an open workspace tells; a part that meets damage is named, and the others go on."""
     findings = list(found)
-    parts: list[Callable[[Workspace], Iterator[Finding]]] = [_schema, _indexes, _models]
+    parts: list[Callable[[Workspace], Iterator[Finding]]] = [_schema, _indexes, _models, _foreign]
     if not unreadable & _NEEDED:
         parts.insert(1, _rows)
     for part in parts:
@@ -276,10 +293,8 @@ def _size(count: int) -> str:
 
 
 def _indexes(workspace: Workspace) -> Iterator[Finding]:
-    known = set()
     for collection in workspace.collections():
         for generation in workspace.generations.live(collection.collection_id):
-            known.add(generation.generation_id)
             named = f"index {_label(generation)!r} of {collection.name!r}"
             try:
                 Generations(workspace.database).open_folder(generation)
@@ -292,13 +307,26 @@ def _indexes(workspace: Workspace) -> Iterator[Finding]:
                 )
             else:
                 yield Finding("ok", f"{named}: {generation.rows:,} rows, intact")
-    home = workspace.folder / INDEXES
-    orphans = [path.name for path in home.iterdir() if path.name not in known] if home.is_dir() else []
-    if orphans:
+
+
+def _foreign(workspace: Workspace) -> Iterator[Finding]:
+    """What in the folder was not made by this program, and what it made and nothing refers to any more."""
+    contents = survey(workspace.database)
+    marker = read_marker(workspace.folder)
+    beside = marker is not None and marker.adopted  # the folder held other files from the beginning
+    foreign = [path for path in contents.foreign if not (beside and path.parent == workspace.folder)]
+    if foreign:
+        names = ", ".join(path.relative_to(workspace.folder).as_posix() for path in foreign[:5])
         yield Finding(
             "note",
-            f"{len(orphans)} index folder(s) that nothing refers to",
-            "They are removed when the workspace is next opened for writing.",
+            f"{len(foreign)} file(s) or folder(s) that Triptych did not make: {names}{' …' if len(foreign) > 5 else ''}",
+            "They are left alone. Move them where they belong, if they are not meant to be here.",
+        )
+    if contents.loose:
+        yield Finding(
+            "note",
+            f"{len(contents.loose)} index folder(s) that nothing refers to",
+            "They are moved to quarantine when the workspace is next opened for writing.",
         )
 
 

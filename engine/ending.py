@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, Protocol
 
+from engine import scratch
+
 LIMIT = 2.2
 """Seconds from the signal to the end of the process, at most."""
 WAIT = 1.2
@@ -60,6 +62,7 @@ def leave(code: int) -> NoReturn:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
+        scratch.delete_all()
         os._exit(code)
     sys.exit(code)
 
@@ -111,4 +114,5 @@ def _count_down(code: int) -> NoReturn:
     for work in list(_stoppable):
         work.stop_soon()
     time.sleep(LIMIT)
+    scratch.delete_all()
     os._exit(code)

@@ -10,23 +10,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import threading
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine import belongings
+from engine.belongings import MANIFEST
 from engine.errors import WorkspaceDamaged
+from engine.permissions import private_folder, tighten, tighten_tree
+from engine.quarantine import Quarantine
 from engine.versions import library_versions
 
 if TYPE_CHECKING:
     from engine.database import Database
 
 INDEXES = "indexes"
-MANIFEST = "manifest.json"
 _COLUMNS = "generation_id, collection_id, kind, params, fingerprint, revision, rows, dim, bytes, manifest_sha256, details, created_at"
 RESUMABLE = ("queued", "running", "paused", "interrupted")
 
@@ -116,6 +119,7 @@ class Generations:
     def __init__(self, database: Database) -> None:
         self._db = database
         self._folder = database.folder
+        self._quarantine = Quarantine(database.folder)
         self._lock = threading.Lock()
         self._active: set[str] = set()
         self._verified: set[str] = set()
@@ -133,20 +137,24 @@ class Generations:
                 "SELECT generation_id FROM builds WHERE collection_id = ? AND kind = ? AND params = ?::JSON AND job_id = ? AND job_id <> ''",
                 [collection_id, kind, asked, job_id],
             ).fetchall()
-            free = [row[0] for row in found if row[0] not in self._active and (self._folder / f"tmp-{row[0]}").is_dir()]
+            free = [row[0] for row in found if row[0] not in self._active and belongings.is_folder(self._build(row[0]))]
             generation_id = free[0] if free else uuid.uuid4().hex
             if not free:
-                (self._folder / f"tmp-{generation_id}").mkdir()
                 cursor.execute(
                     "INSERT INTO builds VALUES (?, ?, ?, ?::JSON, ?, now()::TIMESTAMP)",
                     [generation_id, collection_id, kind, asked, job_id],
                 ).fetchall()
             self._active.add(generation_id)
-        home = self._folder / f"tmp-{generation_id}"
-        for path in home.iterdir():
-            if path.is_file():
-                path.unlink()
+        home = self._build(generation_id)
+        with self._db.translated(f"the {kind} index"):
+            private_folder(home)  # only once its row is there, so that a folder without one is recognized as nobody's
+            for path in home.iterdir():
+                if belongings.is_file(path):
+                    path.unlink()
         return Build(generation_id, collection_id, kind, home, self)
+
+    def _build(self, generation_id: str) -> Path:
+        return self._folder / f"{belongings.BUILD_PREFIX}{generation_id}"
 
     def publish(
         self, build: Build, params: Mapping[str, Any], fingerprint: str, revision: int, rows: int, dim: int,
@@ -154,6 +162,7 @@ class Generations:
     ) -> Generation:  # fmt: skip
         """See `Build.publish`."""
         with self._db.translated(f"the {build.kind} index"):
+            tighten_tree(build.folder)
             files = _seal(build.folder)
             about = {
                 "generation_id": build.generation_id, "collection_id": build.collection_id, "kind": build.kind, "params": dict(params),
@@ -161,10 +170,10 @@ class Generations:
                 "details": dict(details or {}), "created_at": datetime.now(UTC).isoformat(timespec="seconds"), "files": files,
             }  # fmt: skip
             (build.folder / MANIFEST).write_text(json.dumps(about, indent=1, sort_keys=True), "utf-8")
+            tighten(build.folder / MANIFEST)
             sync(build.folder / MANIFEST)
             sync(build.folder)
-            home = self._folder / INDEXES
-            home.mkdir(exist_ok=True)
+            home = private_folder(self._folder / INDEXES)
             target = home / build.generation_id
             os.replace(build.folder, target)
             sync(home)
@@ -172,7 +181,7 @@ class Generations:
         try:
             old = self._insert(build, about, target)
         except BaseException:
-            shutil.rmtree(target, ignore_errors=True)
+            self._remove_folder(build.generation_id)
             raise
         with self._lock:
             self._active.discard(build.generation_id)
@@ -205,7 +214,7 @@ class Generations:
     def abandon(self, build: Build) -> None:
         """See `Build.abandon`."""
         self.release(build)
-        shutil.rmtree(build.folder, ignore_errors=True)
+        belongings.delete_folder(build.folder, self._folder)
         self._db.execute(
             "giving up an index build", "DELETE FROM builds WHERE generation_id = ?", [build.generation_id]
         )
@@ -299,36 +308,49 @@ class Generations:
         self._remove_folder(generation_id)
 
     def _remove_folder(self, generation_id: str) -> None:
-        """Where the system refuses to remove open files, the next start sweeps them."""
+        """Delete the files that the manifest lists, and nothing else. Where the system keeps open files, the next start sweeps them; a
+        folder whose manifest is damaged does not say what is ours in it, and goes to quarantine for good."""
         self._verified.discard(generation_id)
-        shutil.rmtree(self.folder(generation_id), ignore_errors=True)
+        folder = self.folder(generation_id)
+        if not belongings.is_folder(folder) or not belongings.is_within(folder, self._folder):
+            return
+        names = belongings.listed_files(folder)
+        if names is not None:
+            belongings.delete_listed(folder, names)
+        else:
+            with suppress(OSError):
+                self._quarantine.keep(folder)
 
     def sweep(self) -> list[str]:
-        """Remove folders that no row knows, and builds that no unfinished job will resume; returns what was removed, in words."""
+        """Move folders that no row knows any more, and builds that no unfinished job will resume, to quarantine; returns which, in words.
+
+        Only what is surely a published index (its name is an id, and its manifest names that id) or a build (its row is there); other
+        folders are somebody else's.
+        """
         known = {row[0] for row in self._db.rows("SELECT generation_id FROM generations")}
-        marks = ", ".join("?" for _ in RESUMABLE)
-        resumable = {
-            row[0]
-            for row in self._db.rows(
-                f"SELECT b.generation_id FROM builds b JOIN jobs j USING (job_id) WHERE j.status IN ({marks})",
-                RESUMABLE,
-            )
-        } | self._active
-        removed = []
+        builds = {row[0] for row in self._db.rows("SELECT generation_id FROM builds")}
+        resumable = self._resumable()
         home = self._folder / INDEXES
-        for folder in sorted(home.iterdir()) if home.is_dir() else []:
-            if folder.name not in known:
-                shutil.rmtree(folder, ignore_errors=True)
-                removed.append(f"{INDEXES}/{folder.name}")
-        for folder in sorted(self._folder.glob("tmp-*")):
-            if folder.name.removeprefix("tmp-") not in resumable:
-                shutil.rmtree(folder, ignore_errors=True)
-                removed.append(folder.name)
-        stale = [row[0] for row in self._db.rows("SELECT generation_id FROM builds") if row[0] not in resumable]
+        indexes = sorted(home.iterdir()) if belongings.is_folder(home) else []
+        orphans = [path for path in indexes if path.name not in known and belongings.listed_files(path) is not None]
+        for folder in sorted(self._folder.glob(f"{belongings.BUILD_PREFIX}*")):
+            build = belongings.build_id(folder.name)
+            if build is not None and build in builds and build not in resumable:
+                orphans.append(folder)
+        moved = [path for path in orphans if self._quarantine.take(path) is not None]
+        stale = sorted(build for build in builds - resumable if not os.path.lexists(self._build(build)))
         if stale:
             self._db.execute(
                 "forgetting abandoned builds",
                 "DELETE FROM builds WHERE list_contains(?::VARCHAR[], generation_id)",
                 [stale],
             )
-        return removed
+        return [path.relative_to(self._folder).as_posix() for path in moved]
+
+    def _resumable(self) -> set[str]:
+        """Builds that run, or that an unfinished job will take up."""
+        marks = ", ".join("?" for _ in RESUMABLE)
+        rows = self._db.rows(
+            f"SELECT b.generation_id FROM builds b JOIN jobs j USING (job_id) WHERE j.status IN ({marks})", RESUMABLE
+        )
+        return {row[0] for row in rows} | self._active

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
 from engine.errors import ReadOnly, WorkspaceInUse
+from engine.permissions import tighten
 
 LOCK_NAME = "triptych.lock"
 _FAR = 1 << 30  # Windows locks a range of bytes and hides it from readers, so the locked byte lies beyond the text.
 
 
-def _lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
     """Try to take the exclusive lock without waiting. It belongs to the open file, so a second open in one process is refused too."""
     if sys.platform == "win32":
         import msvcrt
@@ -65,13 +67,15 @@ class WorkspaceLock:
             raise ReadOnly(
                 f"The workspace folder {folder} cannot be written ({error.strerror}). Open it for reading only, or change its permissions."
             ) from error
-        if not _lock(self._descriptor):
+        if not try_lock(self._descriptor):
             os.close(self._descriptor)
             raise in_use(folder)
+        tighten(folder / LOCK_NAME)
         text = f"{os.getpid()}\n{datetime.now().astimezone().isoformat(timespec='seconds')}\n"
-        os.ftruncate(self._descriptor, 0)
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.write(self._descriptor, text.encode())
+        with suppress(OSError):  # a full disk: the lock is held all the same, by nobody that it names
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, text.encode())
 
     def release(self) -> None:
         """Give the lock up; the file stays, because removing it would race with the next owner."""
@@ -95,6 +99,6 @@ def is_held(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        return not _lock(descriptor)
+        return not try_lock(descriptor)
     finally:
         os.close(descriptor)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import locking, migrations
 from engine.errors import BadInput, StorageFailed, StorageFull, TriptychError, WorkspaceDamaged, WorkspaceInUse
+from engine.quarantine import Quarantine
 from engine.writelog import Entry, WriteLog
 
 if TYPE_CHECKING:
@@ -115,25 +114,33 @@ def connect(path: Path, *, read_only: bool) -> DuckDBPyConnection:
 
 
 def set_aside(file: Path, *, copy: bool = False) -> Path:
-    """Move (or copy) a file into `quarantine/` under a name with the time; returns the new path. Nothing there is ever deleted."""
-    shelf = file.parent / "quarantine"
-    shelf.mkdir(exist_ok=True)
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    target = shelf / f"{stamp}-{file.name}"
-    if copy:
-        try:
-            shutil.copyfile(file, target)
-        except OSError:
-            target.unlink(missing_ok=True)
-            raise
-    else:
-        os.replace(file, target)
-    return target
+    """Move (or copy) a file into `quarantine/` beside it for good, under a name with the time; returns the new path."""
+    return Quarantine(file.parent).keep(file, copy=copy)
 
 
-def _refusal(folder: Path, error: Exception) -> TriptychError:
+def is_about_log(error: Exception) -> bool:
+    """Whether opening failed because of the write-ahead log."""
+    return bool(_ABOUT_LOG.search(str(error)))
+
+
+def is_locked(error: Exception) -> bool:
+    """Whether opening failed because another process has the database open."""
+    return "lock on file" in str(error)
+
+
+def without_database(folder: Path) -> WorkspaceDamaged:
+    """The error for a workspace whose database is gone."""
+    database = folder / DATABASE_NAME
+    state = "is empty in" if database.exists() else "is missing from"
+    return WorkspaceDamaged(
+        f"{database} {state} a workspace that has been used. Restore it from a backup, or choose another folder."
+    )
+
+
+def refusal(folder: Path, error: Exception) -> TriptychError:
+    """Why a database cannot be opened, as an error that names the remedy."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
-    if "lock on file" in text:
+    if is_locked(error):
         owner = re.search(r"PID (\d+)", str(error))
         if owner is None or locking.is_held(folder):
             return locking.in_use(folder)
@@ -162,16 +169,16 @@ def open_read_only(folder: Path) -> DuckDBPyConnection:
     try:
         connection = connect(folder / DATABASE_NAME, read_only=True)
     except duckdb.Error as error:
-        if _ABOUT_LOG.search(str(error)):
+        if is_about_log(error):
             raise WorkspaceDamaged(
                 f"The write-ahead log {folder / WAL_NAME} is damaged or foreign. Open the workspace for writing once to set it aside: {error}"
             ) from error
-        raise _refusal(folder, error) from error
+        raise refusal(folder, error) from error
     try:
         version = migrations.schema_version(connection)
     except duckdb.Error as error:
         connection.close()
-        raise _refusal(folder, error) from error
+        raise refusal(folder, error) from error
     if version != migrations.latest():
         connection.close()
         migrations.check(version, str(folder))
@@ -182,7 +189,7 @@ def open_read_only(folder: Path) -> DuckDBPyConnection:
 
 
 def open_writable(folder: Path, log: WriteLog) -> tuple[DuckDBPyConnection, list[str], bool]:
-    """Open or create for writing. Returns the connection, what recovery did in words, and whether the last run ended in order.
+    """Open for writing. Returns the connection, what recovery did in words, and whether the last run ended in order.
 
     Raises WorkspaceDamaged when the database file is damaged, missing from a used folder, or of a newer schema.
     """
@@ -190,12 +197,8 @@ def open_writable(folder: Path, log: WriteLog) -> tuple[DuckDBPyConnection, list
 
     database, wal = folder / DATABASE_NAME, folder / WAL_NAME
     entries = log.entries()
-    empty = not database.exists() or not database.stat().st_size
-    if empty and (wal.exists() or any(entry.seq for entry in entries)):
-        state = "is empty in" if database.exists() else "is missing from"
-        raise WorkspaceDamaged(
-            f"{database} {state} a workspace that has been used. Restore it from a backup, or choose another folder."
-        )
+    if not database.exists() or not database.stat().st_size:
+        raise without_database(folder)
     clean = not wal.exists() and (not entries or entries[-1].clean)
     logged = wal.exists() and wal.stat().st_size > 0
     log_file = _Log(wal, _copy(wal) if logged else None)
@@ -215,7 +218,7 @@ def open_writable(folder: Path, log: WriteLog) -> tuple[DuckDBPyConnection, list
             connection.close()
             raise
     except duckdb.Error as error:
-        raise _refusal(folder, error) from error
+        raise refusal(folder, error) from error
     lost = [entry for entry in entries if entry.seq > found]
     if lost:
         notices.append(_rolled_back(lost, log_file))

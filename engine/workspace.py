@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from engine import creation, scratch
 from engine.blind import Blind
 from engine.calibrations import Calibrations
+from engine.contents import tighten_workspace
 from engine.database import Database
 from engine.documents import DocumentStore
 from engine.errors import BadInput, NotFound, StorageFull, WorkspaceDamaged
@@ -29,6 +31,8 @@ from engine.jobs import Jobs
 from engine.judging import Judging
 from engine.locking import WorkspaceLock
 from engine.models.resolve import Models
+from engine.permissions import FOLDER
+from engine.quarantine import KEPT_DAYS, Quarantine
 from engine.runs import Runs
 from engine.shelf import Shelf
 
@@ -102,12 +106,13 @@ class Workspace(Shelf):
         *,
         read_only: bool = False,
         resume_jobs: bool = True,
+        adopt: bool = False,
         attach: Callable[[Workspace], None] = lambda workspace: None,
     ) -> Workspace:
         """Open a workspace folder; creates it unless `read_only`. Interrupted jobs go on by themselves unless `resume_jobs` is false.
 
-        `attach` is given the workspace before any job goes on.
-        `notices` tells what recovery did. Raises WorkspaceInUse, WorkspaceDamaged, ReadOnly, StorageFull.
+        A folder that holds other files becomes a workspace only with `adopt`, which leaves them alone. `attach` is given the workspace
+        before any job goes on. `notices` tells what recovery did. Raises BadInput, WorkspaceInUse, WorkspaceDamaged, ReadOnly, StorageFull.
         """
         folder = Path(folder).expanduser().absolute()
         try:
@@ -122,19 +127,23 @@ class Workspace(Shelf):
             reading = cls(folder, Database(folder, read_only=True), None)
             attach(reading)
             return reading
+        creation.examine(folder, adopt=adopt)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=FOLDER, exist_ok=True)
         except OSError as error:
             raise BadInput(
                 f"The workspace folder {folder} cannot be created: {error.strerror}. Choose another one."
             ) from error
         lock = WorkspaceLock(folder)
         try:
+            creation.prepare(folder, adopt=adopt)
             workspace = cls(folder, Database(folder, read_only=False), lock)
         except BaseException:
             lock.release()
             raise
         try:
+            tighten_workspace(workspace.database)
             attach(workspace)
             workspace._recover(resume_jobs)
         except BaseException:
@@ -154,9 +163,15 @@ class Workspace(Shelf):
                 f"{interrupted} interrupted job(s) "
                 + ("go on where they stopped." if resume_jobs else "wait to be resumed.")
             )
-        swept = self.generations.sweep() + self.models.sweep(self.jobs.resumable())
+        Quarantine(self.folder).expire()
+        scratch.sweep()
+        jobs = [str(row[0]) for row in self._db.rows("SELECT job_id FROM jobs")]
+        swept = self.generations.sweep() + self.models.sweep(self.jobs.resumable(), jobs)
         if swept:
-            self.notices.append(f"Removed {len(swept)} unfinished folder(s) of an earlier run: {', '.join(swept[:5])}.")
+            self.notices.append(
+                f"Moved {len(swept)} unfinished folder(s) of an earlier run to quarantine, to be deleted in {KEPT_DAYS} days: "
+                f"{', '.join(swept[:5])}."
+            )
         if resume_jobs:
             self.jobs.start()
 

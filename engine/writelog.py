@@ -12,7 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-LOG_NAME = "writes.log"
+from engine.permissions import private_opener
+
+LOG_NAME, NEW_LOG_NAME = "writes.log", "writes.new"
 _KEPT, _MOST = 200, 2_000
 
 
@@ -28,8 +30,8 @@ class Entry:
 class WriteLog:
     """Best effort by design: losing a line costs a sentence in a report, never data."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / LOG_NAME
+    def __init__(self, folder: Path, name: str = LOG_NAME) -> None:
+        self._path = folder / name
         self._lines = 0
 
     def entries(self) -> list[Entry]:
@@ -51,15 +53,16 @@ class WriteLog:
         with suppress(OSError):
             if self._lines >= _MOST:
                 self.rewrite(self.entries()[-_KEPT:])
-            with self._path.open("a", encoding="utf-8") as file:
+            with open(self._path, "a", encoding="utf-8", opener=private_opener) as file:
                 file.write(self._line(entry))
             self._lines += 1
 
     def rewrite(self, entries: list[Entry]) -> None:
         """Replace the file by these lines, whole or not at all."""
         with suppress(OSError):
-            fresh = self._path.with_suffix(".new")
-            fresh.write_text("".join(map(self._line, entries)), "utf-8")
+            fresh = self._path.with_name(NEW_LOG_NAME)
+            with open(fresh, "w", encoding="utf-8", opener=private_opener) as file:
+                file.write("".join(map(self._line, entries)))
             os.replace(fresh, self._path)
             self._lines = len(entries)
 

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from app.services import Services
+from engine import belongings
+from engine.creation import UPLOADS
 from engine.errors import BadInput, NotFound
+from engine.permissions import private_folder, private_opener, tighten_tree
 
 OVER = ("done", "cancelled")
 UNCLAIMED_SECONDS = 24 * 3600
 CLAIMED_SECONDS = 14 * 24 * 3600
+_UPLOAD = re.compile(r"[0-9a-f]{64}")
+_COMING = re.compile(r"tmp[a-z0-9_]{8}")
 
 
 class Uploads:
     """The folder `tmp/uploads` of a workspace: one folder per upload, and beside it the ids of the jobs that read it."""
 
     def __init__(self, workspace: Path, *, create: bool = True) -> None:
-        self.root = workspace.resolve() / "tmp" / "uploads"
-        self._workspace, self._changing = workspace, create
+        self._workspace = workspace.resolve()
+        self._changing = create
+        self.root = self._workspace.joinpath(*UPLOADS)
         if create:
-            self.root.mkdir(parents=True, exist_ok=True)
-            os.chmod(self.root, 0o700)
+            private_folder(private_folder(self._workspace / UPLOADS[0]) / UPLOADS[1])
 
     def for_reading(self) -> Uploads:
         """These uploads for one who may change nothing: nothing is claimed, discarded or swept."""
@@ -38,7 +42,13 @@ class Uploads:
         except (OSError, ValueError):
             return False
         inside = real.is_relative_to(self.root) and len(real.relative_to(self.root).parts) == 2
-        return inside and given.is_absolute() and real.is_file() and not given.is_symlink()
+        return (
+            inside
+            and _UPLOAD.fullmatch(real.parent.name) is not None
+            and given.is_absolute()
+            and real.is_file()
+            and not given.is_symlink()
+        )
 
     def checked(self, paths: Sequence[str], *, anywhere: bool) -> tuple[str, ...]:
         """The paths, where each was uploaded, or `anywhere` on this computer is allowed. Raises BadInput."""
@@ -54,7 +64,8 @@ class Uploads:
         if not self._changing:
             return
         for folder in {Path(path).parent for path in paths if self.owns(path)}:
-            with (folder.parent / f"{folder.name}.jobs").open("a", encoding="utf-8") as claims:
+            tighten_tree(folder)
+            with open(folder.parent / f"{folder.name}.jobs", "a", encoding="utf-8", opener=private_opener) as claims:
                 claims.write(f"{job_id}\n")
 
     def discard(self, paths: Sequence[str]) -> None:
@@ -63,24 +74,31 @@ class Uploads:
             return
         for folder in {Path(path).parent for path in paths if self.owns(path)}:
             if not (folder.parent / f"{folder.name}.jobs").exists():
-                shutil.rmtree(folder, ignore_errors=True)
+                belongings.delete_folder(folder, self._workspace)
 
     def sweep(self, services: Services) -> int:
-        """Delete what no job needs any more: files of finished jobs, and old files that were never added. Gives how many."""
-        if not self._changing or not self.root.is_dir():
+        """Delete what no job needs any more: files of finished jobs, and old files that were never added. Gives how many.
+
+        Only what has the name of an upload: a folder is named by the hash of its file, a file in the making `tmp…`.
+        """
+        if not self._changing or not belongings.is_within(self.root, self._workspace) or not self.root.is_dir():
             return 0
         swept = 0
-        for stray in [entry for entry in self.root.iterdir() if entry.is_file() and entry.suffix != ".jobs"]:
+        for stray in [
+            path for path in self.root.iterdir() if _COMING.fullmatch(path.name) and belongings.is_file(path)
+        ]:
             if time.time() - stray.stat().st_mtime > UNCLAIMED_SECONDS:
                 stray.unlink(missing_ok=True)
                 swept += 1
-        for folder in [entry for entry in self.root.iterdir() if entry.is_dir() and not entry.is_symlink()]:
+        for folder in [
+            path for path in self.root.iterdir() if _UPLOAD.fullmatch(path.name) and belongings.is_folder(path)
+        ]:
             claims = self.root / f"{folder.name}.jobs"
             age = time.time() - folder.stat().st_mtime
             jobs = claims.read_text(encoding="utf-8").split() if claims.exists() else []
             over = all(_over(services, job) for job in jobs) if jobs else False
             if over or age > (CLAIMED_SECONDS if jobs else UNCLAIMED_SECONDS):
-                shutil.rmtree(folder, ignore_errors=True)
+                belongings.delete_folder(folder, self._workspace)
                 claims.unlink(missing_ok=True)
                 swept += 1
         return swept

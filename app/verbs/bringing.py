@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
@@ -18,6 +16,7 @@ from app.verbs.runs import RunVerbs
 from engine.errors import BadInput
 from engine.judged import DEFAULT_SET
 from engine.lines import numbered_lines
+from engine.scratch import scratch
 
 What: TypeAlias = Literal["auto", "queries", "judgments", "run"]
 WHAT: tuple[What, ...] = ("auto", "queries", "judgments", "run")
@@ -78,19 +77,14 @@ def _kind(path: Path) -> What:
 @contextmanager
 def _unpacked(paths: Sequence[Path]) -> Iterator[list[Path]]:
     """The paths, with a BEIR folder in the place of its zip. Nothing but questions and judgments is unpacked."""
-    made: list[Path] = []
-    try:
-        found = []
+    found = []
+    with ExitStack() as stack:
         for path in paths:
             if path.suffix.lower() != ".zip":
                 found.append(path)
                 continue
-            made.append(Path(tempfile.mkdtemp(prefix="beir-")))
-            found.append(_unzip(path, made[-1]))
+            found.append(_unzip(path, Path(stack.enter_context(scratch("beir")))))
         yield found
-    finally:
-        for folder in made:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unzip(path: Path, folder: Path) -> Path:

@@ -14,6 +14,7 @@ from app.verbs.exporting import bibliography
 from app.verbs.reranking import RerankVerbs
 from engine.errors import BadInput, IndexNotReady, NotExact, NotFound
 from engine.retrievers.dense import Dense
+from engine.types import FloatRows
 
 
 class ReadingVerbs(RerankVerbs):
@@ -132,7 +133,7 @@ class ReadingVerbs(RerankVerbs):
         if not len(own):
             raise IndexNotReady("The dense index does not hold this document yet; update it in the Library.")
         index = retriever.open_index(context)
-        vector = np.mean(index.vectors(own), axis=0, dtype=np.float32)
+        vector: FloatRows = index.vectors(own).mean(axis=0, dtype=np.float32)
         others = (docs >= 0) & (docs != position)
         top = index.search(vector[None, :], min(len(docs), 3 * k), others)
         hits = (

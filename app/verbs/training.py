@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.verbs.base import Verbs
 from engine.errors import BadInput
+from engine.scratch import scratch as scratch_folder
 from engine.types import ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class TrainingVerbs(Verbs):
         about = f"titles and texts of {len(texts):,} documents of the collection {stored.name!r}, {texts.excluded:,} excluded"
         with ExitStack() as stack:
             if cache is None:
-                cache = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="triptych-states-")))
+                cache = Path(stack.enter_context(scratch_folder("states")))
             if recipe == "cross":
                 from engine.training.cross import CrossOptions, train_cross_model
 

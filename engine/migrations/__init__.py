@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from contextlib import suppress
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,8 @@ def migrate(cursor: DuckDBPyConnection, upto: int | None = None) -> list[int]:
             cursor.execute("INSERT INTO schema_version VALUES (?, now()::TIMESTAMP)", [version]).fetchall()
             cursor.commit()
         except BaseException:
-            cursor.rollback()
+            with suppress(Exception):  # a full disk has ended the transaction already, and is what must be told
+                cursor.rollback()
             raise
         applied.append(version)
     return applied

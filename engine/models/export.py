@@ -8,7 +8,6 @@ then `engine.models.quantise`. Needs the packages torch, sentence-transformers a
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +21,7 @@ from engine.models.catalogue import models_folder
 from engine.models.export_graph import Precision, write_graph
 from engine.models.export_source import Source, detect_family
 from engine.models.recipes import RECIPES, SAMPLES, Recipe, check_texts
+from engine.scratch import scratch as scratch_folder
 from engine.types import Progress, ProgressSink, ignore_progress
 
 THRESHOLDS: Mapping[Family, float] = {"dense": 0.99, "sparse": 0.98, "late": 0.98, "cross": 0.98}
@@ -73,7 +73,7 @@ def export_model(
     progress(Progress("read", 0, None, "files"))
     original = open_source(path, family, dimensions)
     texts = _texts(path, str(source), recipe) | dict(about or {})
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("export") as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
         say(f"Exporting {texts['name']} ({original.family}, {quantise})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -14,6 +13,7 @@ import numpy as np
 from engine.errors import BadInput
 from engine.models.export_source import Source
 from engine.models.quantise import Sample
+from engine.scratch import scratch as scratch_folder
 from engine.types import Progress, ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def write_graph(
     """
     progress(Progress("trace", 0, None, "graphs"))
     samples = source.samples(texts)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("graph") as scratch:
         plain = Path(scratch) / "plain.onnx"
         trace(source, plain, padded=precision != "int8")
         model, fused = fuse(plain, source.stage.auto_model.config, samples, Path(scratch))

@@ -9,7 +9,6 @@ candidates, and a step of the call would let one candidate change the score of a
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from engine.errors import BadInput
 from engine.models.card import MODEL_FILE, PASSES_FILE
 from engine.models.graph import decompose_layer_norms, prune, quantise_embeddings, replace
 from engine.models.quantise import Sample, constant_products, observe
+from engine.scratch import scratch as scratch_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -44,7 +44,7 @@ def write_pass_graph(stage: Any, folder: Path, samples: Sequence[Sample]) -> Non
     import onnx
 
     held = onnx.load(folder / MODEL_FILE)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("export") as scratch:
         traced = Path(scratch) / "pass.onnx"
         _trace(stage, traced)
         model = onnx.load(traced)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engine.scratch import scratch as scratch_folder
 
 PRODUCTS = (
     "MatMul", "FusedMatMul", "Gemm", "FusedGemm", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits",
@@ -24,7 +25,7 @@ def count_operations(model: Path, given: Sequence[Mapping[str, NDArray[Any]]]) -
     """
     import onnxruntime
 
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("graph") as scratch:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 4

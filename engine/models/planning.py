@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from engine.models.adding import LICENCES, AddModel, can_convert, local_licence, missing_packages, refuse_unusable
 from engine.models.sources import Plan, first_files, local_sizes, plan
+from engine.scratch import scratch as scratch_folder
 
 
 def plan_model(asked: AddModel) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def plan_model(asked: AddModel) -> dict[str, Any]:
         return _told(asked, chosen, sizes, "", licence)
     from engine.models.hub import Hub
 
-    with Hub(allow_hosts=asked.allow_hosts) as hub, tempfile.TemporaryDirectory() as scratch:
+    with Hub(allow_hosts=asked.allow_hosts) as hub, scratch_folder("plan") as scratch:
         repository = hub.describe(asked.repository, asked.revision)
         sizes = {file.path: file.bytes for file in repository.files}
         for file in repository.files:

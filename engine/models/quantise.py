@@ -9,7 +9,6 @@ Rounding weights costs far more than rounding activations, and what it costs is 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.models.graph import decompose_layer_norms, drop_mask, prune, quantise_embeddings, replace
+from engine.scratch import scratch as scratch_folder
 from engine.types import Progress, ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def observe(model: ModelProto, names: Sequence[str], samples: Sequence[Sample]) 
     watched = ModelProto()
     watched.CopyFrom(model)
     watched.graph.output.extend(make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("round") as scratch:
         path = Path(scratch) / "watched.onnx"  # a file: models beyond 2 GB do not pass as bytes
         save_model(watched, path, save_as_external_data=True, location="weights")
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

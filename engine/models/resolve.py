@@ -1,7 +1,7 @@
 """The models of a workspace: one folder each, complete or absent. They appear by a rename, are replaced by a rename, and vanish by a rename.
 
 models/<name>/card.json, model.onnx, tokenizer.json …    published
-models/.work/<job>/…                                     downloads and conversions of a job; swept when no job will resume it
+models/.work/<job>/…                                     downloads and conversions of a job; to quarantine when no job will resume it
 models/.old/<id>/<name>/…                                what a replacement put aside; put back when the program ended in between
 models/.trash/…                                          deleted
 """
@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import threading
 import uuid
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
+from engine import belongings
 from engine.errors import BadInput, NotFound, WorkspaceDamaged
 from engine.generations import sync
 from engine.models.card import CARD_FILE, ModelCard, read_card
 from engine.models.catalogue import bundled_models, model_folder, own_models
 from engine.models.verify import verify_files
+from engine.permissions import private_folder, tighten
+from engine.quarantine import Quarantine
 
 MODELS = "models"
-_WORK, _OLD, _TRASH = ".work", ".old", ".trash"
+WORK, ASIDE, TRASH = ".work", ".old", ".trash"
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
@@ -37,11 +40,17 @@ def checked_model_name(name: str) -> str:
     return name
 
 
+def _has_card(folder: Path) -> bool:
+    return belongings.is_folder(folder) and belongings.is_file(folder / CARD_FILE)
+
+
 class Models:
     """The folder of a workspace's models. `epoch` grows with every change, so that what was opened before is opened anew. Thread-safe."""
 
     def __init__(self, workspace: Path) -> None:
         self.folder = workspace / MODELS
+        self._workspace = workspace
+        self._quarantine = Quarantine(workspace)
         self.epoch = 0
         self._lock = threading.Lock()
         self._known: tuple[tuple[int, int], dict[str, ModelCard]] = ((-1, -1), {})
@@ -73,16 +82,17 @@ class Models:
 
     def work_folder(self, key: str) -> Path:
         """The folder in which a job of this key may build; what an interrupted one left is still there."""
-        folder = self.folder / _WORK / checked_model_name(key)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        checked_model_name(key)
+        for home in (self.folder, self.folder / WORK):
+            private_folder(home)
+        return private_folder(self.folder / WORK / key)
 
     def drop_work(self, key: str) -> None:
         """Remove what a job of this key built or downloaded; its notes go last, so that they are there until everything is gone."""
-        work = self.folder / _WORK / checked_model_name(key)
+        work = self.folder / WORK / checked_model_name(key)
         for part in [path for path in work.glob("*") if path.is_dir()]:
-            shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(work, ignore_errors=True)
+            belongings.delete_folder(part, self._workspace)
+        belongings.delete_folder(work, self._workspace)
 
     def refuse_taken(self, name: str, replace: bool = False) -> None:
         """Raises BadInput where the name belongs to a bundled model, or to one of the workspace that is not to be replaced."""
@@ -104,17 +114,19 @@ class Models:
             raise BadInput(f"The card of {built.name!r} names the model {card.name!r}, not {name!r}.")
         verify_files(built, card)
         for file in [CARD_FILE, *card.files]:
+            tighten(built / file)
             sync(built / file)
+        tighten(built)
         sync(built)
         with self._lock:
             self.refuse_taken(name, replace)
-            target = self.folder / name
+            target = private_folder(self.folder) / name
             aside = self._put_aside(target) if target.exists() else None
             os.replace(built, target)
             sync(self.folder)
             self.epoch += 1
         if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
+            self._delete(aside / name)
         return card
 
     def refuse_absent(self, name: str) -> Path:
@@ -130,26 +142,48 @@ class Models:
     def remove(self, name: str) -> None:
         """Delete an own model. Raises BadInput for bundled ones, NotFound for unknown ones."""
         with self._lock:
-            self._put_aside(self.refuse_absent(name), _TRASH)
+            aside = self._put_aside(self.refuse_absent(name), TRASH)
             self.epoch += 1
-        shutil.rmtree(self.folder / _TRASH, ignore_errors=True)
+        self._delete(aside / name)
 
-    def _put_aside(self, target: Path, where: str = _OLD) -> Path:
-        home = self.folder / where / uuid.uuid4().hex
-        home.mkdir(parents=True)
+    def _put_aside(self, target: Path, where: str = ASIDE) -> Path:
+        home = private_folder(private_folder(self.folder / where) / uuid.uuid4().hex)
         os.replace(target, home / target.name)
         return home
 
-    def sweep(self, resumable: Collection[str] = ()) -> list[str]:
-        """After a start: finish replacements, remove work that none of the `resumable` keys will take up; returns what was removed, in words."""
-        removed = []
-        for aside in sorted((self.folder / _OLD).glob("*/*")):
-            if not (self.folder / aside.name).exists():
-                os.replace(aside, self.folder / aside.name)
-        for leftover in (_OLD, _TRASH):
-            shutil.rmtree(self.folder / leftover, ignore_errors=True)
-        for work in sorted((self.folder / _WORK).glob("*")):
-            if work.name not in resumable:
-                shutil.rmtree(work, ignore_errors=True)
-                removed.append(f"{MODELS}/{_WORK}/{work.name[:8]}")
-        return removed
+    def _delete(self, aside: Path) -> None:
+        """Delete a model that was put aside: the files that its card lists. What else is in its folder, or a link, goes to quarantine for good."""
+        with suppress(WorkspaceDamaged, OSError):
+            if belongings.is_within(aside, self._workspace):
+                belongings.delete_listed(aside, {CARD_FILE, *read_card(aside).files}, CARD_FILE)
+        with suppress(OSError):
+            if os.path.lexists(aside):
+                self._quarantine.keep(aside)
+            aside.parent.rmdir()
+            aside.parent.parent.rmdir()
+
+    def sweep(self, resumable: Collection[str] = (), known: Collection[str] = ()) -> list[str]:
+        """After a start: finish replacements, and move work that none of the `resumable` keys will take up to quarantine; returns which.
+
+        known: the keys of all jobs that there have been. A folder of another name is none of ours.
+        """
+        moved = []
+        for home in (ASIDE, TRASH):
+            for aside in self._aside(home):
+                if home == ASIDE and not os.path.lexists(self.folder / aside.name):
+                    os.replace(aside, self.folder / aside.name)
+                    with suppress(OSError):
+                        aside.parent.rmdir()
+                        aside.parent.parent.rmdir()
+                else:
+                    self._delete(aside)
+        for work in sorted((self.folder / WORK).glob("*")):
+            ours = belongings.ID.fullmatch(work.name) and work.name in known
+            if ours and work.name not in resumable and self._quarantine.take(work) is not None:
+                moved.append(f"{MODELS}/{WORK}/{work.name[:8]}")
+        return moved
+
+    def _aside(self, home: str) -> list[Path]:
+        """The models in `.old` or `.trash` that were put there by `_put_aside`."""
+        found = [path for path in sorted((self.folder / home).glob("*/*")) if belongings.ID.fullmatch(path.parent.name)]
+        return [path for path in found if belongings.is_within(path.parent, self._workspace) and _has_card(path)]

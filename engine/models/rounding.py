@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +18,7 @@ from engine.models.export_cross import pairs_of
 from engine.models.export_graph import Precision, fuse, store
 from engine.models.quantise import Sample
 from engine.models.recipes import SAMPLES, check_texts
+from engine.scratch import scratch as scratch_folder
 from engine.types import Progress, ProgressSink, ignore_progress
 
 
@@ -48,7 +48,7 @@ def round_model(
     shutil.copyfile(source / TOKENIZER_FILE, out_folder / TOKENIZER_FILE)
     progress(Progress("read", 0, None, "files"))
     given = _inputs(source, card, samples)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("round") as scratch:
         config = SimpleNamespace(num_attention_heads=heads, hidden_size=width)
         model, fused = fuse(source / MODEL_FILE, config, given, Path(scratch))
     store(model, out_folder / MODEL_FILE, quantise, given, keep_mask=not fused, progress=progress)

@@ -83,7 +83,7 @@ def try_task(arguments: dict[str, Any], progress: ProgressSink) -> None:
 
 def check_rows(built: Path, card: ModelCard) -> None:
     """Run the probes in this process. Raises BadInput on rows that are missing, not finite, zero, or the same for every text."""
-    from engine.models.catalogue import open_encoder
+    from engine.encoders.opening import open_encoder
 
     if card.family == "cross":
         from engine.encoders.cross import PairScorer

@@ -7,7 +7,6 @@ import lzma
 import shutil
 import stat
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from engine.errors import BadInput
 from engine.readers.base import Reader, ReaderOptions, readers
 from engine.readers.sources import Source, expand, is_junk
+from engine.scratch import scratch as scratch_folder
 from engine.types import Item, Rejected
 
 _CHUNK = 1 << 20
@@ -39,7 +39,7 @@ class ZipArchive(Reader, name="zip"):
         return 0.8 if path.suffix.lower() == ".zip" else 0.3
 
     def parse(self, path: Path, options: ReaderOptions, name: str) -> Iterator[Item]:
-        with tempfile.TemporaryDirectory(prefix="triptych-zip-") as scratch:
+        with scratch_folder("zip") as scratch:
             yield from unpack(path, Path(scratch), options, name)
             for source in inner_sources(Path(scratch), name):
                 if source.problem:

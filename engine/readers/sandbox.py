@@ -27,6 +27,7 @@ from engine.errors import Cancelled, TriptychError
 from engine.readers.base import ColumnGuess, Preview, ReaderOptions
 from engine.readers.sources import Source, expand
 from engine.readers.wire import Batch, Event, FileFinished, FileStarted, decode_items
+from engine.scratch import scratch as scratch_folder
 from engine.types import Item, Rejected
 
 __all__ = [
@@ -69,7 +70,7 @@ def read_in_child(
     options.check_columns()
     sources = _sources(paths)
     finished, failed = set(skip), set[str]()
-    with tempfile.TemporaryDirectory(prefix="triptych-read-", ignore_cleanup_errors=True) as scratch:
+    with scratch_folder("read") as scratch:
         idle_deaths = 0
         while True:
             request = _request(
@@ -111,7 +112,7 @@ def preview_in_child(
     options.check_columns()
     sources = _sources(paths)[:most]
     previews: list[Preview] = []
-    with tempfile.TemporaryDirectory(prefix="triptych-read-", ignore_cleanup_errors=True) as scratch:
+    with scratch_folder("read") as scratch:
         while len(previews) < len(sources):
             rest = sources[len(previews) :]
             request = _request(rest, options, memory_bytes, seconds_per_file, scratch=scratch) | {"preview": n}

@@ -24,6 +24,7 @@ from engine.readers.clean import one_line
 from engine.readers.position import POSITION
 from engine.readers.sources import Source
 from engine.readers.wire import encode_items
+from engine.scratch import discard
 from engine.types import Item, Judgment, Query, Record, Rejected
 
 BATCH_ITEMS = 256
@@ -73,7 +74,7 @@ def _exit_with_parent(scratch: str) -> None:
     """The parent holds the other end of standard input open for as long as it lives; what it cannot clean up any more goes too."""
     while os.read(0, 1):
         pass
-    shutil.rmtree(scratch, ignore_errors=True)
+    discard(scratch)
     os._exit(0)
 
 

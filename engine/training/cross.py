@@ -24,6 +24,7 @@ from engine.models.card import ModelCard, describe_file, write_card
 from engine.models.catalogue import DEFAULT_DENSE, model_folder
 from engine.models.export import export_model
 from engine.models.recipes import RECIPES
+from engine.scratch import scratch as scratch_folder
 from engine.training.corpus import TrainingTexts, held_out
 from engine.training.pairs import Lexicon, PairList, ask, pair_lists
 from engine.training.trainer import library
@@ -87,7 +88,7 @@ def train_cross(
     torch.manual_seed(options.seed)
     model = new_pair_model(source, options.together, options.tokens)
     model[0].learn_rarity(texts.units)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("train") as scratch:
         lexicon = Lexicon(texts.units, Path(scratch))
 
         def lists(positions: Sequence[int], seed: int, length: int) -> list[PairList]:
@@ -216,7 +217,7 @@ def learn(model: Any, lists: Sequence[PairList], options: CrossOptions, out: Pat
         "documents": [one.documents for one in lists],
         "label": [one.logits for one in lists],
     }
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("train") as scratch:
         trainer = _trainer()(
             model=model,
             args=_arguments(model, options, steps, scratch),

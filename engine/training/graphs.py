@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
+from engine.scratch import scratch as scratch_folder
 from engine.training.batches import torch_module
 
 OPSET = 18
@@ -17,7 +17,7 @@ def sparse_graph(head: Any, path: Path) -> None:
     """Write `token_embeddings` [1, t, dim] and `input_ids` [1, t] to `term_weights` [1, V]. The terms' vectors are int8 per term."""
     torch = torch_module()
     sample = (torch.randn(1, 7, head.decoder.shape[1]), torch.arange(7)[None])
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("graph") as scratch:
         whole = Path(scratch) / "float32.onnx"
         _write(head.eval(), sample, whole, "term_weights", None)
         _quantize(whole, path)

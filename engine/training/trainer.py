@@ -7,7 +7,6 @@ states, and the trainer does the rest: bfloat16, devices, seeds, schedule, callb
 from __future__ import annotations
 
 import importlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import MissingDependency
+from engine.scratch import scratch as scratch_folder
 from engine.training.batches import learning_rate, torch_module
 from engine.types import Ints, Progress, ProgressSink, ignore_progress
 
@@ -82,7 +82,7 @@ def fit(
     steps = len(course.drawn)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, steps))
     rows = library("datasets").Dataset.from_dict({"row": np.arange(1 + max(int(rows.max()) for rows in course.drawn))})
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder("train") as scratch:
         trainer = _trainer(kind, course.drawn)(
             model=model,
             args=_arguments(kind, scratch, course.seed, steps, model.device.type),

@@ -152,3 +152,28 @@ def test_an_unexpected_failure_is_json_too(cli: Cli, filled: Path, monkeypatch: 
     monkeypatch.setattr("app.services.Services.search", broken)
     ended = cli("search", "x", "--json")
     assert (ended.code, ended.error["type"], ended.error["message"]) == (70, "Unexpected", "ZeroDivisionError: oops")
+
+
+def test_a_folder_of_other_files_is_left_alone_and_adopted_only_when_asked(cli: Cli, tmp_path: Path) -> None:
+    paper, folder = tmp_path / "paper.txt", tmp_path / "W"
+    paper.write_text("A paper on retrieval.")
+    notes = [folder / "indexes" / "my-index" / "a.bin", folder / "tmp-notes" / "b.txt"]
+    for path in notes:
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+    refused = cli("-w", folder, "add", paper, "-c", "c", "--no-index")
+    assert refused.code == 2
+    assert "holds other files ('indexes', 'tmp-notes') and is no workspace" in refused.err
+    assert sorted(path for path in folder.rglob("*") if path.is_file()) == notes
+
+    beside = tmp_path / "beside"
+    beside.mkdir()
+    (beside / "tmp-notes").write_text("mine")
+    assert cli("-w", beside, "add", paper, "-c", "c", "--no-index").code == 2
+    assert cli("--adopt", "-w", beside, "add", paper, "-c", "c", "--no-index").code == 0
+    (beside / "indexes" / "my-index").mkdir(parents=True)
+    (beside / "indexes" / "my-index" / "a.bin").write_text("mine")
+    for _ in range(2):
+        assert cli("-w", beside, "add", paper, "-c", "c", "--no-index").code == 0
+    assert (beside / "tmp-notes").read_text() == (beside / "indexes" / "my-index" / "a.bin").read_text() == "mine"
+    assert "Triptych did not make: indexes/my-index" in cli("-w", beside, "doctor").out

@@ -108,9 +108,9 @@ def test_adding_and_the_interface_end(endless: Path, papers: Path, number: int) 
 def test_a_search_inside_an_endless_graph_ends(endless: Path) -> None:
     """The main thread itself is in native code, so that no handler of ours is run; the listener's countdown is what ends it."""
     code = (
-        "from engine.models import catalogue\nfrom pathlib import Path\n"
+        "from engine.encoders import opening\nfrom pathlib import Path\n"
         "from engine import ending\nwith ending.watched():\n"
-        f"    encoder = catalogue.load_encoder('endless', 'cpu', 1, own=Path({str(endless / 'models')!r}))\n"
+        f"    encoder = opening.load_encoder('endless', 'cpu', 1, own=Path({str(endless / 'models')!r}))\n"
         "    print('begins', flush=True)\n    encoder.encode_queries(['red'])\n"
     )
     child = subprocess.Popen(

@@ -37,13 +37,13 @@ def disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def leave(disk: Path, free: int) -> Path:
+def leave(disk: Path, free: int, block: int = 65_536) -> Path:
     """Fill the disk except for `free` bytes; removing the returned file frees it again."""
     ballast = disk / "ballast"
     status = os.statvfs(disk)
     with ballast.open("wb") as file:
-        for _ in range(max(0, status.f_bavail * status.f_frsize - free) // 65_536):
-            file.write(b"\0" * 65_536)
+        for _ in range(max(0, status.f_bavail * status.f_frsize - free) // block):
+            file.write(b"\0" * block)
     return ballast
 
 
@@ -120,6 +120,29 @@ def test_job_on_a_full_disk_fails_with_the_reason_and_resumes(disk, workspace_of
     assert (job.status, job.error, job.counts["added"], job.counts["duplicate"]) == ("done", "", 10_000, 0)
     assert workspace.collection("papers").documents == 10_000
     workspace.close()
+
+
+def test_making_a_workspace_on_a_full_disk_is_refused_and_done_later(disk):
+    """At each amount of room that creation can run out of; a file of somebody else's lies beside."""
+    words = []
+    for free in (0, 4_096, 12_288, 16_384, 40_960, 300_000, 700_000, 1_100_000, 1_600_000):
+        folder = disk / str(free)
+        folder.mkdir()
+        (folder / "notes.txt").write_text("mine")
+        ballast = leave(disk, free, 4_096)
+        try:
+            Workspace.open(folder, adopt=True).close()
+        except StorageFull as error:
+            words.append(str(error))
+        ballast.unlink()
+        with Workspace.open(folder, adopt=True) as workspace:
+            assert workspace.notices == []
+            workspace.create_collection("papers")
+        assert not list(folder.glob("triptych-new-*"))
+        assert (folder / "notes.txt").read_text() == "mine"
+        shutil.rmtree(folder)
+    assert len(words) >= 4
+    assert all("Free some space and try again" in word for word in words)
 
 
 @pytest.fixture

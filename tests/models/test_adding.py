@@ -7,6 +7,7 @@ import random
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
@@ -535,15 +536,38 @@ def test_a_forced_deletion_that_was_interrupted_is_finished(engine: Engine, monk
 
 def test_a_start_puts_back_what_a_replacement_had_put_aside(tmp_path: Path) -> None:
     folder = tmp_path / "models"
-    write_model(folder / ".old" / "1" / "tiny")
-    (folder / ".work" / "done").mkdir(parents=True)
-    (folder / ".work" / "waiting").mkdir()
+    write_model(folder / ".old" / uuid.uuid4().hex / "tiny")
+    mine = write_model(folder / ".old" / "mine" / "small")
+    done, waiting, unknown = (uuid.uuid4().hex for _ in range(3))
+    for name in (done, waiting, unknown, "mine"):
+        (folder / ".work" / name).mkdir(parents=True)
     (folder / "notes").mkdir()
     models = Models(tmp_path)
     assert models.cards() == {}
-    assert models.sweep(["waiting"]) == ["models/.work/done"]
+    assert models.sweep([waiting], [done, waiting, "mine"]) == [f"models/.work/{done[:8]}"]
     assert list(models.cards()) == ["tiny"]
-    assert sorted(path.name for path in folder.iterdir()) == [".work", "notes", "tiny"]
+    assert sorted(path.name for path in folder.iterdir()) == [".old", ".work", "notes", "tiny"]
+    assert sorted(path.name for path in (folder / ".work").iterdir()) == sorted([waiting, unknown, "mine"])
+    assert (folder / ".old" / "mine" / "small").is_dir(), mine
+
+
+def test_a_deleted_model_takes_nothing_with_it_that_its_card_does_not_list(tmp_path: Path) -> None:
+    write_model(tmp_path / "models" / "tiny")
+    (tmp_path / "models" / "tiny" / "notes.txt").write_text("measured on Monday")
+    elsewhere = tmp_path / "elsewhere"
+    write_model(elsewhere / "linked")
+    (tmp_path / "models" / "linked").symlink_to(elsewhere / "linked")
+    before = sorted(elsewhere.rglob("*"))
+    models = Models(tmp_path)
+    models.remove("tiny")
+    models.remove("linked")
+    assert models.cards() == {}
+    assert [path.name for path in (tmp_path / "models").iterdir()] == []
+    assert sorted(elsewhere.rglob("*")) == before
+    kept = {path.name.split("-", 3)[-1]: path for path in (tmp_path / "quarantine").iterdir()}
+    assert sorted(kept) == ["linked", "tiny"]
+    assert [(path.name, path.read_text()) for path in kept["tiny"].iterdir()] == [("notes.txt", "measured on Monday")]
+    assert kept["linked"].is_symlink()
 
 
 def test_bundled_models_cannot_be_deleted(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -84,11 +85,15 @@ def test_damaged_stale_and_orphaned_indexes(sound, make):
         generation = workspace.generations.live(cid)[0]
     (note,) = problems(sound)
     assert (note.level, "does not know the newest changes" in note.what) == ("note", True)
-    (sound / "indexes" / "orphan").mkdir()
+    (sound / "indexes" / "mine").mkdir()
+    shutil.copytree(generation_folder := sound / "indexes" / generation.generation_id, sound / "indexes" / ("0" * 32))
     (sound / "indexes" / generation.generation_id / "numbers.npy").write_bytes(b"")
-    levels = {finding.level: finding.what for finding in problems(sound)}
-    assert "1 index folder(s) that nothing refers to" in levels["note"]
-    assert "numbers.npy has 0 bytes" in levels["error"]
+    manifest = (generation_folder / "manifest.json").read_text().replace(generation.generation_id, "0" * 32)
+    (sound / "indexes" / ("0" * 32) / "manifest.json").write_text(manifest)
+    found = {finding.what: finding.level for finding in problems(sound)}
+    assert found["1 index folder(s) that nothing refers to"] == "note"
+    assert found["1 file(s) or folder(s) that Triptych did not make: indexes/mine"] == "note"
+    assert ["numbers.npy has 0 bytes" in what for what, level in found.items() if level == "error"] == [True]
 
 
 def test_quarantine_and_low_space_are_mentioned(sound, monkeypatch):

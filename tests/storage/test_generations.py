@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 import pytest
 
 from engine.errors import StorageFull, WorkspaceDamaged
 from engine.generations import INDEXES, MANIFEST
+from engine.quarantine import Quarantine
 from engine.workspace import Workspace
 
 
@@ -91,18 +93,38 @@ def test_files_of_two_generations_mixed_are_refused(workspace, papers):
     assert workspace.generations.open_folder(second) == there
 
 
-def test_orphans_are_swept_on_open_and_said(tmp_path):
+def test_orphans_are_swept_into_quarantine_and_deleted_a_week_later(tmp_path, monkeypatch):
     with Workspace.open(tmp_path) as workspace:
         cid = workspace.create_collection("c").collection_id
         kept = publish(workspace, cid)
-        workspace.generations.begin(cid, "dense")
-    (tmp_path / INDEXES / "deadbeef").mkdir()
-    (tmp_path / "tmp-deadbeef").mkdir()
+        build = workspace.generations.begin(cid, "dense")
+        (build.folder / "half.bin").write_text("half")
+        unpublished = publish(workspace, cid, params={"x": 1})
+        workspace.database.execute(
+            "test", "DELETE FROM generations WHERE generation_id = ?", [unpublished.generation_id]
+        )
     with Workspace.open(tmp_path) as workspace:
         assert folders(workspace) == [kept.generation_id]
-        assert "Removed 3 unfinished folder(s)" in workspace.notices[0]
+        assert (
+            "Moved 2 unfinished folder(s) of an earlier run to quarantine, to be deleted in 7 days"
+            in workspace.notices[0]
+        )
         assert workspace.query("SELECT count(*) AS n FROM builds").item() == 0
         assert workspace.generations.open_folder(kept)
+    shelf = Quarantine(tmp_path)
+    assert sorted(name.split("-", 3)[-1] for name in shelf.contents()) == sorted(
+        [unpublished.generation_id, f"tmp-{build.generation_id}"]
+    )
+    mine = shelf.folder / f"20200101-000000-000000-{'a' * 32}"
+    mine.mkdir()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 6.9 * 86_400)
+    Workspace.open(tmp_path).close()
+    assert len(shelf.contents()) == 3
+    monkeypatch.setattr(time, "time", lambda: now + 7.1 * 86_400)
+    Workspace.open(tmp_path).close()
+    assert shelf.contents() == [mine.name], "what was not written down when it was moved is somebody else's"
+    assert shelf.moved() == []
 
 
 def test_build_of_an_unfinished_job_is_taken_up_again(tmp_path):

@@ -15,9 +15,9 @@ import pytest
 
 from engine import control, migrations
 from engine import jobs as jobs_module
+from engine.encoders.opening import load_encoder
 from engine.encoders.providers import end_long_calls
 from engine.errors import BadInput, Cancelled, TriptychError
-from engine.models.catalogue import load_encoder
 from engine.recovery import DATABASE_NAME
 from engine.types import Progress
 from engine.workspace import Workspace

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from engine import generations as generations_module
 from engine import jobs as jobs_module
 from engine.errors import BadInput, NotFound, StorageFull
+from engine.quarantine import Quarantine
 from engine.types import Progress
 from engine.workspace import Workspace
 
@@ -235,13 +235,13 @@ def test_no_job_goes_on_before_the_folders_of_an_earlier_run_are_swept(tmp_path,
     with Workspace.open(folder) as first:
         first.jobs._wake = lambda: None  # the program ends before it starts the job
         first.jobs.submit("index", first.create_collection("papers").collection_id, {"specs": ["bm25"]})
-    (folder / "indexes" / "orphan").mkdir(parents=True)
+        first.generations.begin(first.collection("papers").collection_id, "bm25")
 
-    def removed(path, **options):
+    def taken(shelf, path):
         time.sleep(0.05)
         order.append("swept")
 
-    monkeypatch.setattr(generations_module.shutil, "rmtree", removed)
+    monkeypatch.setattr(Quarantine, "take", taken)
     monkeypatch.setattr(jobs_module.Jobs, "_work", lambda jobs: order.append("at work"))
     with Workspace.open(folder):
         pass

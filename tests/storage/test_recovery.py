@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -194,3 +195,17 @@ def test_text_file_in_place_of_the_database(tmp_path):
         Workspace.open(tmp_path)
     findings = check(tmp_path)
     assert any(finding.level == "error" and DATABASE_NAME in finding.what for finding in findings)
+
+
+def test_a_log_that_was_set_aside_is_never_deleted(folder, monkeypatch):
+    wal = folder / WAL_NAME
+    os.truncate(wal, wal.stat().st_size - 100)
+    before = wal.read_bytes()
+    Workspace.open(folder).close()
+    for path in (folder / "quarantine").iterdir():
+        os.utime(path, (0, 0))
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 366 * 86_400)
+    Workspace.open(folder).close()
+    (kept,) = (folder / "quarantine").iterdir()
+    assert kept.read_bytes() == before

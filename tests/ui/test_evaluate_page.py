@@ -232,7 +232,7 @@ def test_wrong_lines_are_named_where_the_files_are_brought_in(page: Page) -> Non
 def test_uploads_are_read_from_the_upload_folder_only_and_deleted(tmp_path: Path) -> None:
     page = Page(FakeServices(tmp_path), Access(server_paths=False))
     page.state = START
-    folder = page.uploads.root / "abc"
+    folder = page.uploads.root / ("a" * 64)
     folder.mkdir()
     uploaded = folder / "queries.jsonl"
     uploaded.write_text("{}")

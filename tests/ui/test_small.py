@@ -66,7 +66,7 @@ def test_formula_cells_are_defused(cell: str) -> None:
 
 
 def upload(uploads: Uploads, name: str = "a") -> str:
-    path = uploads.root / name / "papers.csv"
+    path = uploads.root / (name * 64) / "papers.csv"
     path.parent.mkdir()
     path.write_text("x")
     return str(path)
@@ -90,7 +90,7 @@ def test_files_stay_until_every_job_that_reads_them_is_over(tmp_path: Path) -> N
     assert uploads.sweep(services) == 0  # type: ignore[arg-type]
     uploads.claim([path], "job-d")
     assert uploads.sweep(services) == 0, "one of the two is still running"  # type: ignore[arg-type]
-    (uploads.root / "a.jobs").write_text("job-d\nunknown\n")
+    (uploads.root / f"{'a' * 64}.jobs").write_text("job-d\nunknown\n")
     assert uploads.sweep(services) == 1  # type: ignore[arg-type]
     assert list(uploads.root.iterdir()) == []
 
@@ -103,15 +103,19 @@ def test_a_failed_job_keeps_its_files_because_it_can_be_resumed(tmp_path: Path) 
 
 def test_what_was_never_added_goes_after_a_day(tmp_path: Path) -> None:
     uploads = Uploads(tmp_path)
-    fresh, old = upload(uploads, "fresh"), upload(uploads, "old")
-    stray = uploads.root / "tmpabc"
+    fresh, old = upload(uploads, "f"), upload(uploads, "0")
+    stray = uploads.root / "tmpabc_d123"
     stray.write_text("cut off")
+    mine = [uploads.root / "tmp.csv", uploads.root / "mine"]
+    for path in mine:
+        path.mkdir() if path.name == "mine" else path.write_text("mine")
+        age(path, UNCLAIMED_SECONDS * 100)
     age(Path(old).parent, UNCLAIMED_SECONDS + 60)
     age(stray, UNCLAIMED_SECONDS + 60)
     assert uploads.sweep(FakeServices(tmp_path)) == 2  # type: ignore[arg-type]
-    assert [entry.name for entry in uploads.root.iterdir()] == ["fresh"]
+    assert sorted(entry.name for entry in uploads.root.iterdir()) == ["f" * 64, "mine", "tmp.csv"]
     uploads.discard([fresh])
-    assert list(uploads.root.iterdir()) == []
+    assert sorted(uploads.root.iterdir()) == sorted(mine), "files of other names are somebody else's"
 
 
 def test_names_of_authors_stand_apart_and_are_cut() -> None:
