@@ -5,6 +5,7 @@ One pure ASGI layer, so that uploads and event streams pass through without bein
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.ui import login
 from app.ui.access import granted
 from app.ui.door import Door
+
+log = logging.getLogger("triptych.ui")
 
 SAFE_METHODS = ("GET", "HEAD")
 MAX_CALL = 1_000_000
@@ -37,6 +40,7 @@ PROMOTION = re.compile(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>\s*')
 """Gradio's own cards for social networks, with addresses elsewhere."""
 
 
+PRINTABLE = re.compile(rb"[!-~]*")
 FORWARDED = re.compile(rb"forwarded|x-forwarded-.*|x-real-ip|x-original-.*", re.IGNORECASE)
 """Headers by which a proxy tells how it was reached. Anyone can send them, so nothing behind the guard ever sees them."""
 
@@ -94,7 +98,7 @@ class Guard:
             if not sender.started:
                 await PlainTextResponse("The request is too large.", 413)(scope, receive, sender)
 
-    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _let_in(self, scope: Scope, receive: Receive, send: _Sender) -> None:
         access = self.door.who(scope)
         if access is None:
             await login.refused(self.door, scope)(scope, receive, send)
@@ -103,9 +107,25 @@ class Guard:
             # The address after `?` belongs to our script; Gradio would read a page and stored states out of it.
             scope = {**scope, "query_string": b""}
         unfit = unusable(scope, self.rules, write=access.write)
-        answer: ASGIApp = PlainTextResponse(unfit[1], unfit[0]) if unfit else self.app
-        with granted(access):
-            await answer(scope, receive, send)
+        if unfit:
+            await PlainTextResponse(unfit[1], unfit[0])(scope, receive, send)
+            return
+        try:
+            with granted(access):
+                await self.app(scope, receive, send)
+        except TooLarge:
+            raise
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+        if not send.started:
+            # The dispatcher answers whatever happens, so a call that fails was none: Gradio stumbles over ids and fields that it does not know.
+            posted = scope["method"] == "POST"
+            told = (
+                "This request is not one that the page makes."
+                if posted
+                else "This failed; the log of the server says why."
+            )
+            await PlainTextResponse(told, 400 if posted else 500)(scope, receive, send)
 
 
 def plain_scope(scope: Scope, public: Public | None) -> Scope:
@@ -151,6 +171,8 @@ def unusable(scope: Scope, rules: Rules, *, write: bool) -> tuple[int, str] | No
     """(status, reason) where a request of one who was let in asks for what is not there or is too large; None where it may pass."""
     if not PATHS.match(scope["path"]):
         return 404, "There is nothing here."
+    if not PRINTABLE.fullmatch(scope["query_string"]):
+        return 400, "The address holds characters that addresses do not have."
     return _size(scope, Headers(scope=scope), rules, write=write) if scope["method"] == "POST" else None
 
 
@@ -196,16 +218,21 @@ def _counted(receive: Receive, limit: int) -> Receive:
 
 
 class _Sender:
-    """Sets the headers of an answer, and puts the nonce into the scripts of a page."""
+    """Sets the headers of an answer, and puts the nonce into the scripts of a page. The answer to a fault is left to the guard."""
 
     def __init__(self, send: Send, nonce: str) -> None:
         self._send = send
         self._nonce = nonce
         self._start: Message | None = None
         self._body = b""
+        self._fault = False
         self.started = False
 
     async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._fault = message["status"] == 500 and not self._fault
+        if self._fault:
+            return
         if message["type"] == "http.response.start":
             self.started = True
             headers = MutableHeaders(scope=message)

@@ -95,7 +95,7 @@ async def _typed(door: Door, scope: Scope, receive: Receive) -> Response:
         answer.headers["Retry-After"] = str(seconds)
         return answer
     if access is None:
-        return refused(door, scope, "That is not it.", rest=rest)
+        return refused(door, scope, "That does not open it. Was it copied or typed whole?", rest=rest)
     return _let_in(door, access, scope, rest)
 
 

@@ -100,7 +100,7 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
             return self.evaluation(collection, self._finished(job_id, progress))
         stored, request = self._collection(collection), EvaluationRequest(pipelines, **settings)
         asked = self._asked(request, self._read_runs(stored.collection_id, request.runs))
-        found = evaluate(self.engine, stored.collection_id, asked, progress=progress)
+        found = evaluate(self.engine, stored.collection_id, asked, keep=False, progress=progress)
         if len(found.ran.failures) and found.values["value"].null_count() == len(found.values):
             raise_all_failed(found.ran)
         return leaderboard(

@@ -68,7 +68,7 @@
     const made = document.createElement('div');
     made.className = 'box box-error is-offline';
     made.setAttribute('role', 'alert');
-    made.textContent = 'The server does not answer. If Triptych was stopped, start it again and go on here; what was committed is safe.';
+    made.textContent = 'The server does not answer. If Triptych was stopped, start it again and open the address that it prints; what was committed is safe.';
     box.append(made);
   }
 

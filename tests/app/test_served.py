@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,30 @@ def test_twenty_pages_searching_at_once_get_their_own_answers(served: Served) ->
     for word, html in zip(words, answers, strict=True):
         shown = [part.split('"', 1)[0] for part in html.split('data-doc="')[1:]]
         assert list(dict.fromkeys(shown)) == expected[word], word
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("?tab=search&c=nowhere", "There is no collection"),
+        ("?c=papers&p=BM25&q=sparse&doc=nothing", "Not found"),
+        ("?tab=compare&c=papers&q=sparse&col=BM25&col=Gone", "There is no pipeline called"),
+        ("?tab=evaluate&c=papers&o.run=nothing", "There is no evaluation"),
+        ("?tab=calibrate&c=papers&o.run=nothing", "No calibration"),
+        ("?tab=judge&c=papers&o.queue=nothing", "not there any more"),
+        ("?tab=blind&c=papers&o.session=nothing", "not there any more"),
+        ("?tab=library&o.view=models&panel=model&on=nothing", "There is no model"),
+    ],
+)
+def test_an_address_of_what_is_not_there_says_so(served: Served, url: str, words: str) -> None:
+    reply = served.call({"action": "open", "url": url})
+    assert words in unescape(str(reply["regions"]))
+    assert "fault of Triptych" not in str(reply)
+
+
+@pytest.mark.parametrize(
+    "path", ["/collections/nowhere", "/evaluations/1", "/jobs/1", "/exports/1.csv", "/ui/nothing.css"]
+)
+def test_a_resource_that_is_not_there_is_a_404(served: Served, path: str) -> None:
+    with httpx.Client(base_url=served.address, headers=served.headers) as client:
+        assert client.get(path).status_code == 404
