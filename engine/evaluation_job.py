@@ -125,8 +125,8 @@ def measured(ran: Ran, judgments: pl.DataFrame, queries: Sequence[tuple[str, str
     return measure(ran.hits, judgments, qids, [*asked.pipelines, *asked.runs], asked.metrics, ran.failures)
 
 
-def remeasure(engine: Engine, stored: StoredEvaluation) -> StoredEvaluation:
-    """Measure what an evaluation found against the judgments of today; no pipeline runs.
+def measured_today(engine: Engine, stored: StoredEvaluation) -> tuple[pl.DataFrame, str]:
+    """VALUES of what an evaluation found by the judgments of today, and the digest of these; no pipeline runs, nothing is stored.
 
     Queries that were first judged after it ran are left out until it is asked again. Raises BadInput without judgments.
     """
@@ -135,7 +135,13 @@ def remeasure(engine: Engine, stored: StoredEvaluation) -> StoredEvaluation:
     ran = engine.workspace.evaluations.ran(stored.evaluation_id)
     known = set(ran.qids) if asked.pipelines else {qid for qid, _ in queries}
     values = measured(ran, judgments, [query for query in queries if query[0] in known], asked)
-    engine.workspace.evaluations.finish(stored.evaluation_id, stored.spec, digest(judgments.iter_rows()), values)
+    return values, digest(judgments.iter_rows())
+
+
+def remeasure(engine: Engine, stored: StoredEvaluation) -> StoredEvaluation:
+    """Put `measured_today` in place of what an evaluation was measured as. Raises BadInput without judgments."""
+    values, seen = measured_today(engine, stored)
+    engine.workspace.evaluations.finish(stored.evaluation_id, stored.spec, seen, values)
     return engine.workspace.evaluations.get(stored.evaluation_id)
 
 

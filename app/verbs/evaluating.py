@@ -248,9 +248,10 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
             done=self.engine.workspace.evaluations.done(stored.evaluation_id),
         )
 
-    def _shown(self, collection: str, stored: StoredEvaluation) -> EvaluationView:
+    def _shown(self, collection: str, stored: StoredEvaluation, values: pl.DataFrame | None = None) -> EvaluationView:
+        """An evaluation with the values that it holds, or with these."""
         evaluations, spec = self.engine.workspace.evaluations, stored.spec
-        values = evaluations.values(stored.evaluation_id)
+        values = evaluations.values(stored.evaluation_id) if values is None else values
         asked = len(self._texts(stored.collection_id, stored.query_set))
         return leaderboard(
             Shown(
