@@ -52,7 +52,7 @@ SAYS: dict[str, dict[str, str]] = {
         "library": "No index yet. Add documents first.",
     },
     "without_documents_read_only": {"search": READING, "compare": READING, "library": "No index yet."},
-    "without_indexes": {**BUILD, **NOTHING_TO_JUDGE_BY, "library": "Not built"},
+    "without_indexes": {**BUILD, **NOTHING_TO_JUDGE_BY, "library": "BM25 · english Not built 0"},
     "without_questions": NOTHING_TO_JUDGE_BY,
     "without_judgments": CHOOSE | {"calibrate": NOTHING_TO_JUDGE_BY["calibrate"], "evaluate": "No judgments: only disagreement can be measured"},
     "judged_without_indexes": BUILD | CHOOSE,

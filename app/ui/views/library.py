@@ -151,7 +151,7 @@ def indexes(chosen: CollectionView, *, read_only: bool) -> Markup:
 
 
 def _index(item: IndexView, name: str, read_only: bool) -> Markup:
-    behind = f", {format.plural(item.behind, 'row')} behind" if item.behind else ""
+    behind = f", {format.plural(item.behind, 'row')} behind" if item.behind and item.state == "behind" else ""
     recall = "–" if item.recall is None else f"{item.recall:.3f}"
     drop = (
         None
