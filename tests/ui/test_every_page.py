@@ -302,3 +302,48 @@ def test_an_action_with_odd_arguments_is_answered(busy: World, name: str, monkey
         assert not re.search(r"<img|<script", str(reply["regions"]) + str(reply["dialog"]))
         if isinstance(value, Odd) and not value.asked:
             return
+
+
+# what stands for itself
+
+
+def test_the_ledger_passes_over_a_column_whose_index_is_missing(filled: World) -> None:
+    state = at(filled.state, "compare").with_(columns=("Hybrid", "Late"), document="")
+    pane = shown(filled.call("panel", state, panel="ledger")["regions"]["tp-side"])
+    assert "Σ 1 / (60 + rank)" in pane
+    pane = shown(filled.call("panel", state.with_(columns=("Late", "Sparse")), panel="ledger")["regions"]["tp-side"])
+    assert NOT_BUILT in pane
+
+
+def test_a_column_with_an_unreadable_pipeline_is_left_by_its_head(tmp_path: Path) -> None:
+    for world in odd.broken_pipelines(tmp_path, None):
+        reply = world.call("open", at(world.state, "compare"))
+        assert reply["regions"]["tp-main"].count('="column"') >= 3
+        reply = world.call("column", at(world.state, "compare"), index="1", value="Dense")
+        assert "We relate" in reply["regions"]["tp-board"]
+
+
+def test_a_job_of_another_page_is_not_shown_as_this_ones(tmp_path: Path) -> None:
+    for world in odd.after_failure(tmp_path, None):
+        for place in ("evaluate", "calibrate"):
+            reply = world.call("open", at(world.state, place))
+            assert "Failed" not in shown(reply["regions"]["tp-main"]), place
+            assert not UiState.from_query(reply["url"]).option("job")
+
+
+def test_looking_at_the_scores_of_a_queue_stores_nothing(filled: World) -> None:
+    workspace = filled.services.engine.workspace
+    before = workspace.query("SELECT * FROM evaluations ORDER BY evaluation_id")
+    reply = filled.call("open", at(filled.state, "judge"))
+    assert "Means over 6 judged questions." in shown(reply["regions"]["tp-main"])
+    assert workspace.query("SELECT * FROM evaluations ORDER BY evaluation_id").equals(before)
+
+
+def test_a_part_that_fails_leaves_the_others(filled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise errors.StorageFull("There is no room for this.")
+
+    monkeypatch.setattr(filled.services, "calibrations", broken)
+    said = shown(filled.call("open", at(filled.state.with_options(run="gone"), "calibrate"))["regions"]["tp-main"])
+    assert "There is no room for this." in said
+    assert "New calibration" in said
