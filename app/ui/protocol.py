@@ -108,13 +108,22 @@ class Args:
         if isinstance(value, str):
             try:
                 value = json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 value = None
         if (
             not isinstance(value, list)
             or not value
             or len(value) > MAX_PATHS
-            or not all(isinstance(item, str) and len(item) <= 4096 and "\x00" not in item for item in value)
+            or not all(isinstance(item, str) and _is_path(item) for item in value)
         ):
             raise BadInput(f"Choose between 1 and {MAX_PATHS:,} files.")
         return tuple(value)
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text can be the name of a file: no NUL, no half of a character."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return len(text) <= 4096 and "\x00" not in text

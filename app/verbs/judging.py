@@ -19,7 +19,7 @@ from app.results import Piece
 from app.verbs.base import checked_k, keeps, shown_title, writes
 from app.verbs.evaluating import EvaluationRequest, EvaluationVerbs, Pipelines
 from engine.errors import BadInput, NotFound
-from engine.evaluation_job import job_params
+from engine.evaluation_job import job_params, measured_today
 from engine.indexes.analyzers import analyzer
 from engine.judged import DEFAULT_SET
 from engine.judging import Pair, Queue, new_queue_id
@@ -142,13 +142,18 @@ class JudgingVerbs(EvaluationVerbs):
 
     @keeps
     def queue_measures(self, collection: str, queue_id: str) -> EvaluationView | None:
-        """What the pipelines of a queue score by the judgments of this moment; None before there is any, or before it is ready."""
+        """What the pipelines of a queue score by the judgments of this moment; None before there is any, or before it is ready.
+
+        Nothing is stored: it is looked at where one may only read, too.
+        """
         queue = self._queue(collection, queue_id)
         if not queue.ready_at or not queue.evaluation_id:
             return None
         if self.engine.workspace.documents.settled_judgments(queue.collection_id, queue.query_set).is_empty():
             return None
-        return self.remeasure(collection, queue.evaluation_id)
+        stored = self._stored(collection, queue.evaluation_id)
+        values, _ = measured_today(self.engine, stored)
+        return self._shown(self._collection(collection).name, stored, values)
 
     @writes
     def judge(
@@ -233,7 +238,7 @@ class JudgingVerbs(EvaluationVerbs):
         own = documents.judgments(queue.collection_id, queue.query_set).filter(
             (pl.col("qid") == qid) & (pl.col("doc_id") == doc_id) & (pl.col("assessor") == checked_assessor(assessor))
         )
-        before = own.row(0, named=True) if len(own) else {"rating": None, "note": ""}
+        rating, note = own.select("rating", "note").row(0) if len(own) else (None, "")
         return JudgingItem(
             queue_id=queue.queue_id,
             position=position,
@@ -248,8 +253,8 @@ class JudgingVerbs(EvaluationVerbs):
             year=row["year"],
             venue=row["venue"],
             url=row["url"],
-            rating=before["rating"],
-            note=before["note"],
+            rating=rating,
+            note=note,
         )
 
     def _acted(

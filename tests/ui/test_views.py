@@ -332,7 +332,7 @@ def test_movement_chips(movement: int | None, new: bool, index: int, words: str)
 
 def test_a_failed_column_says_why_and_the_others_stay(fake: FakeServices) -> None:
     result = fake.compare("Retrieval papers", QUERY, ("BM25", "Not built"))
-    html = str(compare.board(result, fake.pipelines(), ""))
+    html = str(compare.board(result, fake.pipelines(), "", judge=True))
     assert "The index is not ready" in html
     assert "is not built yet" in html
     assert html.count("data-hit ") == len(result.columns[0].hits) == 10
@@ -576,7 +576,7 @@ def test_an_index_that_is_being_built_is_waited_for() -> None:
     assert "box-error" in str(messages.index_missing("IndexNotReady", "The index 'BM25' is not built yet.", build))
     column = Column(PipelineView("BM25", 0, "", ""), (), (), 0.0, 0, "The index 'BM25' is …")
     busy, absent, other = (
-        str(compare.failure(dataclasses.replace(column, error_kind=kind), "Papers"))
+        str(compare.failure(dataclasses.replace(column, error_kind=kind), "Papers", write=True))
         for kind in ("IndexBeingBuilt", "IndexNotReady", "BadInput")
     )
     assert "data-action" not in busy

@@ -11,7 +11,7 @@ from app.ui.html import el, join
 from app.ui.pages import common
 from app.ui.protocol import Args, Reply
 from app.ui.session import MAX_QUERY, UiState, whole
-from app.ui.views import blind, history, search, shell
+from app.ui.views import blind, history, shell
 from app.ui.views.messages import error_box
 from engine.errors import BadInput, NotFound
 
@@ -26,8 +26,6 @@ def head(ui: Ui, state: UiState) -> Markup:
 
 def main(ui: Ui, state: UiState) -> Markup:
     """The setup, or the round of the moment."""
-    if not state.collection:
-        return search.start(ui.services.collections())
     alert = el("div", id="bl-alert", class_="alerts")
     return el("div", alert, el("div", content(ui, state), id="bl-main"), class_="evaluate blind")
 
@@ -95,7 +93,7 @@ def draft(ui: Ui, state: UiState, names: list[str]) -> blind.Draft:
 
 
 def _redrawn(ui: Ui, state: UiState, *, push: bool = False, say: str = "", focus: str = "") -> Reply:
-    regions = {"tp-head": head(ui, state), "bl-main": content(ui, state)}
+    regions: dict[str, Markup | None] = {"tp-head": head(ui, state), "bl-main": content(ui, state)}
     if state.document:
         state = state.with_(document="")
         regions["tp-side"] = None

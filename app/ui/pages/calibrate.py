@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from markupsafe import Markup
 
 from app import calibration_table, presets
@@ -15,7 +13,7 @@ from app.ui.html import el
 from app.ui.pages import choosing, common
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_QUERY, UiState, column_names
-from app.ui.views import calibrate, calibrated, search, shell, trying
+from app.ui.views import calibrate, calibrated, shell, trying
 from app.ui.views.history import when
 from app.ui.views.messages import error_box
 from engine.calibrate import Target
@@ -44,8 +42,6 @@ def head(ui: Ui, state: UiState) -> Markup:
 
 def main(ui: Ui, state: UiState) -> Markup:
     """The whole page."""
-    if not state.collection:
-        return search.start(ui.services.collections())
     drawn = regions(ui, state)
     return el("div", [el("div", content, id=name) for name, content in drawn.items()], class_="evaluate calibrate")
 
@@ -53,7 +49,7 @@ def main(ui: Ui, state: UiState) -> Markup:
 def regions(ui: Ui, state: UiState, *names: str) -> dict[str, Markup | None]:
     """The parts of the page by their ids, or only those named. A failure stands where its part would."""
     write = ui.access.write
-    parts: dict[str, Callable[[], Markup | None]] = {
+    parts: common.Parts = {
         "cal-setup": lambda: _setup(ui, state, opened=not state.option("run")),
         "cal-job": lambda: calibrate.job(choosing.job_of(ui, state, (KIND,)), read_only=not write),
         "cal-results": lambda: _results(ui, state),
@@ -61,7 +57,7 @@ def regions(ui: Ui, state: UiState, *names: str) -> dict[str, Markup | None]:
             ui.services.calibrations(state.collection), state.option("run"), write=write
         ),
     }
-    return {name: parts[name]() for name in names or parts}
+    return common.drawn(parts, names)
 
 
 def progress(ui: Ui, state: UiState) -> dict[str, Markup | None]:

@@ -16,15 +16,19 @@ OVER = ("done", "cancelled", "failed")
 
 
 def job_of(ui: Ui, state: UiState, kinds: Collection[str]) -> JobView | None:
-    """The job of the address; without one, a job of these kinds and this collection that has not ended."""
+    """The job of the address; without one, the latest that has not ended. Other kinds and other collections are not of this page."""
+
+    def mine(job: JobView) -> bool:
+        return job.kind in kinds and job.collection == state.collection
+
+    if not state.option("job"):
+        listed = ui.services.jobs(common.JOBS_SHOWN)
+        return next((job for job in listed if mine(job) and job.status not in OVER), None)
     try:
-        if state.option("job"):
-            return ui.services.job(state.option("job"))
+        named = ui.services.job(state.option("job"))
     except NotFound:
         return None
-    listed = ui.services.jobs(common.JOBS_SHOWN)
-    mine = (job for job in listed if job.kind in kinds and job.collection == state.collection)
-    return next((job for job in mine if job.status not in OVER), None)
+    return named if mine(named) else None
 
 
 def settled(ui: Ui, state: UiState, kinds: Mapping[str, str], newest: Callable[[], str]) -> UiState:
@@ -33,7 +37,7 @@ def settled(ui: Ui, state: UiState, kinds: Mapping[str, str], newest: Callable[[
     `kinds` says in which option of the address the result of each kind of job stands.
     """
     job = job_of(ui, state, kinds)
-    if job is not None and job.result and job.status == "done" and job.kind in kinds:
+    if job is not None and job.result and job.status == "done":
         state = state.with_options(**{"job": "", kinds[job.kind]: job.result})
     elif state.option("job") and job is None:
         state = state.with_options(job="")

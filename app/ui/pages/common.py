@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from markupsafe import Markup
@@ -47,7 +47,14 @@ def workspace(ui: Ui) -> WorkspaceView:
 def without_documents(ui: Ui, state: UiState) -> Markup | None:
     """What stands in place of a list that found nothing, where the collection has no document to find."""
     view = ui.services.collection(state.collection)
-    return None if view.documents else search.without_documents(filling=view.state == "indexing")
+    if view.documents:
+        return None
+    return search.without_documents(filling=view.state == "indexing", writes=ui.access.write)
+
+
+def without_collection(ui: Ui) -> Markup:
+    """What stands in place of a page that is about a collection, where the address names none."""
+    return search.start(ui.services.collections(), writes=ui.access.write)
 
 
 def explained_by(state: UiState) -> str:
@@ -93,6 +100,22 @@ def read(ui: Ui, state: UiState) -> Markup:
     except TriptychError as error:
         return join(bar("Document"), error_box(type(error).__name__, str(error)))
     return join(reader.pane(view, write=ui.access.write), note)
+
+
+Parts = dict[str, Callable[[], Markup | None]]
+"""How each part of a page is drawn, by the id of its place."""
+
+
+def drawn(parts: Parts, names: Collection[str] = ()) -> dict[str, Markup | None]:
+    """All parts, or only those named. One that fails says so in its place, and the others stand."""
+    return {name: _part(parts[name]) for name in names or parts}
+
+
+def _part(draw: Callable[[], Markup | None]) -> Markup | None:
+    try:
+        return draw()
+    except TriptychError as error:
+        return error_box(type(error).__name__, str(error))
 
 
 Panel = Callable[[Ui, UiState], Markup]

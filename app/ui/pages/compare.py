@@ -13,7 +13,7 @@ from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_COLUMNS, MAX_QUERY, UiState, column_names
 from app.ui.views import compare, cutting, ledger, search
 from app.ui.views.messages import error_box
-from engine.errors import BadInput, NotFound, TriptychError
+from engine.errors import BadInput, IndexNotReady, NotFound, TriptychError
 
 FOUND = 12
 
@@ -30,8 +30,6 @@ def head(ui: Ui, state: UiState) -> Markup:
 
 def main(ui: Ui, state: UiState) -> Markup:
     """The board."""
-    if not state.collection:
-        return search.start(ui.services.collections(), writes=ui.access.write)
     return el("div", board(ui, state), id="tp-board", class_="compare-page")
 
 
@@ -60,7 +58,8 @@ def board(ui: Ui, state: UiState) -> Markup:
         if gone:  # deleted, or of another workspace: the heads let others be chosen
             text = f"There is no pipeline called {', '.join(map(repr, gone))}. Choose another one in its column."
             return join(error_box("NotFound", text), compare.heads(state.columns, names))
-        return error_box(type(error).__name__, str(error))
+        # a saved pipeline that cannot be read is among the names, and its column is left by its head like that of one that is gone
+        return join(error_box(type(error).__name__, str(error)), compare.heads(state.columns, names))
 
 
 def _compared(ui: Ui, state: UiState) -> CompareResult:
@@ -139,16 +138,20 @@ def ledger_pane(ui: Ui, state: UiState) -> Markup:
     if not names or not state.query.strip():
         return ledger.ledger_pane(names, state.subject, None, "")
     tried = [state.subject] if state.subject in names else [*reversed(names)]
-    found = None
-    chosen = tried[0]
+    problem: IndexNotReady | None = None
     for name in tried:
-        found = ui.services.ledger(
-            state.collection, state.query, name, k=max(10, state.k), filters=state.for_services()
-        )
+        try:
+            found = ui.services.ledger(
+                state.collection, state.query, name, k=max(10, state.k), filters=state.for_services()
+            )
+        except IndexNotReady as error:  # of this column only
+            problem = problem or error
+            continue
         if found is not None:
-            chosen = name
-            break
-    return ledger.ledger_pane(names, chosen, found, state.query)
+            return ledger.ledger_pane(names, name, found, state.query)
+    if problem is not None:
+        raise problem
+    return ledger.ledger_pane(names, tried[0], None, state.query)
 
 
 def why_pane(ui: Ui, state: UiState) -> Markup:

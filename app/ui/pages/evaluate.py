@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from markupsafe import Markup
 
 from app.evaluation_results import EvaluationView
@@ -13,7 +11,7 @@ from app.ui.pages import choosing, common, disagreement
 from app.ui.pages import evaluation_choices as choices
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import MAX_COLUMNS, UiState, column_names
-from app.ui.views import evaluate, evaluated, history, search, shell, verdicts
+from app.ui.views import evaluate, evaluated, history, shell, verdicts
 from app.ui.views.messages import error_box
 from engine.errors import BadInput, TriptychError
 
@@ -37,8 +35,6 @@ def head(ui: Ui, state: UiState) -> Markup:
 
 def main(ui: Ui, state: UiState) -> Markup:
     """The whole page."""
-    if not state.collection:
-        return search.start(ui.services.collections())
     drawn = regions(ui, state)
     return el("div", [el("div", content, id=name) for name, content in drawn.items()], class_="evaluate")
 
@@ -46,7 +42,7 @@ def main(ui: Ui, state: UiState) -> Markup:
 def regions(ui: Ui, state: UiState, *names: str) -> dict[str, Markup | None]:
     """The parts of the page by their ids, or only those named. A failure stands where its part would."""
     services = ui.services
-    parts: dict[str, Callable[[], Markup | None]] = {
+    parts: common.Parts = {
         "ev-setup": lambda: _setup(ui, state, opened=not state.option("run")),
         "ev-job": lambda: evaluate.job(choices.job_of(ui, state), read_only=not ui.access.write),
         "ev-disagree": lambda: disagreement.region(ui, state),
@@ -57,7 +53,7 @@ def regions(ui: Ui, state: UiState, *names: str) -> dict[str, Markup | None]:
             every=bool(state.option("all")), write=ui.access.write,
         ),
     }  # fmt: skip
-    return {name: parts[name]() for name in names or parts}
+    return common.drawn(parts, names)
 
 
 def progress(ui: Ui, state: UiState) -> dict[str, Markup | None]:

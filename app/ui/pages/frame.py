@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import ModuleType
+from typing import Protocol
 
 from markupsafe import Markup
 
@@ -28,7 +28,18 @@ from app.ui.session import MAX_QUERY, PAGES, PANELS, UiState
 from app.ui.views import shell
 from app.ui.views.messages import error_box
 
-MODULES: dict[str, ModuleType] = {
+
+class Page(Protocol):
+    """A module that draws one page."""
+
+    def head(self, ui: Ui, state: UiState, /) -> Markup:
+        """What stands above the page."""
+
+    def main(self, ui: Ui, state: UiState, /) -> Markup:
+        """The page itself; except for the Library, of a collection."""
+
+
+MODULES: dict[str, Page] = {
     "search": search,
     "compare": compare,
     "calibrate": calibrate,
@@ -48,9 +59,14 @@ SIDE: dict[str, common.Panel] = {
 
 
 def page_regions(ui: Ui, state: UiState) -> dict[str, Markup | None]:
-    """Head and main region of the state's page."""
+    """Head and main region of the state's page. Only the Library can do without a collection."""
     module = MODULES[state.page]
-    return {"tp-head": module.head(ui, state), "tp-main": module.main(ui, state)}
+    lacking = not state.collection and module is not library
+    parts: common.Parts = {
+        "tp-head": lambda: module.head(ui, state),
+        "tp-main": lambda: common.without_collection(ui) if lacking else module.main(ui, state),
+    }
+    return common.drawn(parts)
 
 
 def show(ui: Ui, state: UiState, *, push: bool = False) -> Reply:
@@ -83,7 +99,7 @@ def side(ui: Ui, state: UiState) -> Markup | None:
     """The side pane of a state. The ledger and the verdicts belong to Compare."""
     if state.panel in compare.PANELS and state.page != "compare":
         state = state.with_(panel="", subject="")
-    if state.panel in models.PANELS and not models.shown_here(state):
+    if state.panel in models.PANELS and not (models.shown_here(state) and state.subject):
         state = state.with_(panel="", subject="")
     return common.side(ui, state, SIDE)
 

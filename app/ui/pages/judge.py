@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from markupsafe import Markup
 
 from app import presets
@@ -14,7 +12,7 @@ from app.ui.html import el
 from app.ui.pages import choosing, common
 from app.ui.protocol import Args, Download, Reply
 from app.ui.session import UiState, plain, whole
-from app.ui.views import agreement, history, judge, judging, search, shell
+from app.ui.views import agreement, history, judge, judging, shell
 from app.ui.views.messages import error_box
 from engine.errors import BadInput, NotFound
 
@@ -35,8 +33,6 @@ def head(ui: Ui, state: UiState) -> Markup:
 
 def main(ui: Ui, state: UiState) -> Markup:
     """The whole page."""
-    if not state.collection:
-        return search.start(ui.services.collections())
     drawn = regions(ui, state)
     alert = el("div", id="jd-alert", class_="alerts")
     parts = [el("div", content, id=name) for name, content in drawn.items()]
@@ -44,8 +40,8 @@ def main(ui: Ui, state: UiState) -> Markup:
 
 
 def regions(ui: Ui, state: UiState, *names: str) -> dict[str, Markup | None]:
-    """The parts of the page by their ids, or only those named."""
-    parts: dict[str, Callable[[], Markup | None]] = {
+    """The parts of the page by their ids, or only those named. A failure stands where its part would."""
+    parts: common.Parts = {
         "jd-job": lambda: _job(ui, state),
         "jd-work": lambda: _work(ui, state),
         "jd-setup": lambda: _setup(ui, state),
@@ -54,7 +50,7 @@ def regions(ui: Ui, state: UiState, *names: str) -> dict[str, Markup | None]:
             state.option("queue"), every=bool(state.option("all")), write=ui.access.write,
         ),
     }  # fmt: skip
-    return {name: parts[name]() for name in names or parts}
+    return common.drawn(parts, names)
 
 
 def progress(ui: Ui, state: UiState, *, ended: bool) -> dict[str, Markup | None]:

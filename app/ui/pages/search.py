@@ -35,8 +35,6 @@ def head(ui: Ui, state: UiState) -> Markup:
 
 def main(ui: Ui, state: UiState) -> Markup:
     """Facets and results."""
-    if not state.collection:
-        return search.start(ui.services.collections(), writes=ui.access.write)
     drawn = hits(ui, state)
     return el(
         "div",

@@ -54,7 +54,7 @@ def _body(ui: Ui, state: UiState, view: str, one: PipelineView | None, name: str
         return _stages(ui, state, name) if view == "stages" else _rerank(ui, state, name)
     except IndexNotReady as error:
         build = button("Build the indexes", "index", glyph="stack", name=state.collection)
-        return index_missing(type(error).__name__, str(error), build)
+        return index_missing(type(error).__name__, str(error), *([build] if ui.access.write else []))
     except TriptychError as error:
         return error_box(type(error).__name__, str(error))
 

@@ -41,7 +41,7 @@ def board(
 ) -> Markup:
     """Notices, agreement, the filters in force, the columns and the canvas for the lines between them.
 
-    `judge` puts grades on the cards; `scores` is what each column scores where the query was judged; `cut` is a threshold for all
+    `judge` puts grades on the cards, and the building of a missing index into its column; `scores` is what each column scores where the query was judged; `cut` is a threshold for all
     calibrated columns, which have their own without it.
     """
     slowest = max((column.took_ms for column in result.columns), default=0.0)
@@ -139,7 +139,7 @@ def _column(
     below = join(strip, measured, cutting.line(told, cut) if some else None)
     head = _head(column.pipeline.name, index, len(result.columns), names, column.pipeline.summary, below)
     if column.error:
-        body = failure(column, result.collection)
+        body = failure(column, result.collection, write=judge)
     elif not column.hits and not (told and told.probabilities):
         body = el("p", "No hits. The query's words do not occur, or a filter removes everything.", class_="column-none")
     else:
@@ -192,12 +192,12 @@ def _below(told: Calibrated, cut: float | None, document: str) -> Markup | None:
     return relevance.below(told, items, count=len(told.probabilities) - told.kept(tried), look="column-hits")
 
 
-def failure(column: Column, collection: str) -> Markup:
-    """What a failed column says; where an index is missing, building it is one press away."""
+def failure(column: Column, collection: str, *, write: bool) -> Markup:
+    """What a failed column says; where an index is missing, building it is one press away for those who may."""
     library = button("Go to the Library", "go", look="quiet", page="library")
     if column.error_kind in ("IndexNotReady", BEING_BUILT):
         build = button("Build the indexes", "index", glyph="stack", name=collection)
-        return index_missing(column.error_kind, column.error, build, library)
+        return index_missing(column.error_kind, column.error, *((build, library) if write else ()))
     return error_box("Pipeline", column.error, library)
 
 

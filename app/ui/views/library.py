@@ -12,7 +12,7 @@ from app.ui.html import classes, el, join
 from app.ui.icons import icon
 from app.ui.views import adding, jobs
 from app.ui.views.controls import button, cell_title, example_button, icon_button, panel_head, switch
-from app.ui.views.messages import empty, notices
+from app.ui.views.messages import empty, notices, reading
 from app.ui.views.shell import STATES
 from app.ui.views.tables import table
 
@@ -94,7 +94,9 @@ def collections(view: WorkspaceView, chosen: CollectionView | None) -> Markup:
             empty(
                 "library",
                 "No collection yet",
-                "Drop a file above: it makes its collection as it goes in.",
+                reading("Documents are added")
+                if view.read_only
+                else "Drop a file above: it makes its collection as it goes in.",
                 None if view.read_only else example_button(),
             ),
         )
@@ -155,7 +157,7 @@ def indexes(chosen: CollectionView, *, read_only: bool) -> Markup:
 
 
 def _index(item: IndexView, name: str, read_only: bool) -> Markup:
-    behind = f", {format.plural(item.behind, 'row')} behind" if item.behind else ""
+    behind = f", {format.plural(item.behind, 'row')} behind" if item.behind and item.state == "behind" else ""
     recall = "–" if item.recall is None else f"{item.recall:.3f}"
     drop = (
         None

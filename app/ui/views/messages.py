@@ -18,6 +18,7 @@ TITLES = {
     "MissingDependency": "An optional part is not installed",
     "StorageFull": "There is no room left",
     "IndexNotReady": "The index is not ready",
+    "IndexBeingBuilt": "The index is being built",
     "Cancelled": "Cancelled",
     "Unreachable": "No answer from the server that was asked",
     "Pipeline": "This pipeline failed",
@@ -68,6 +69,11 @@ def notices(messages: Sequence[str]) -> Markup:
         el("div", icon("info"), el("p", prose(text), dir="auto"), class_="box box-note", role="status")
         for text in messages
     )
+
+
+def reading(what: str) -> str:
+    """Why something is not offered here, for those who may only read, and where it is."""
+    return f"This is open for reading only. {what} where the workspace is open for writing."
 
 
 def empty(glyph: str, title: str, text: str, *actions: Child) -> Markup:

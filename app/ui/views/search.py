@@ -13,7 +13,7 @@ from app.ui.icons import icon
 from app.ui.session import UiState
 from app.ui.views import cards, grades, relevance
 from app.ui.views.controls import button, example_button, select
-from app.ui.views.messages import empty, notices
+from app.ui.views.messages import empty, notices, reading
 
 PAGE = 20
 
@@ -217,9 +217,11 @@ def _nothing(result: SearchResult, state: UiState) -> Markup:
     return without_documents(filling=False)
 
 
-def without_documents(*, filling: bool) -> Markup:
+def without_documents(*, filling: bool, writes: bool = True) -> Markup:
     """A collection in which nothing is yet; `filling` says that documents are on their way."""
     library = button("Go to the Library", "go", look="" if filling else "primary", page="library")
+    if not filling and not writes:
+        return empty("document", "This collection is empty", reading("Documents are added"))
     if not filling:
         return empty("document", "This collection is empty", "Add documents on the Library page.", library)
     text = "They are shown here as soon as they are in."
@@ -237,14 +239,18 @@ def _pager(result: SearchResult) -> Markup | None:
 
 
 def start(collections: Sequence[CollectionView], *, writes: bool) -> Markup:
-    """What Search and Compare show while there is nothing to search."""
+    """What every page about a collection shows while none is chosen; `writes` says whether one can be made here."""
+    if not writes:
+        if collections:
+            return empty("folder", "Choose a collection", "Pick one in the sidebar.")
+        return empty("library", "There is no collection yet", reading("Documents are added"))
     if not collections:
         return empty(
             "library",
             "Start with a collection",
             "Triptych searches documents that you bring: BibTeX, RIS, JSONL, CSV, PDF, Markdown and more. They stay on this computer.",
             button("Add documents in the Library", "go", look="primary", glyph="plus", page="library"),
-            example_button() if writes else None,
+            example_button(),
         )
     return empty(
         "folder",
