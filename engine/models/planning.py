@@ -25,7 +25,7 @@ def plan_model(asked: AddModel) -> dict[str, Any]:
         return _told(asked, chosen, sizes, "", licence)
     from engine.models.hub import Hub
 
-    with Hub(allow_hosts=asked.allow_hosts) as hub, tempfile.TemporaryDirectory() as scratch:
+    with Hub(asked.allow_hosts) as hub, tempfile.TemporaryDirectory() as scratch:
         repository = hub.describe(asked.repository, asked.revision)
         sizes = {file.path: file.bytes for file in repository.files}
         for file in repository.files:
