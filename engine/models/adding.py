@@ -182,7 +182,7 @@ def _download(
     from engine.models.hub import Hub
 
     running(Progress("look up", 0, None, "files"))
-    with Hub(running.check, asked.allow_hosts) as hub:
+    with Hub(asked.allow_hosts) as hub:
         repository = hub.describe(asked.repository, asked.revision)
         source = work / repository.commit
         by_path = {file.path: file for file in repository.files}

@@ -95,15 +95,14 @@ def safe_path(path: str) -> bool:
     return plain and all(part not in ("", ".", "..") for part in path.split("/"))
 
 
-def _nothing() -> None:
-    """Nobody wants to call anything off."""
-
-
 class Hub:
-    """A connection; use it in a `with`. check: called while a server is waited for, and may raise to stop; allow_hosts: hosts to ask although
-    their addresses are refused otherwise. Raises Unreachable where HF_HUB_OFFLINE is set, BadInput where HF_ENDPOINT is no address."""
+    """A connection; use it in a `with`. allow_hosts: hosts to ask although their addresses are refused otherwise.
 
-    def __init__(self, check: Callable[[], None] = _nothing, allow_hosts: Iterable[str] = ()) -> None:
+    Raises Unreachable where HF_HUB_OFFLINE is set, BadInput where HF_ENDPOINT is no address. While it waits for a server, those who watch
+    (`engine.budget.watched`) may raise to stop.
+    """
+
+    def __init__(self, allow_hosts: Iterable[str] = ()) -> None:
         from engine.client import Client
 
         if os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE:
@@ -118,7 +117,6 @@ class Hub:
             )
         self.host = parts.hostname
         self._token = _token()
-        self._check = check
         headers = {"user-agent": "triptych"}
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"  # httpx drops it when a redirect leaves the host
@@ -219,7 +217,6 @@ class Hub:
 
         def check() -> None:
             nonlocal told
-            self._check()
             if time.monotonic() - told >= SLICE_S:
                 told = time.monotonic()
                 tell(_size(part))
@@ -280,7 +277,7 @@ class Hub:
 
     def _budget(self) -> Budget:
         """Time for a question whose answer is small."""
-        return Budget.of(self.host, ANSWER_SECONDS, self._check)
+        return Budget.of(self.host, ANSWER_SECONDS)
 
     def _headers(self, repository: Repository, file: HubFile, budget: Budget, *, follow: bool) -> httpx.Headers:
         url = f"{self.endpoint}/{repository.name}/resolve/{repository.commit}/{quote(file.path)}"

@@ -96,7 +96,7 @@ def clean_id(value: object, counts: Counter[str] | None = None) -> str:
     if value is None or isinstance(value, bool):
         return "" if value is None else str(value)
     if isinstance(value, float):
-        value = int(value) if value.is_integer() else value
+        value = int(value) if value.is_integer() and abs(value) < 1e21 else value  # beyond, digits would be made up
     return one_line(str(value), counts)[:MAX_ID_CHARS].strip()
 
 

@@ -145,7 +145,7 @@ def as_text(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return value
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:  # beyond, digits would be made up
         return str(int(value))
     if isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value):
         return "\n\n".join(value)

@@ -93,6 +93,10 @@ def _root(path: Path, options: ReaderOptions) -> Element:
         root = etree.fromstring(text.replace("\0", "").encode("utf-8", "replace"), parser)
     except (etree.XMLSyntaxError, etree.ParserError) as error:
         raise BadInput(f"is not readable HTML: {error}") from None
+    if any("Excessive depth" in error.message for error in parser.error_log):
+        raise BadInput(
+            "is nested too deeply, so what it says cannot be read as a whole."
+        )  # the parser drops the rest without a word
     if root is None:
         raise BadInput("empty: it has neither a title nor a text")
     return root

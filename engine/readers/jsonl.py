@@ -19,12 +19,16 @@ from engine.types import Item, Rejected
 
 _SAMPLE = 50
 _MAX_ARRAY_BYTES = 500_000_000
+_EXACT = 2.0**63
 
 
 def parse_json(line: bytes | str) -> Any:
     """One JSON value. NaN, infinity and lone surrogates, which strict JSON lacks but Python writes, are accepted. Raises ValueError."""
     try:
-        return orjson.loads(line)
+        value = orjson.loads(line)
+        if isinstance(value, dict) and any(type(one) is float and abs(one) >= _EXACT for one in value.values()):
+            return json.loads(line)  # whole numbers beyond 64 bits came as the nearest float: two ids might become one
+        return value
     except orjson.JSONDecodeError as strict:
         try:
             return json.loads(line, parse_constant=lambda _: None)

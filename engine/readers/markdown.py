@@ -16,6 +16,7 @@ from engine.types import Item, Rejected
 
 _FRONT_MATTER = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)(?:^|\n)(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _MAX_FRONT_MATTER = 32_768
+_MAX_NESTING = 100
 
 
 class Markdown(Reader, name="markdown"):
@@ -54,14 +55,19 @@ def _front_matter(text: str) -> dict[str, Any]:
     """The mapping in the front matter. Raises BadInput; aliases are refused because they multiply values without end."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
-    from ruamel.yaml.events import AliasEvent
+    from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
     if len(text) > _MAX_FRONT_MATTER:
         raise BadInput("the front matter is longer than 32 KB and was left out")
     yaml = YAML(typ="safe", pure=True)
     try:
-        if any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
-            raise BadInput("the front matter uses YAML aliases and was left out")
+        depth = 0
+        for event in yaml.parse(text):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if isinstance(event, AliasEvent):
+                raise BadInput("the front matter uses YAML aliases and was left out")
+            if depth > _MAX_NESTING:
+                raise BadInput("the front matter is nested too deeply and was left out")
         front = yaml.load(text)
     except (YAMLError, ValueError, RecursionError) as error:
         raise BadInput(f"the front matter is not valid YAML and was left out: {' '.join(str(error).split())}") from None
@@ -69,12 +75,18 @@ def _front_matter(text: str) -> dict[str, Any]:
 
 
 def plain_text(source: str) -> tuple[str, str]:
-    """(first heading, text without markup). The heading is left out of the text; blocks are paragraphs, code is kept."""
+    """(first heading, text without markup). The heading is left out of the text; blocks are paragraphs, code is kept.
+
+    Raises BadInput where quotes and lists are nested too deeply.
+    """
     from markdown_it import MarkdownIt
 
-    parser = MarkdownIt("commonmark", {"html": True, "maxNesting": 50}).enable("table")
+    parser = MarkdownIt("commonmark", {"html": True, "maxNesting": _MAX_NESTING}).enable("table")
     heading, parts, in_heading = "", list[str](), False
-    for token in parser.parse(source):
+    tokens = parser.parse(source)
+    if any(token.level >= _MAX_NESTING - 2 for token in tokens):  # the parser drops what is deeper without a word
+        raise BadInput("is nested too deeply: its quotes and lists stand in one another.")
+    for token in tokens:
         if token.type == "heading_open":
             in_heading = True
         elif token.type == "heading_close":

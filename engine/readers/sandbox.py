@@ -245,8 +245,10 @@ class _Run:
                     if pipe is not None:
                         _close(pipe)
                 size = errors.seek(0, os.SEEK_END)
-                errors.seek(max(0, size - 2000))
-                self._words = errors.read().decode("utf-8", "replace")
+                errors.seek(0)
+                said = errors.read(2000)  # the reason may stand before a long trace of calls
+                errors.seek(max(len(said), size - 2000))
+                self._words = (said + errors.read()).decode("utf-8", "replace")
 
     def _next(self, inbox: queue.Queue[bytes | None]) -> bytes | None:
         """The next line, None at the end. Only waiting counts: time that the consumer takes is not the file's."""
@@ -268,7 +270,11 @@ class _Run:
             allowed = seconds + (self.current.bytes / 1e6 if self.current else 0)
             return f"took more than {allowed:.0f} s"
         memory_words = ("memory allocation", "bad_alloc", "MemoryError", "Cannot allocate", "out of memory", "OOM")
-        if any(word in self._words for word in memory_words):
+        # pdfium ends for want of memory without a word; what else it meets ends in other ways.
+        silent = (
+            self.current is not None and self.current.format == "pdf" and self._code == -6 and not self._words.strip()
+        )
+        if silent or any(word in self._words for word in memory_words):
             return f"needed more than {memory_bytes / 1e9:g} GB of memory"
         return f"failed: {self.death()}"
 

@@ -37,7 +37,14 @@ def tagged_records(
 ) -> Iterator[Tagged | Stray]:
     """Records that begin at tag `first` and end at tag `last`, or at the next `first`. `pattern` captures (tag, value); other lines continue the value before."""
     record: Tagged | None = None
-    tag = ""
+    tag, further = "", list[str]()
+
+    def join() -> None:
+        """Put the lines that continue a value behind it; all at once, since there may be many."""
+        if record is not None and further:
+            record.values[tag][-1] = "\n".join((record.values[tag][-1], *further))
+            further.clear()
+
     for number, raw in enumerate(lines, start=1):
         line = raw.rstrip("\r\n")
         if number == 1:
@@ -49,9 +56,9 @@ def tagged_records(
             if record is None or not tag:
                 yield Stray(number, line)
             else:
-                values = record.values[tag]
-                values[-1] = f"{values[-1]}\n{line.strip()}"
+                further.append(line.strip())
             continue
+        join()
         tag, value = found.group(1), found.group(2).strip()
         if tag == first:
             if record is not None:
@@ -67,5 +74,6 @@ def tagged_records(
             record, tag = None, ""
             continue
         record.values.setdefault(tag, []).append(value)
+    join()
     if record is not None:
         yield record

@@ -110,4 +110,4 @@ def _rows(names: list[str], numbered: Iterator[tuple[int, list[Any]]]) -> Iterat
 
 def _value(cell: Any) -> Any:
     """Spreadsheets store every number as a float; whole ones are meant as integers."""
-    return int(cell) if isinstance(cell, float) and cell.is_integer() else cell
+    return int(cell) if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e21 else cell

@@ -12,11 +12,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from engine import llm
 from engine.addresses import ALLOW, allowed_hosts
 from engine.budget import watched
+from engine.client import Client
 from engine.errors import BadInput, TriptychError, Unreachable
 from engine.llm import ChatModel, Endpoint
 from engine.models import hub
@@ -373,6 +375,16 @@ def test_a_hub_that_sends_in_circles_is_left() -> None:
         pytest.raises(Unreachable, match="in circles"),
     ):
         ask_hub(server.address, 5.0)
+
+
+def test_a_redirect_does_not_leave_encryption() -> None:
+    client = Client()
+    before = httpx.Request("GET", "https://hub.example/x")
+    with pytest.raises(httpx.UnsupportedProtocol, match="from https to http"):
+        client._redirected(before, httpx.Request("GET", "http://hub.example/x"))
+    assert client._redirected(before, httpx.Request("GET", "https://cdn.example/x")).url.host == "cdn.example"
+    assert list(client.elsewhere) == ["cdn.example"]
+    client.close()
 
 
 def test_hosts_that_a_hub_sends_to_are_told_and_get_no_token(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,6 +225,51 @@ def test_parquet_bomb_stops_at_the_limit(tmp_path: Path) -> None:
     )
 
 
+def test_a_pdf_that_unfolds_beyond_the_memory_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.pdf"
+    # 60 KB that print 30 million words.
+    path.write_bytes(hostile.pdf([b"BT /F1 12 Tf " + b"(hello) Tj " * 30_000_000 + b" ET"], compress=True))
+    assert path.stat().st_size < 2_000_000
+    good = tmp_path / "good.pdf"
+    good.write_bytes(hostile.pdf([hostile.text_page("A page with words on it")]))
+    bad, after = in_child(path, good, memory=600_000_000)
+    assert bad == Rejected("bomb.pdf", "needed more than 0.6 GB of memory")
+    assert isinstance(after, Record)
+
+
+def test_a_sheet_with_one_cell_in_its_far_corner_says_why_it_is_not_read(tmp_path: Path) -> None:
+    plain, far = hostile.xlsx(tmp_path / "plain.xlsx", {"S": [["title"], ["A"]]}), tmp_path / "far.xlsx"
+    with zipfile.ZipFile(plain) as before, zipfile.ZipFile(far, "w") as after:
+        for entry in before.infolist():
+            content = before.read(entry).replace(b'<row r="2"><c r="A2"', b'<row r="1048576"><c r="XFD1048576"')
+            after.writestr(entry.filename, content)
+    assert in_child(far) == [Rejected("far.xlsx", "needed more than 1 GB of memory")]
+
+
+@pytest.mark.parametrize("declared", ['<!ENTITY x "lol">', '<!ENTITY x SYSTEM "file:///etc/hostname">'])
+def test_entities_inside_a_spreadsheet_are_not_unfolded(tmp_path: Path, declared: str) -> None:
+    plain, odd = hostile.xlsx(tmp_path / "plain.xlsx", {"S": [["title"], ["A"]]}), tmp_path / "odd.xlsx"
+    with zipfile.ZipFile(plain) as before, zipfile.ZipFile(odd, "w") as after:
+        for entry in before.infolist():
+            content = before.read(entry).replace(b"<t>A</t>", b"<t>A &x;</t>")
+            head = f"<!DOCTYPE worksheet [{declared}]>".encode() if "sheet1" in entry.filename else b""
+            after.writestr(entry.filename, head + content)
+    items = here(odd)
+    assert all(isinstance(item, Rejected) for item in items)
+    assert "unrecognized entity" in str(items[0])
+
+
+def test_half_a_million_lines_of_one_value_are_read_in_time(tmp_path: Path) -> None:
+    path = tmp_path / "long.ris"
+    path.write_text("TY  - JOUR\nTI  - A\nAB  - first\n" + "more\n" * 500_000 + "ER  - \n")
+    began = time.monotonic()
+    (item,) = here(path)
+    assert isinstance(item, Record)
+    assert item.text.startswith("first")
+    assert item.text.count("more") == 500_000
+    assert time.monotonic() - began < 15
+
+
 def test_html_with_300k_attributes_ends_within_its_time(tmp_path: Path) -> None:
     path = tmp_path / "a.html"
     attributes = " ".join(f"a{i}=''" for i in range(300_000))

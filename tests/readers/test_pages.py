@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -95,10 +96,43 @@ def test_html_without_text_is_empty(read: ReadText) -> None:
     assert item == Rejected("p.html", "empty: it has neither a title nor a text", "p.html")
 
 
-def test_html_nested_ten_thousand_deep(read: ReadText) -> None:
-    (item,) = read("p.html", "<html><body>start" + "<div>" * 10_000 + "deep" + "</div>" * 10_000 + "</body></html>")
-    # The parser stops at its depth limit: either what came before is kept, or the file is rejected, but nothing crashes.
-    assert item.place == "p.html"
+@pytest.mark.parametrize(("tag", "depth"), [("div", 300), ("div", 100_000), ("b", 300), ("blockquote", 5_000)])
+def test_html_that_the_parser_would_cut_is_refused(read: ReadText, tag: str, depth: int) -> None:
+    nested = f"<{tag}>" * depth + "deep" + f"</{tag}>" * depth
+    (item,) = read("p.html", f"<html><body>start{nested}<p>after</p></body></html>")
+    assert item == Rejected("p.html", "is nested too deeply, so what it says cannot be read as a whole.")
+
+
+def test_html_nested_as_pages_are_is_read_whole(read: ReadText) -> None:
+    nested = "<div>" * 200 + "deep" + "</div>" * 200
+    (item,) = read("p.html", f"<html><body>start{nested}<p>after</p></body></html>")
+    assert isinstance(item, Record)
+    assert item.text.split() == ["start", "deep", "after"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [">" * 10_000 + " deep", "".join(" " * 2 * depth + "- item\n" for depth in range(200)), "- " * 3_000 + "x"],
+)
+def test_markdown_that_the_parser_would_cut_is_refused(read: ReadText, source: str) -> None:
+    (item,) = read("m.md", f"before\n\n{source}\n\nafter\n")
+    assert item == Rejected("m.md", "is nested too deeply: its quotes and lists stand in one another.")
+
+
+def test_front_matter_that_is_nested_too_deeply_is_left_out_in_time(read: ReadText) -> None:
+    began = time.monotonic()
+    rejected, record = read("m.md", "---\na: " + "[" * 5_000 + "]" * 5_000 + "\n---\nSome text\n")
+    assert rejected == Rejected("m.md line 1", "the front matter is nested too deeply and was left out")
+    assert isinstance(record, Record)
+    assert record.text == "Some text"
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("line", [">" * 90 + " deep", "- " * 40 + "deep"])
+def test_markdown_nested_as_pages_are_is_read_whole(read: ReadText, line: str) -> None:
+    (item,) = read("m.md", f"before\n\n{line}\n\nafter\n")
+    assert isinstance(item, Record)
+    assert item.text.split() == ["before", "deep", "after"]
 
 
 def test_plain_text(read: ReadText) -> None:

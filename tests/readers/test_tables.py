@@ -345,3 +345,33 @@ def test_a_german_table_is_read(read: ReadText) -> None:
     assert read("ohne_endung", text)[0] == Record(
         "k1", "Größe zählt", "Über Mengen", ("Ann Lee",), 2019, metadata={}, place="ohne_endung row 2"
     )
+
+
+MIXED = ["007", "1e5", "1.0", "12345678901234567890", "123456789012345678901234567890", "abc"]
+
+
+def test_ids_that_look_like_numbers_stay_as_they_are_written_in_every_table(tmp_path: Path) -> None:
+    (tmp_path / "i.csv").write_text("id,title\n" + "".join(f"{one},t\n" for one in MIXED))
+    (tmp_path / "i.tsv").write_text("id\ttitle\n" + "".join(f"{one}\tt\n" for one in MIXED))
+    (tmp_path / "i.jsonl").write_text("".join(f'{{"id": "{one}", "title": "t"}}\n' for one in MIXED))
+    pl.DataFrame({"id": MIXED, "title": ["t"] * len(MIXED)}).write_parquet(tmp_path / "i.parquet")
+    hostile.xlsx(tmp_path / "i.xlsx", {"S": [["id", "title"], *[[one, "t"] for one in MIXED]]})
+    for path in sorted(tmp_path.iterdir()):
+        assert [item.doc_id for item in detect(path)().read(path) if isinstance(item, Record)] == MIXED, path.name
+
+
+def test_ids_that_are_numbers_keep_all_their_digits(read: ReadText, tmp_path: Path) -> None:
+    whole = ["7", "12345678901234567890", "123456789012345678901234567890", "123456789012345678901234567891", "-3"]
+    items = read("n.jsonl", "".join(f'{{"id": {one}, "title": "t"}}\n' for one in whole))
+    assert [item.doc_id for item in items if isinstance(item, Record)] == whole
+    (item,) = read("f.jsonl", '{"id": 1.5e300, "title": "t"}\n')
+    assert isinstance(item, Record)
+    assert item.doc_id == "1.5e+300"
+    path = tmp_path / "f.parquet"
+    pl.DataFrame({"id": [7.0, 1e5, 2.5, 1e22], "title": ["t"] * 4}).write_parquet(path)
+    assert [item.doc_id for item in detect(path)().read(path) if isinstance(item, Record)] == [
+        "7",
+        "100000",
+        "2.5",
+        "1e+22",
+    ]
