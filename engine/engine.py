@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import BadInput, IndexBeingBuilt, IndexNotReady, WorkspaceDamaged
+from engine.indexing import dropped
 from engine.llm import SETTING, ChatModel, named_endpoint
 from engine.models.catalogue import load_encoder, load_scorer
 from engine.searcher import Searcher
@@ -52,6 +53,7 @@ class Engine:
         """Called before the workspace takes up interrupted jobs, which may need the engine at once."""
         self.workspace = workspace
         self._models_epoch = workspace.models.epoch
+        workspace.generations.dropping = dropped
         workspace.engine = self
 
     def close(self) -> None:

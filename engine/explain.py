@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from engine.context import Context
-from engine.errors import TriptychError
+from engine.errors import NotExact, TriptychError
 from engine.explanation import ScoreExplanation
 from engine.pipeline import Fuse, Stage
 from engine.rerankers.base import RERANK_NOTE
@@ -74,9 +74,8 @@ def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[S
         return []
     found: list[tuple[Stage, ScoreExplanation]] = []
     for asked in searches(stage, query, ctx):
-        scores, rows = asked.stage.score_documents(asked.query, ctx)
-        if rows[position] >= 0 and not (asked.stage.needs_match and scores[position] <= 0):
-            found.append((asked.stage, asked.stage.explain_row(asked.query, int(rows[position]), ctx)))
+        told = _searched(asked, doc_id, position, ctx)
+        found += [] if told is None else [(asked.stage, told)]
     tellers = [one for one in dict.fromkeys(stage.walk()) if one.explains == "documents"]
     told_by = {teller: teller.explain_document(query, doc_id, ctx) for teller in tellers}
     moved: dict[Stage, Move] = {}
@@ -84,11 +83,23 @@ def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[S
         told_by.values()
     ):  # one that cannot tell may ask a service, which is not called for an explanation
         moved = {move.stage: move for move in moves(ctx.execute(stage, Ranking.of([(QID, query)]))[1], doc_id)}
-    for teller, told in told_by.items():
-        if told is not None:
+    for teller, one in told_by.items():
+        if one is not None:
             seen = f"{moved[teller].sentence} " if teller in moved else ""
-            found.append((teller, replace(told, note=seen + told.note)))
+            found.append((teller, replace(one, note=seen + one.note)))
     return found
+
+
+def _searched(asked: Asked, doc_id: str, position: int, ctx: Context) -> ScoreExplanation | None:
+    """The explanation of a stage that searches. Where its index tells no exact scores, that of the list: its score, and that this is all."""
+    try:
+        scores, rows = asked.stage.score_documents(asked.query, ctx)
+        if rows[position] < 0 or (asked.stage.needs_match and scores[position] <= 0):
+            return None
+        return asked.stage.explain_row(asked.query, int(rows[position]), ctx)
+    except NotExact as error:
+        listed = asked.hits().hits.filter(qid=QID, doc_id=doc_id)["score"]
+        return ScoreExplanation(False, float(listed[0]), (), str(error), -1) if len(listed) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +204,13 @@ def _in_list(asked: Asked, query: str, doc_id: str, position: int, ctx: Context)
         return "no_shared_term", "The query is empty."
     try:
         scores, rows = stage.score_documents(asked.query, ctx)
+    except NotExact as error:
+        rank = _rank(asked.hits(), doc_id)
+        return (
+            ("shown", f"Rank {rank}.")
+            if rank is not None
+            else ("below_cutoff", f"Not among the first {stage.k:,}. {error}")
+        )
     except TriptychError as error:
         return "not_indexed", str(error)
     if rows[position] < 0:

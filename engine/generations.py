@@ -13,13 +13,13 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import WorkspaceDamaged
+from engine.errors import TriptychError, WorkspaceDamaged
 from engine.versions import library_versions
 
 if TYPE_CHECKING:
@@ -114,6 +114,8 @@ class Generations:
         self._active: set[str] = set()
         self._verified: set[str] = set()
         self._live: dict[str, tuple[int, list[Generation]]] = {}
+        self.dropping: Callable[[Path], None] = lambda folder: None
+        """Told of the folder of a generation before it is removed, since an index may keep something elsewhere, too."""
         self.epoch = 0
         """Grows whenever something is published or dropped."""
 
@@ -295,9 +297,14 @@ class Generations:
         self._remove_folder(generation_id)
 
     def _remove_folder(self, generation_id: str) -> None:
-        """Where the system refuses to remove open files, the next start sweeps them."""
+        """Where the system refuses to remove open files, or something elsewhere cannot be reached, the next start tries again."""
         self._verified.discard(generation_id)
-        shutil.rmtree(self.folder(generation_id), ignore_errors=True)
+        folder = self.folder(generation_id)
+        try:
+            self.dropping(folder)
+        except TriptychError:
+            return
+        shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> list[str]:
         """Remove folders that no row knows, and builds that no unfinished job will resume; returns what was removed, in words."""
@@ -314,7 +321,7 @@ class Generations:
         home = self._folder / INDEXES
         for folder in sorted(home.iterdir()) if home.is_dir() else []:
             if folder.name not in known:
-                shutil.rmtree(folder, ignore_errors=True)
+                self._remove_folder(folder.name)
                 removed.append(f"{INDEXES}/{folder.name}")
         for folder in sorted(self._folder.glob("tmp-*")):
             if folder.name.removeprefix("tmp-") not in resumable:
