@@ -71,9 +71,9 @@ class Feedback(Searching, family="feedback"):
     def top_rows(self, queries: Sequence[NewQuery], k: int, ctx: Context) -> TopK:
         """The k best allowed index rows of every query."""
 
-    def searched_for(self, span: Span, qid: str) -> NewQuery | None:
+    def searched_for(self, span: Span, qid: str) -> list[NewQuery]:
         found: dict[str, NewQuery] = span.details.get(QUERIES_NOTE, {})
-        return found.get(qid)
+        return [found[qid]] if qid in found else []
 
     def why_lost(self, span: Span, qid: str, doc_id: str, rank: int) -> tuple[str, str]:
         return "below_cutoff", (
@@ -81,12 +81,12 @@ class Feedback(Searching, family="feedback"):
         )
 
     def facts(self, span: Span, qid: str) -> list[str]:
-        new = self.searched_for(span, qid)
-        if new is None:
-            return []
-        terms = sorted(new.terms, key=lambda term: -new.terms[term])[:TERMS_TOLD]
-        learned = new.note or f"learned from {len(new.documents)} hits"
-        return [f"{learned}; looks for {', '.join(terms)}" if terms else learned]
+        told = []
+        for new in self.searched_for(span, qid):
+            terms = sorted(new.terms, key=lambda term: -new.terms[term])[:TERMS_TOLD]
+            learned = new.note or f"learned from {len(new.documents)} hits"
+            told.append(f"{learned}; looks for {', '.join(terms)}" if terms else learned)
+        return told
 
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
         asked = ranking.queries.filter(pl.col("text").str.strip_chars() != "")
