@@ -32,7 +32,7 @@ class StageHit:
 
 @dataclass(frozen=True, slots=True)
 class StageColumn:
-    """One stage with the first hits of its list. `kind`: retrieved, feedback, fused, reranked, calibrated, selected or other."""
+    """One stage with the first hits of its list. `kind`: rewritten, retrieved, feedback, fused, reranked, calibrated, selected or other."""
 
     kind: str
     label: str

@@ -17,8 +17,10 @@ from engine.errors import BadInput
 FAMILIES = (
     "readers",
     "chunkers",
+    "expanders",
     "encoders",
     "indexes",
+    "rewriters",
     "retrievers",
     "feedback",
     "fusers",

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.trace import Span
-from engine.types import HITS, FloatRows, Ints, Mask, Ranking, Snapshot, SparseRows, TokenRows
+from engine.types import HITS, FloatRows, Ints, Mask, Ranking, Snapshot, SparseRows, TokenRows, joined_rows, one_row
 
 if TYPE_CHECKING:
     from engine.encoders.base import Encoder
@@ -68,9 +68,7 @@ class Context:
     _keys: dict[int, Any] = field(default_factory=dict)
     _inputs: list[Ranking] = field(default_factory=list)
     """Keeps the rankings that came from outside alive: their identity is part of the cache keys."""
-    _vectors: dict[tuple[str, str], FloatRows] = field(default_factory=dict)
-    _tokens: dict[tuple[str, str], tuple[FloatRows, NDArray[np.int32]]] = field(default_factory=dict)
-    _terms: dict[tuple[str, str], tuple[NDArray[np.int32], NDArray[np.float32]]] = field(default_factory=dict)
+    _encoded: dict[tuple[str, str], Any] = field(default_factory=dict)
     _made: dict[Any, Any] = field(default_factory=dict)
 
     @property
@@ -125,36 +123,25 @@ class Context:
 
     def query_vectors(self, model: str, texts: Sequence[str]) -> FloatRows:
         """float32 [queries, dim]; a text is encoded once a request however many stages ask, and in whatever company."""
-        new = [text for text in dict.fromkeys(texts) if (model, text) not in self._vectors]
-        if new or not texts:
-            encoded = self.resources.encoder(model).encode_queries(new)
-            self._vectors.update(zip(((model, text) for text in new), encoded, strict=True))
-        return np.stack([self._vectors[model, text] for text in texts]) if texts else encoded
+        found: FloatRows = self._encoded_rows(model, texts)
+        return found
 
     def query_tokens(self, model: str, texts: Sequence[str]) -> TokenRows:
-        """The token vectors of queries, of a model for late interaction; a text is encoded once a request, as for `query_vectors`."""
-        new = [text for text in dict.fromkeys(texts) if (model, text) not in self._tokens]
-        if new or not texts:
-            rows = self.resources.encoder(model).encode_queries(new)
-            for i, text in enumerate(new):
-                part = slice(int(rows.indptr[i]), int(rows.indptr[i + 1]))
-                self._tokens[model, text] = (rows.vectors[part], rows.ids[part])
-        known = [self._tokens[model, text] for text in texts]
-        if not known:
-            return TokenRows(rows.indptr, rows.vectors, rows.ids)
-        indptr = np.cumsum([0, *(len(ids) for _, ids in known)]).astype(np.int64)
-        return TokenRows(indptr, np.concatenate([v for v, _ in known]), np.concatenate([ids for _, ids in known]))
+        """The token vectors of queries, of a model for late interaction; encoded once, as for `query_vectors`."""
+        found: TokenRows = self._encoded_rows(model, texts)
+        return found
 
     def query_terms(self, model: str, texts: Sequence[str]) -> SparseRows:
-        """The weighted terms of queries, of a sparse model; a text is encoded once a request, as for `query_vectors`."""
-        new = [text for text in dict.fromkeys(texts) if (model, text) not in self._terms]
-        rows = self.resources.encoder(model).encode_queries(new)
-        for text, start, end in zip(new, rows.indptr[:-1], rows.indptr[1:], strict=True):
-            self._terms[model, text] = (rows.terms[start:end], rows.weights[start:end])
-        known = [self._terms[model, text] for text in texts]
-        indptr = np.cumsum([0, *(len(terms) for terms, _ in known)]).astype(np.int64)
-        terms = np.concatenate([rows.terms[:0], *(terms for terms, _ in known)])
-        return SparseRows(indptr, terms, np.concatenate([rows.weights[:0], *(w for _, w in known)]), rows.width)
+        """The weighted terms of queries, of a sparse model; encoded once, as for `query_vectors`."""
+        found: SparseRows = self._encoded_rows(model, texts)
+        return found
+
+    def _encoded_rows(self, model: str, texts: Sequence[str]) -> Any:
+        new = [text for text in dict.fromkeys(texts) if (model, text) not in self._encoded]
+        if new or not texts:
+            rows = self.resources.encoder(model).encode_queries(new)
+            self._encoded.update({(model, text): one_row(rows, i) for i, text in enumerate(new)})
+        return joined_rows([self._encoded[model, text] for text in texts]) if texts else rows
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
         """What `make` gives; it is called once a request for equal keys."""

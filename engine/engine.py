@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine import ending
 from engine.encoders.opening import load_encoder, load_scorer
 from engine.errors import BadInput, IndexBeingBuilt, IndexNotReady, WorkspaceDamaged
+from engine.indexing import dropped
 from engine.llm import SETTING, ChatModel, named_endpoint
 from engine.searcher import Searcher
 from engine.workspace import Workspace
@@ -55,6 +56,7 @@ class Engine:
         """Called before the workspace takes up interrupted jobs, which may need the engine at once."""
         self.workspace = workspace
         self._models_epoch = workspace.models.epoch
+        workspace.generations.dropping = dropped
         workspace.engine = self
 
     def close(self) -> None:

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from engine.context import Context
-from engine.errors import TriptychError
+from engine.errors import NotExact, TriptychError
 from engine.explanation import ScoreExplanation
 from engine.pipeline import Fuse, Stage
 from engine.rerankers.base import RERANK_NOTE
 from engine.retrievers.base import Searching
 from engine.trace import Span
-from engine.types import Ranking
+from engine.types import Ints, Ranking
 
 QID = "q"
 
@@ -37,34 +38,43 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """A stage that searches, what it searched for, and its hits."""
+    """A stage that searches, what it searched for (one query or more, in its own form), and its hits."""
 
     stage: Searching
-    query: Any
+    queries: list[Any]
     hits: Callable[[], Ranking]
+
+    def scored(self, ctx: Context) -> tuple[NDArray[np.float64], Ints, Ints]:
+        """Of every document of the snapshot the exact score for the query that it matches best, its row (see score_documents), and the place of
+        that query. Raises NotExact."""
+        scores, rows = zip(*(self.stage.score_documents(query, ctx) for query in self.queries), strict=True)
+        best = np.argmax(scores, axis=0)
+        places = np.arange(len(best))
+        return np.array(scores)[best, places], np.array(rows)[best, places], best
 
 
 def searches(stage: Stage, query: str, ctx: Context, root: Span | None = None) -> list[Asked]:
-    """What every stage of a pipeline that searches an index was asked for QID, each once: first stages first, then those that make queries of
-    their own. Where nothing makes any, nothing is run unless hits are wanted.
+    """What every stage of a pipeline that searches an index was asked for QID: first stages first, then those that make queries of their own.
+
+    Where nothing makes any, nothing is run unless hits are wanted.
     """
     asked = Ranking.of([(QID, query)])
-    plain = [
-        Asked(one, query, partial(ctx.run, one, asked))
-        for one in dict.fromkeys(stage.walk())
-        if isinstance(one, Searching) and not one.asks_anew
-    ]
     if not any(one.asks_anew for one in stage.walk()):
-        return plain
+        plain = [one for one in dict.fromkeys(stage.walk()) if isinstance(one, Searching)]
+        return [Asked(one, [query], partial(ctx.run, one, asked)) for one in plain]
     if root is None:
         _, root = ctx.execute(stage, asked)
-    found = [
-        Asked(span.stage, new, partial(_output, span))
-        for span in root.walk()
-        if isinstance(span.stage, Searching) and span.stage.asks_anew
-        if (new := span.stage.searched_for(span, QID)) is not None
-    ]
-    return plain + found
+    found: dict[Any, Asked] = {}
+    for span in root.walk():
+        if not isinstance(span.stage, Searching):
+            continue
+        queries = span.stage.searched_for(span, QID)
+        if span.stage.asks_anew and queries:
+            found[id(span)] = Asked(span.stage, queries, partial(_output, span))
+        elif not span.stage.asks_anew:
+            searched = Asked(span.stage, queries or [query], partial(_output, span))
+            found.setdefault((span.stage, tuple(queries)), searched)
+    return sorted(found.values(), key=lambda one: one.stage.asks_anew)
 
 
 def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[Stage, ScoreExplanation]]:
@@ -74,9 +84,8 @@ def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[S
         return []
     found: list[tuple[Stage, ScoreExplanation]] = []
     for asked in searches(stage, query, ctx):
-        scores, rows = asked.stage.score_documents(asked.query, ctx)
-        if rows[position] >= 0 and not (asked.stage.needs_match and scores[position] <= 0):
-            found.append((asked.stage, asked.stage.explain_row(asked.query, int(rows[position]), ctx)))
+        told = _searched(asked, doc_id, position, ctx)
+        found += [] if told is None else [(asked.stage, told)]
     tellers = [one for one in dict.fromkeys(stage.walk()) if one.explains == "documents"]
     told_by = {teller: teller.explain_document(query, doc_id, ctx) for teller in tellers}
     moved: dict[Stage, Move] = {}
@@ -84,11 +93,23 @@ def explain(stage: Stage, query: str, doc_id: str, ctx: Context) -> list[tuple[S
         told_by.values()
     ):  # one that cannot tell may ask a service, which is not called for an explanation
         moved = {move.stage: move for move in moves(ctx.execute(stage, Ranking.of([(QID, query)]))[1], doc_id)}
-    for teller, told in told_by.items():
-        if told is not None:
+    for teller, one in told_by.items():
+        if one is not None:
             seen = f"{moved[teller].sentence} " if teller in moved else ""
-            found.append((teller, replace(told, note=seen + told.note)))
+            found.append((teller, replace(one, note=seen + one.note)))
     return found
+
+
+def _searched(asked: Asked, doc_id: str, position: int, ctx: Context) -> ScoreExplanation | None:
+    """The explanation of a stage that searches. Where its index tells no exact scores, that of the list: its score, and that this is all."""
+    try:
+        scores, rows, best = asked.scored(ctx)
+        if rows[position] < 0 or (asked.stage.needs_match and scores[position] <= 0):
+            return None
+        return asked.stage.explain_row(asked.queries[best[position]], int(rows[position]), ctx)
+    except NotExact as error:
+        listed = asked.hits().hits.filter(qid=QID, doc_id=doc_id)["score"]
+        return ScoreExplanation(False, float(listed[0]), (), str(error), -1) if len(listed) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +213,14 @@ def _in_list(asked: Asked, query: str, doc_id: str, position: int, ctx: Context)
     if not query.strip():
         return "no_shared_term", "The query is empty."
     try:
-        scores, rows = stage.score_documents(asked.query, ctx)
+        scores, rows, _ = asked.scored(ctx)
+    except NotExact as error:
+        rank = _rank(asked.hits(), doc_id)
+        return (
+            ("shown", f"Rank {rank}.")
+            if rank is not None
+            else ("below_cutoff", f"Not among the first {stage.k:,}. {error}")
+        )
     except TriptychError as error:
         return "not_indexed", str(error)
     if rows[position] < 0:

@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import belongings
 from engine.belongings import MANIFEST
-from engine.errors import WorkspaceDamaged
+from engine.errors import TriptychError, WorkspaceDamaged
 from engine.permissions import private_folder, tighten, tighten_tree
 from engine.quarantine import Quarantine
 from engine.versions import library_versions
@@ -124,6 +124,8 @@ class Generations:
         self._active: set[str] = set()
         self._verified: set[str] = set()
         self._live: dict[str, tuple[int, list[Generation]]] = {}
+        self.dropping: Callable[[Path], None] = lambda folder: None
+        """Told of the folder of a generation before it is removed, since an index may keep something elsewhere, too."""
         self.epoch = 0
         """Grows whenever something is published or dropped."""
 
@@ -314,12 +316,22 @@ class Generations:
         folder = self.folder(generation_id)
         if not belongings.is_folder(folder) or not belongings.is_within(folder, self._folder):
             return
+        if not self._let_go(folder):
+            return
         names = belongings.listed_files(folder)
         if names is not None:
             belongings.delete_listed(folder, names)
         else:
             with suppress(OSError):
                 self._quarantine.keep(folder)
+
+    def _let_go(self, folder: Path) -> bool:
+        """Tell the index that it goes; false where what it owns elsewhere cannot be reached, and the next start has to try again."""
+        try:
+            self.dropping(folder)
+        except TriptychError:
+            return False
+        return True
 
     def sweep(self) -> list[str]:
         """Move folders that no row knows any more, and builds that no unfinished job will resume, to quarantine; returns which, in words.
@@ -337,7 +349,7 @@ class Generations:
             build = belongings.build_id(folder.name)
             if build is not None and build in builds and build not in resumable:
                 orphans.append(folder)
-        moved = [path for path in orphans if self._quarantine.take(path) is not None]
+        moved = [path for path in filter(self._let_go, orphans) if self._quarantine.take(path) is not None]
         stale = sorted(build for build in builds - resumable if not os.path.lexists(self._build(build)))
         if stale:
             self._db.execute(

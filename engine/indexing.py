@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from engine.component import parse
 from engine.documents import Unit
-from engine.errors import Cancelled, IndexNotReady, StorageFull, TriptychError, WorkspaceDamaged
-from engine.generations import Build, Generation
+from engine.errors import BadInput, Cancelled, IndexNotReady, StorageFull, TriptychError, WorkspaceDamaged
+from engine.generations import MANIFEST, Build, Generation
 from engine.indexes.base import IndexSpec, OpenIndex
 from engine.indexes.files import positions
 from engine.types import Ints, Progress, ProgressSink, Snapshot, ignore_progress
@@ -56,6 +57,16 @@ class StoredUnits:
 def parse_spec(raw: str | Mapping[str, Any] | IndexSpec) -> IndexSpec:
     """An index specification from "bm25" or {"dense": {"model": …}}. Raises BadInput."""
     return cast(IndexSpec, parse("indexes", raw))
+
+
+def dropped(folder: Path) -> None:
+    """Tell the index whose generation is in `folder` that it is about to be deleted. Raises what the index raises (see IndexSpec.dropped)."""
+    try:
+        about = json.loads((folder / MANIFEST).read_text("utf-8"))
+        spec = parse_spec({about["kind"]: about["params"]})
+    except (OSError, ValueError, KeyError, TypeError, BadInput):
+        return  # without a manifest, or of a component that is no longer installed
+    spec.dropped(folder)
 
 
 def build_index(

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from engine.indexes.base import IndexSpec
     from engine.trace import Span
 
-STAGE_FAMILIES = ("retrievers", "feedback", "selectors", "rerankers", "calibrators", "stages")
+STAGE_FAMILIES = ("rewriters", "retrievers", "feedback", "selectors", "rerankers", "calibrators", "stages")
 MAX_DEPTH = 12
 MAX_YAML_CHARS = 64_000
 
@@ -53,7 +53,7 @@ class Stage(Component, family="stages"):
     """
 
     head: ClassVar[str] = "other"
-    """What it makes of a list, in a word: retrieved, feedback, fused, reranked, calibrated, selected, other."""
+    """What it makes of a list, in a word: rewritten, retrieved, feedback, fused, reranked, calibrated, selected, other."""
     evidence: ClassVar[Evidence] = ""
     explains: ClassVar[Literal["", "rows", "documents"]] = ""
     """How a score is told: "rows" by a stage that searches (see `engine.retrievers.base.Searching`), "documents" by `explain_document`."""
@@ -66,7 +66,8 @@ class Stage(Component, family="stages"):
 
     @abstractmethod
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
-        """The ranking that this stage makes of `ranking`; its queries stay the same."""
+        """The ranking that this stage makes of `ranking`. Its queries stay the same, as the user asked them; what first stages search for
+        instead may change (`Ranking.asking`), and is left in the trace."""
 
     def label(self) -> str:
         """A few words for column heads and the trace."""

@@ -14,17 +14,20 @@ import polars as pl
 from engine.chunkers.base import Chunker
 from engine.context import Context
 from engine.encoders.base import Encoder
+from engine.expanders.base import Expander, Models
 from engine.feedback.base import QUERIES_NOTE, Feedback, NewQuery
 from engine.fusers.base import CONTRIBUTIONS, Fuser
 from engine.metrics.base import Metric, mark, parse_metric
 from engine.pipeline import PipelineSpec, Stage
 from engine.rerankers.base import RERANK_NOTE, Reranker
 from engine.retrievers.base import Retriever, document_scores
+from engine.retrievers.bm25 import Bm25
+from engine.rewriters.base import REWRITTEN_NOTE, Rewriter
 from engine.selectors.base import SELECTION_NOTE, Selector
 from engine.testing_fakes import SENTENCES, HashEncoder, HashTermEncoder, HashTokenEncoder, OverlapScorer, fake_encoder
 from engine.testing_indexes import RECALL_SAMPLE, check_index, query_rows
 from engine.testing_memory import MemoryResources, MemorySource, sentences
-from engine.types import HITS, Progress, Ranking
+from engine.types import HITS, QUERIES, Progress, Ranking
 
 __all__ = [
     "RECALL_SAMPLE",
@@ -37,12 +40,14 @@ __all__ = [
     "OverlapScorer",
     "check_chunker",
     "check_encoder",
+    "check_expander",
     "check_feedback",
     "check_fuser",
     "check_index",
     "check_metric",
     "check_reranker",
     "check_retriever",
+    "check_rewriter",
     "check_selector",
     "check_stage",
     "fake_encoder",
@@ -231,6 +236,59 @@ def check_reranker(reranker: Reranker, folder: Path, encoder: Any = None) -> Non
     assert hurried.hits.equals(ranking.hits), "without time, the list stays as it was"
     assert Context(resources).execute(asked, Ranking.of([("1", "one")]))[0].hits.is_empty()
     check_stage(asked)
+
+
+def check_rewriter(rewriter: Rewriter, folder: Path, encoder: Any = None) -> None:
+    """The contract of the rewriters family: the user's queries and hits stay, first stages search for others, which the trace shows."""
+    texts = {f"d{i}": text for i, text in enumerate(sentences(40).values())}
+    resources = MemoryResources(texts, folder, encoder)
+    first = pl.DataFrame({"qid": ["1"], "doc_id": ["d0"], "score": [1.0]})
+    ranking = Ranking.of([("1", "scientific papers"), ("2", "nearest neighbors graph"), ("3", "   ")]).with_hits(first)
+    found, span = Context(resources).execute(rewriter, ranking)
+    assert found.queries.equals(ranking.queries), "what the user asked stays"
+    assert found.hits.equals(ranking.hits)
+    asked = found.searched()
+    assert span.details[REWRITTEN_NOTE].equals(asked)
+    assert asked.schema == QUERIES
+    assert asked["qid"].unique(maintain_order=True).to_list() == ["1", "2"], (
+        "one query or more, but none for a blank one"
+    )
+    assert asked.is_unique().all()
+    assert Context(resources).execute(rewriter, ranking)[0].searched().equals(asked), "equal runs ask the same"
+    assert rewriter.facts(span, "1")
+    merged: dict[str, float] = {}
+    for _, text in asked.filter(qid="1").iter_rows():
+        for doc_id, score in (
+            Context(resources).run(Bm25(k=40), Ranking.of([("1", text)])).hits.select("doc_id", "score").rows()
+        ):
+            merged[doc_id] = max(merged.get(doc_id, score), score)
+    listed = Context(resources).run(rewriter >> Bm25(k=40), ranking).hits.filter(qid="1")
+    assert dict(listed.select("doc_id", "score").rows()) == merged, "a document scores what its best query gives it"
+    for qid, text in ranking.queries.head(2).iter_rows():
+        alone, _ = Context(resources).execute(rewriter, Ranking.of([(qid, text)]))
+        assert alone.searched().equals(asked.filter(qid=qid)), "a query's rewriting does not depend on other queries"
+    check_stage(rewriter)
+
+
+def check_expander(expander: Expander, models: Models) -> None:
+    """The contract of the expanders family: distinct further texts of each document, none of a blank one, whatever the company."""
+    titles = ["Title", "A title", "", "标题", ""]
+    texts = ["", "Scientific papers about retrieval.", "Cooking onion soup slowly. " * 40, "信息检索", "   "]
+    heard: list[Progress] = []
+    written = expander.expand_many(titles, texts, models, heard.append)
+    assert len(written) == len(texts)
+    assert written[4] == [], "a blank document has nothing to be found by"
+    assert any(written)
+    assert heard
+    for title, text, found in zip(titles, texts, written, strict=True):
+        assert all(one.strip() for one in found)
+        assert len(set(found)) == len(found)
+        assert expander.expand_many([title], [text], models)[0] == found, (
+            "a document gets the same alone and among others"
+        )
+    assert expander.expand_many([], [], models) == []
+    assert all(about.description for about in type(expander).model_fields.values())
+    assert type(expander).model_validate(expander.model_dump()) == expander
 
 
 def check_stage(stage: Stage) -> None:

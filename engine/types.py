@@ -148,6 +148,31 @@ class TokenRows:
         return len(self.indptr) - 1
 
 
+def one_row(rows: Any, row: int) -> Any:
+    """One of several encoded texts, in the form that they have: FloatRows, SparseRows or TokenRows of one text."""
+    if isinstance(rows, np.ndarray):
+        return rows[row : row + 1]
+    part = slice(int(rows.indptr[row]), int(rows.indptr[row + 1]))
+    indptr = rows.indptr[row : row + 2] - rows.indptr[row]
+    if isinstance(rows, SparseRows):
+        return SparseRows(indptr, rows.terms[part], rows.weights[part], rows.width)
+    return TokenRows(indptr, rows.vectors[part], rows.ids[part])
+
+
+def joined_rows(parts: Sequence[Any]) -> Any:
+    """Encoded texts of one form, at least one part, one after another."""
+    first = parts[0]
+    if isinstance(first, np.ndarray):
+        return np.concatenate(parts)
+    lengths = np.concatenate([np.diff(part.indptr) for part in parts])
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+    if isinstance(first, SparseRows):
+        terms, weights = (np.concatenate([getattr(part, name) for part in parts]) for name in ("terms", "weights"))
+        return SparseRows(indptr, terms, weights, first.width)
+    vectors, ids = (np.concatenate([getattr(part, name) for part in parts]) for name in ("vectors", "ids"))
+    return TokenRows(indptr, vectors, ids)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TopK:
     """What an index answers. rows: int64 [queries, k] row positions in the index, -1 where there were fewer hits; scores: float32 [queries, k], descending, -inf beside -1."""
@@ -162,6 +187,8 @@ class Ranking:
 
     queries: pl.DataFrame
     hits: pl.DataFrame
+    asked: pl.DataFrame | None = None
+    """What first stages search for instead of the queries' texts, where a rewriter stood before them: qid, text; several rows for several."""
 
     @classmethod
     def of(cls, queries: Sequence[tuple[str, str]]) -> Ranking:
@@ -170,6 +197,17 @@ class Ranking:
         if frame["qid"].n_unique() != len(frame):
             raise BadInput("Two queries share an id; query ids must be unique.")
         return cls(frame, pl.DataFrame(schema=HITS))
+
+    def asking(self, asked: pl.DataFrame) -> Ranking:
+        """The same ranking, whose first stages search for `asked` (qid, text) from here on. Raises ValueError on a query that it does not have."""
+        if not asked["qid"].is_in(self.queries["qid"].to_list()).all():
+            raise ValueError("a rewritten query is none of those that were asked")
+        return replace(self, asked=asked)
+
+    def searched(self) -> pl.DataFrame:
+        """What first stages search for: qid, text; without blank texts."""
+        table = self.queries if self.asked is None else self.asked
+        return table.filter(pl.col("text").str.strip_chars() != "")
 
     def with_hits(self, hits: pl.DataFrame) -> Ranking:
         """Replace the hits by (qid, doc_id, score) rows: pairs kept once (best score), NaN refused, ranks recomputed, schema kept when empty."""

@@ -21,7 +21,7 @@ def located(stage: Stage, told: ScoreExplanation, context: Context) -> tuple[Att
     """The weights with their places in the unit's "title. text". Terms of an analyzer are looked up in the text; a term's
     weight stands at its first place, its further places carry none, so that the weights still sum to the score."""
     spec, name = stage.index_spec(), stage.term_analyzer()
-    if spec is None or not name or any(weight.start >= 0 for weight in told.weights):
+    if spec is None or not name or told.row < 0 or any(weight.start >= 0 for weight in told.weights):
         return tuple(Attribution(w.term, w.weight, w.start, w.end) for w in told.weights)
     from engine.indexes.analyzers import analyzer
 

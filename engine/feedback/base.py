@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import polars as pl
 from pydantic import Field
 
 from engine.context import Context
+from engine.errors import NotExact
 from engine.retrievers.base import MAX_K, Searching, best_documents
 from engine.types import FloatRows, Ints, Ranking, TopK
 
@@ -45,6 +46,8 @@ class NewQuery:
     terms: dict[str, float] = field(default_factory=dict)
     parts: FloatRows | None = None
     names: tuple[str, ...] = ()
+    note: str = ""
+    """Why nothing was learned from the hits, where the index keeps nothing to learn from."""
 
 
 class Feedback(Searching, family="feedback"):
@@ -68,9 +71,9 @@ class Feedback(Searching, family="feedback"):
     def top_rows(self, queries: Sequence[NewQuery], k: int, ctx: Context) -> TopK:
         """The k best allowed index rows of every query."""
 
-    def searched_for(self, span: Span, qid: str) -> NewQuery | None:
+    def searched_for(self, span: Span, qid: str) -> list[NewQuery]:
         found: dict[str, NewQuery] = span.details.get(QUERIES_NOTE, {})
-        return found.get(qid)
+        return [found[qid]] if qid in found else []
 
     def why_lost(self, span: Span, qid: str, doc_id: str, rank: int) -> tuple[str, str]:
         return "below_cutoff", (
@@ -78,24 +81,30 @@ class Feedback(Searching, family="feedback"):
         )
 
     def facts(self, span: Span, qid: str) -> list[str]:
-        new = self.searched_for(span, qid)
-        if new is None:
-            return []
-        terms = sorted(new.terms, key=lambda term: -new.terms[term])[:TERMS_TOLD]
-        learned = f"learned from {len(new.documents)} hits"
-        return [f"{learned}; looks for {', '.join(terms)}" if terms else learned]
+        told = []
+        for new in self.searched_for(span, qid):
+            terms = sorted(new.terms, key=lambda term: -new.terms[term])[:TERMS_TOLD]
+            learned = new.note or f"learned from {len(new.documents)} hits"
+            told.append(f"{learned}; looks for {', '.join(terms)}" if terms else learned)
+        return told
 
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
         asked = ranking.queries.filter(pl.col("text").str.strip_chars() != "")
         qids: list[str] = asked["qid"].to_list()
         examples = self._examples(ranking, ctx) if len(asked) else {}
-        queries = [self.new_query(text, examples.get(qid, ()), ctx) for qid, text in asked.iter_rows()]
+        queries = [self._query(text, examples.get(qid, ()), ctx) for qid, text in asked.iter_rows()]
         ctx.note(QUERIES_NOTE, dict(zip(qids, queries, strict=True)))
 
         def search(k: int) -> TopK:
             return self.top_rows(queries, k, ctx)
 
         return ranking.with_hits(best_documents(self.index_spec(), qids, self.k, search, ctx)).top(self.k)
+
+    def _query(self, text: str, examples: Sequence[Example], ctx: Context) -> NewQuery:
+        try:
+            return self.new_query(text, examples, ctx)
+        except NotExact as error:
+            return replace(self.new_query(text, (), ctx), note=str(error))
 
     def _examples(self, ranking: Ranking, ctx: Context) -> dict[str, list[Example]]:
         """The first hits of every query, best first; documents that the index does not hold yet teach nothing."""

@@ -131,7 +131,10 @@ class IndexSpec(Component, family="indexes"):
         """Open what `build` wrote, after checking every file. Raises WorkspaceDamaged, IndexNotReady when it was built otherwise."""
 
     def dropped(self, folder: Path) -> None:
-        """What `build` wrote into `folder` is about to be deleted: let go of what this index keeps elsewhere. Called once or more."""
+        """What `build` wrote into `folder` is about to be deleted: let go of what this index keeps elsewhere. Called once or more.
+
+        Raises a TriptychError where that cannot be reached: then the folder stays, and the next start tries again.
+        """
 
 
 def checked_numbers(source: UnitSource) -> Ints:

@@ -23,7 +23,7 @@ from engine.indexes.structured import StructuredIndex, StructuredInfo, Structure
 from engine.indexes.structures.base import IN_DATA, Named, Structure
 from engine.kernels.maxsim import best_texts, maxsim
 from engine.kernels.topk import empty_hits
-from engine.types import FloatRows, Ints, Progress, ProgressSink, TokenRows, TopK, ignore_progress
+from engine.types import FloatRows, Ints, Progress, ProgressSink, TokenRows, TopK, ignore_progress, one_row
 
 FREQUENCIES = "frequencies.npy"
 AUTO_EXACT_TOKENS = 200_000  # comparing with every token takes about 15 ms of one core there, and is never wrong
@@ -193,8 +193,7 @@ def measured_recall(
     shares = []
     for i in range(len(queries)):
         progress(Progress("measure", i, len(queries), "queries"))
-        part = slice(int(queries.indptr[i]), int(queries.indptr[i + 1]))
-        one = TokenRows(queries.indptr[i : i + 2] - queries.indptr[i], queries.vectors[part], queries.ids[part])
+        one = one_row(queries, i)
         exact, found = index.search_exact(one, k), index.search(one, k)
         asked = exact.rows >= 0
         if asked.any():

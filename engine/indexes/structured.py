@@ -11,7 +11,6 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import ConfigDict, Field
 
-from engine.errors import NotExact
 from engine.indexes.base import Allowed, UnitSource
 from engine.indexes.encoded import EncodedIndex, EncodedInfo, EncodedOpenIndex
 from engine.indexes.files import INFO, damaged
@@ -126,8 +125,3 @@ class StructuredIndex(EncodedIndex):
         given = self.structure if isinstance(self.structure, Structure) and self.structure.stored == key else None
         how = given or self.named_structure(by_key[key])
         return self.opened(folder, info, how)
-
-
-def beyond(index: StructuredOpenIndex[Any], what: str) -> NotExact:
-    """The error of an index whose structure keeps no rows."""
-    return NotExact(f"The structure {index.structure!r} of this index keeps no {what}; choose one that does, as exact.")

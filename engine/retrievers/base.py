@@ -46,8 +46,8 @@ class Searching(Stage):
         """Why this row scores as it does."""
 
     @abstractmethod
-    def searched_for(self, span: Span, qid: str) -> Any | None:
-        """The query that was searched for in this run; None where there was none."""
+    def searched_for(self, span: Span, qid: str) -> list[Any]:
+        """The queries that were searched for in this run; several where a rewriter made them."""
 
     @property
     def needs_match(self) -> bool:
@@ -70,12 +70,12 @@ class Retriever(Searching, family="retrievers"):
     def top_rows(self, queries: pl.DataFrame, k: int, ctx: Context) -> TopK:
         """The k best allowed index rows of every query (qid, text)."""
 
-    def searched_for(self, span: Span, qid: str) -> str | None:
+    def searched_for(self, span: Span, qid: str) -> list[str]:
         assert span.output is not None
-        return dict(span.output.queries.iter_rows()).get(qid)
+        return span.output.searched().filter(qid=qid)["text"].to_list()
 
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
-        asked = ranking.queries.filter(pl.col("text").str.strip_chars() != "")
+        asked = ranking.searched()
 
         def search(k: int) -> TopK:
             return self.top_rows(asked, k, ctx)

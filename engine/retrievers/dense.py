@@ -58,7 +58,7 @@ class Dense(DenseParameters, Retriever, name="dense"):
         wider = self.model_copy(update={"passages": "max", "k": min(MAX_K, CANDIDATES * self.k)})
         found = Retriever.run(wider, ranking, ctx).hits.partition_by("qid", as_dict=True)
         scored = [no_hits()]
-        for qid, text in ranking.queries.iter_rows():
+        for qid, text in ranking.searched().iter_rows():
             if (qid,) in found:
                 means, _ = self.score_documents(text, ctx)
                 doc_ids = found[(qid,)]["doc_id"]

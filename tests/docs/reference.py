@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "assets" / "docs"
 TITLES = {
+    "rewriters": "Rewriters: before the first stage",
     "retrievers": "Retrievers: the first stage",
     "feedback": "Feedback: stages that change the query",
     "fusers": "Fusion methods: for `fuse`",
@@ -22,6 +23,7 @@ TITLES = {
     "indexes": "Indexes: what a retriever reads",
     "indexes.structures": "Index structures: how an index is searched",
     "chunkers": "Chunkers: how long documents become passages",
+    "expanders": "Expanders: what a document could also be found by",
     "metrics": "Metrics: how rankings are judged",
 }
 

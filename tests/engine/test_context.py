@@ -11,7 +11,7 @@ import pytest
 
 from engine.context import Context
 from engine.retrievers.bm25 import Bm25
-from engine.testing import HashEncoder, MemoryResources
+from engine.testing import HashEncoder, MemoryResources, fake_encoder
 from engine.types import FloatRows, Ranking
 
 TEXTS = {"both": "stemming recall", "one": "stemming", "other": "onion soup"}
@@ -70,3 +70,20 @@ def test_a_stage_runs_once_on_one_input(tmp_path: Path) -> None:
     assert (span.cached, again.cached) == (False, True)
     assert (span.stage, span.path, span.received, span.returned) == (Bm25(k=10), "0", 0, 1)
     assert first.hits["doc_id"].to_list() == ["other"]
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "late"])
+def test_queries_of_every_kind_are_joined_from_what_was_encoded(kind: str, tmp_path: Path) -> None:
+    encoder = fake_encoder(kind)
+    context = Context(MemoryResources(TEXTS, tmp_path, encoder))
+    ask = {"dense": context.query_vectors, "sparse": context.query_terms, "late": context.query_tokens}[kind]
+    wanted = encoder.encode_queries(["onion soup", "stemming", "onion soup"])
+    ask("m", ["stemming", "recall", ""])
+    found = ask("m", ["onion soup", "stemming", "onion soup"])
+    if kind == "dense":
+        np.testing.assert_array_equal(found, wanted)
+    else:
+        for name in ("indptr", "terms", "weights") if kind == "sparse" else ("indptr", "vectors", "ids"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
+            assert getattr(found, name).dtype == getattr(wanted, name).dtype
+    assert len(ask("m", [])) == 0

@@ -9,7 +9,7 @@ import pytest
 
 from engine import indexing
 from engine.engine import Engine
-from engine.errors import BadInput, IndexNotReady, StorageFull
+from engine.errors import BadInput, IndexNotReady, StorageFull, Unreachable
 from engine.indexes.bm25 import Bm25Index
 from engine.indexes.dense import DenseIndex
 from engine.indexing import build_index, parse_spec
@@ -269,3 +269,31 @@ def test_parse_spec():
     for wrong in ("btree", {"bm25": {"k1": -1}}, {"bm25": {}, "dense": {}}, {"bm25": {"unknown": 1}}):
         with pytest.raises(BadInput):
             parse_spec(wrong)
+
+
+def test_an_index_is_told_before_its_files_go(workspace, filled, encoder, monkeypatch):
+    """It may keep something elsewhere: when it is replaced, dropped, and, where that could not be reached, at the next start."""
+    told, refuse = [], []
+
+    def dropped(self, folder):
+        assert (folder / "numbers.npy").exists(), "the files are still there"
+        told.append((self.kind, folder.name))
+        if refuse:
+            raise Unreachable("the server sleeps")
+
+    monkeypatch.setattr(Bm25Index, "dropped", dropped)
+    Engine.of(workspace)
+    generations = workspace.generations
+    first = build_index(workspace, filled, Bm25Index())
+    add(workspace, filled, [100])
+    second = build_index(workspace, filled, Bm25Index())
+    assert told == [("bm25", first.generation_id)]
+    assert not generations.folder(first.generation_id).exists()
+    refuse.append(True)
+    generations.drop(second.generation_id)
+    assert generations.folder(second.generation_id).exists(), "what could not be told is kept"
+    assert generations.find(filled, "bm25", Bm25Index().model_dump(mode="json")) is None
+    refuse.clear()
+    generations.sweep()
+    assert told[1:] == [("bm25", second.generation_id)] * 2
+    assert not generations.folder(second.generation_id).exists()

@@ -18,6 +18,7 @@ from app.stage_results import CandidatePoint, RerankedHit, RerankingResult, Stag
 from app.ui.session import UiState
 from app.ui.views import rerank_charts, reranking, stages
 from engine.pipeline import STAGE_FAMILIES, components
+from engine.rewriters.base import Rewriter
 
 START = UiState(page="compare", collection="Retrieval papers", query="dense retrieval", columns=("BM25", "Hybrid"))
 
@@ -328,5 +329,5 @@ def test_hostile_text_stays_text(part: str, tmp_path: Path, monkeypatch: pytest.
 
 def test_every_kind_of_stage_has_a_name() -> None:
     known = (cls for family in STAGE_FAMILIES for cls in components(family).values())
-    assert {cls.head for cls in known} | {"other"} == set(stages.KINDS)  # type: ignore[attr-defined]
+    assert {cls.head for cls in known} | {Rewriter.head, "other"} == set(stages.KINDS)  # type: ignore[attr-defined]
     assert StageColumn("other", "x", 0.0, 0, 0, ()).kind in stages.KINDS

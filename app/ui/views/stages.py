@@ -17,6 +17,7 @@ from app.ui.views.messages import empty, notices
 from app.ui.views.slots import shape
 
 KINDS = {
+    "rewritten": "Rewritten",
     "retrieved": "Retrieved",
     "feedback": "Feedback",
     "fused": "Fused",
@@ -172,6 +173,8 @@ def _column(
 def _nothing(column: StageColumn) -> str:
     if column.dropped_total:
         return "Nothing passed the threshold."
+    if column.kind == "rewritten":
+        return "It changes what is searched for, and finds nothing itself."
     return (
         "No hits."
         if column.kind != "retrieved"

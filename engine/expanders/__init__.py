@@ -1,0 +1,1 @@
+"""The expanders family: base.py and one file per component."""

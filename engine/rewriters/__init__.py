@@ -1,0 +1,1 @@
+"""The rewriters family: base.py and one file per component."""
