@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
+from engine.jobs import Running
 
 pytestmark = pytest.mark.browser
 
@@ -43,7 +46,11 @@ def test_first_start_add_a_file_watch_the_job_and_search(open_page: Any, fresh: 
     assert query_of(page)["c"] == ["My papers"]
 
 
-def test_a_job_goes_on_when_the_page_is_closed(open_page: Any, fresh: Any, corpus_file: Path) -> None:
+def test_a_job_goes_on_when_the_page_is_closed(
+    open_page: Any, fresh: Any, corpus_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, tell = threading.Event(), Running.__call__
+    monkeypatch.setattr(Running, "__call__", lambda running, step: (closed.wait(60), tell(running, step))[1])
     page = open_page(fresh.address + "/?tab=library")
     page.get_by_label("Or a file or folder on this computer").fill(str(corpus_file))
     page.get_by_role("button", name="Preview").click()
@@ -52,6 +59,8 @@ def test_a_job_goes_on_when_the_page_is_closed(open_page: Any, fresh: Any, corpu
     page.locator(".job").first.wait_for()
     page.close()
     (job,) = fresh.services.jobs()
+    assert job.status in ("queued", "running"), "it had not ended when the page was closed"
+    closed.set()
     assert fresh.services.wait(job.job_id, 60).status == "done"
     assert fresh.services.collection("Papers").documents == 30
 

@@ -1,7 +1,7 @@
 """kill -9 again and again, at chosen and at random moments: python -m tests.faults.many_kills --kills 200
 
-Each round adds a file and builds two indexes in a process that is killed in one of the phases, then once or twice again at a random moment, and
-is at last left to finish. What stands then is compared with a run that nobody disturbed: documents, passages, vectors and hits. Slow on purpose;
+Each round adds a file and builds two indexes in a process that is killed at one place after the other, and after each once more at a random
+moment, and is at last left to finish. What stands then is compared with a run that nobody disturbed: documents, passages, vectors and hits. Slow on purpose;
 no test collects it, `make faults` runs it.
 """
 
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ PHASES = {
     "publish": ("seal", "publish", "published"),
 }
 """What is reported, and the places in the worker that belong to it."""
-LATER = 0.6
+LATER = 0.1
 """Seconds at most until a random kill, counted from when the process works on its job."""
 QUERIES = ("retrieval number7", "graph calibration", "number111", "unknownword")
 TRIES = 40
@@ -57,28 +58,24 @@ def _rounds(scratch: Path, wanted: int, source: random.Random) -> int:
     undisturbed = scratch / "undisturbed"
     started(undisturbed, file, "never").wait()
     expected = outcome_of(undisturbed)
-    kills, survived, rounds, lost = Counter[str](), Counter[str](), Counter[str](), []
-    began, places = time.monotonic(), [(phase, place) for phase, found in PHASES.items() for place in found]
-    number = 0
+    kills, survived, lost = Counter[str](), Counter[str](), []
+    began, number = time.monotonic(), 0
     while sum(kills.values()) < wanted:
-        phase, place = places[number % len(places)]
         folder = scratch / f"round-{number}"
-        mine = one_round(folder, file, phase, place, source)
+        mine = one_round(folder, file, source)
         found = outcome_of(folder)
         kills.update(mine)
-        rounds.update(set(mine))
         if found == expected:
             survived.update(mine)
         else:
-            lost.append((number, phase, place, dict(mine), {key: (expected[key], found.get(key)) for key in expected}))
+            lost.append((number, dict(mine), {key: (expected[key], found.get(key)) for key in expected}))
         shutil.rmtree(folder)
         number += 1
-        if number % 10 == 0:
-            print(
-                f"{number} rounds, {sum(kills.values())} kills, {time.monotonic() - began:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+        print(
+            f"{number} rounds, {sum(kills.values())} kills, {time.monotonic() - began:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
     print(f"{'phase':<10}{'kills':>7}{'survived':>10}")
     for phase in sorted(kills):
         print(f"{phase:<10}{kills[phase]:>7}{survived[phase]:>10}")
@@ -90,20 +87,26 @@ def _rounds(scratch: Path, wanted: int, source: random.Random) -> int:
     return 1 if lost else 0
 
 
-def one_round(folder: Path, file: Path, phase: str, place: str, source: random.Random) -> Counter[str]:
-    """Kill at the place, then at a random moment, and let the job end; how many kills met which phase."""
+def one_round(folder: Path, file: Path, source: random.Random) -> Counter[str]:
+    """Kill at every place in turn, and after each at a random moment; then let the job end. How many kills met which phase."""
     kills = Counter[str]()
-    first = started(folder, file, place)
-    if first.wait() != -signal.SIGKILL:
-        raise SystemExit(f"The worker was not killed in {place!r}: {first.returncode}")
-    kills[phase] += 1
-    child = started(folder, file, "resume")
-    _until_working(folder, child)
-    time.sleep(source.uniform(0, LATER))
-    if child.poll() is None:
-        child.kill()
-        kills[at_phase(folder)] += 1
-    child.wait()
+    places = [(phase, place) for phase, found in PHASES.items() for place in found]
+    for number, (phase, place) in enumerate(places):
+        code = started(folder, file, f"resume {place}" if number else place).wait()
+        if code == 0:
+            return kills  # a random kill came later than this place, so that the job was done
+        if code != -signal.SIGKILL:
+            raise SystemExit(f"The worker was not killed in {place!r}: {code}")
+        kills[phase] += 1
+        before = max((seq for seq, _ in _writes(folder)), default=0)
+        child = started(folder, file, "resume")
+        _until_working(folder, child, before)
+        time.sleep(source.uniform(0, LATER))
+        if child.poll() is None:
+            child.kill()
+            kills[at_phase(folder)] += 1
+        if child.wait() == 0:
+            return kills
     for _ in range(TRIES):
         if started(folder, file, "resume").wait() == 0:
             return kills
@@ -167,18 +170,26 @@ def _write(path: Path, found: Any) -> None:
     path.write_text(json.dumps(found))
 
 
-def _until_working(folder: Path, child: Forked) -> None:
-    """Until the job was taken up in a process that goes on, as its log of writes tells."""
-    log = folder / "writes.log"
-    before = log.read_text().count("a job is running")
-    until = time.monotonic() + 30
-    while child.poll() is None and time.monotonic() < until:
-        try:
-            if log.read_text().count("a job is running") > before or log.read_text().count("is running") == 1 != before:
-                return
-        except OSError:
-            pass
+def _until_working(folder: Path, child: Forked, before: int) -> None:
+    """Until the job was taken up again, as the log of writes tells; `before`: the last write of the process before."""
+    until = time.monotonic() + 60
+    while (
+        child.poll() is None
+        and time.monotonic() < until
+        and not any(seq > before and what == "a job is running" for seq, what in _writes(folder))
+    ):
         time.sleep(0.005)
+
+
+def _writes(folder: Path) -> list[tuple[int, str]]:
+    """Numbers and names of the latest writes."""
+    found = []
+    with suppress(OSError):
+        for line in (folder / "writes.log").read_text().splitlines():
+            with suppress(ValueError):  # cut with its process
+                entry = json.loads(line)
+                found.append((int(entry["seq"]), str(entry["what"])))
+    return found
 
 
 def at_phase(folder: Path) -> str:
@@ -244,7 +255,7 @@ def _input(scratch: Path) -> Path:
     words = ["retrieval", "graph", "calibration", "sparse", "dense", "fusion", "ranking"]
     rows = [
         {"_id": f"d{n}", "title": f"Paper number{n}", "text": f"On {words[n % 7]} and {words[n % 5]}, number{n}."}
-        for n in range(400)
+        for n in range(800)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows + rows[:10]))
     return path
