@@ -147,13 +147,17 @@ class Generations:
                     [generation_id, collection_id, kind, asked, job_id],
                 ).fetchall()
             self._active.add(generation_id)
-        home = self._build(generation_id)
-        with self._db.translated(f"the {kind} index"):
-            private_folder(home)  # only once its row is there, so that a folder without one is recognized as nobody's
-            for path in home.iterdir():
-                if belongings.is_file(path):
-                    path.unlink()
-        return Build(generation_id, collection_id, kind, home, self)
+        build = Build(generation_id, collection_id, kind, self._build(generation_id), self)
+        try:
+            with self._db.translated(f"the {kind} index"):
+                private_folder(build.folder)  # only once its row is there: a folder without one is somebody else's
+                for path in build.folder.iterdir():
+                    if belongings.is_file(path):
+                        path.unlink()
+        except BaseException:
+            self.release(build)
+            raise
+        return build
 
     def _build(self, generation_id: str) -> Path:
         return self._folder / f"{belongings.BUILD_PREFIX}{generation_id}"

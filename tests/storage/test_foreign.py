@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from engine.creation import MARKER
@@ -67,8 +67,16 @@ def put(folder, things, elsewhere):
     }
 
 
+EVERYWHERE = [
+    ("", "tmp-xyz", "folder"), ("", f"tmp-{HEX}", "folder"), ("", f"tmp-{HEX}0", "link"), ("indexes", HEX, "manifest"),
+    ("indexes", "my-index", "folder"), ("models", "my-index", "folder"), ("models/.work", HEX, "folder"), ("models/.old", HEX, "folder"),
+    ("models/.trash", HEX, "file"), ("quarantine", f"20200101-000000-000000-{HEX}", "folder"), ("tmp", "notes.txt", "file"),
+]  # fmt: skip
+
+
 @given(things=THINGS)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(things=EVERYWHERE)
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_lies_in_a_workspace_survives_everything(things):
     with tempfile.TemporaryDirectory() as scratch:
         folder, elsewhere = Path(scratch) / "workspace", Path(scratch) / "elsewhere"
