@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -69,9 +70,10 @@ class WorkspaceLock:
             os.close(self._descriptor)
             raise in_use(folder)
         text = f"{os.getpid()}\n{datetime.now().astimezone().isoformat(timespec='seconds')}\n"
-        os.ftruncate(self._descriptor, 0)
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.write(self._descriptor, text.encode())
+        with suppress(OSError):  # the lock holds without its text, which only tells others who has it
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, text.encode())
 
     def release(self) -> None:
         """Give the lock up; the file stays, because removing it would race with the next owner."""
