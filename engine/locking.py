@@ -72,7 +72,7 @@ class WorkspaceLock:
             raise in_use(folder)
         tighten(folder / LOCK_NAME)
         text = f"{os.getpid()}\n{datetime.now().astimezone().isoformat(timespec='seconds')}\n"
-        with suppress(OSError):  # a full disk: the lock is held all the same, by nobody that it names
+        with suppress(OSError):  # the lock holds without its text, which only tells others who has it
             os.ftruncate(self._descriptor, 0)
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             os.write(self._descriptor, text.encode())
