@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from engine.belongings import MANIFEST
 from engine.component import parse
 from engine.documents import Unit
 from engine.errors import BadInput, Cancelled, IndexNotReady, StorageFull, TriptychError, WorkspaceDamaged
-from engine.generations import MANIFEST, Build, Generation
+from engine.generations import Build, Generation
 from engine.indexes.base import IndexSpec, OpenIndex
 from engine.indexes.files import positions
 from engine.types import Ints, Progress, ProgressSink, Snapshot, ignore_progress
