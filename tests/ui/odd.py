@@ -247,7 +247,8 @@ def read_only(folder: Path, full: Callable[[Path], UiState]) -> Iterator[World]:
 
 def reader(folder: Path, full: Callable[[Path], UiState]) -> Iterator[World]:
     for world in filled(folder, full):
-        yield World(world.services, Access(write=False, server_paths=False), world.state)
+        state = world.state.with_options(of="Late")  # which has no index, and whose building is for others
+        yield World(world.services, Access(write=False, server_paths=False), state)
 
 
 def unknown_ids(folder: Path, full: Callable[[Path], UiState]) -> Iterator[World]:
