@@ -115,7 +115,7 @@ def _show_findings(out: Any, findings: list[Finding]) -> None:
 
 
 def _show_salvaged(out: Any, found: Salvaged) -> None:
-    from engine.salvage import REPORT
+    from engine.creation import REPORT
 
     _say(
         out, f"Copied {sum(found.rows.values()):,} rows and {len(found.models)} models to {found.new}: {found.outcome}."

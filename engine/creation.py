@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from engine import belongings, locking, migrations, recovery
+from engine.control import FOLDER as MAILBOX
 from engine.errors import BadInput, ReadOnly, StorageFull, TriptychError, WorkspaceDamaged
 from engine.generations import INDEXES, sync
 from engine.models.resolve import MODELS
@@ -27,6 +28,10 @@ from engine.quarantine import STAMPED, Quarantine
 from engine.writelog import LOG_NAME, NEW_LOG_NAME, WriteLog
 
 MARKER = "triptych.workspace"
+SERVER = "server.json"
+"""Where the server that runs on a workspace can be reached, for other programs of the same user."""
+REPORT = "salvage-report.json"
+"""What could not be read of the workspace that this one was salvaged from."""
 FORMAT = 1
 _SCRATCH = re.compile(r"triptych-new-[0-9a-f]{32}")
 SYSTEM = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"})
@@ -34,9 +39,9 @@ SYSTEM = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"})
 UPLOADS = ("tmp", "uploads")
 FILES = frozenset(
     {recovery.DATABASE_NAME, recovery.WAL_NAME, f"{recovery.WAL_NAME}.checkpoint", f"{recovery.WAL_NAME}.recovery"}
-    | {locking.LOCK_NAME, MARKER, LOG_NAME, NEW_LOG_NAME}
+    | {locking.LOCK_NAME, MARKER, LOG_NAME, NEW_LOG_NAME, SERVER, REPORT}
 )
-FOLDERS = frozenset({INDEXES, MODELS, QUARANTINE, UPLOADS[0], f"{recovery.DATABASE_NAME}.tmp"})
+FOLDERS = frozenset({INDEXES, MODELS, QUARANTINE, MAILBOX, UPLOADS[0], f"{recovery.DATABASE_NAME}.tmp"})
 """The names in a workspace that are this program's; beside them it makes only `tmp-<id>` and `triptych-new-<id>`."""
 _TABLES = frozenset({"schema_version", "counters", "collections", "documents", "jobs"})
 _HEADERS = 3 * 4096

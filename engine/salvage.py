@@ -12,6 +12,7 @@ from typing import Literal
 import polars as pl
 
 from engine import locking, mending, migrations, recovery, tables
+from engine.creation import REPORT
 from engine.errors import BadInput, WorkspaceDamaged
 from engine.models.catalogue import own_models
 from engine.models.resolve import MODELS
@@ -22,7 +23,6 @@ from engine.tables import Table
 
 RANGE, VECTOR = 4_096, 1_024  # rows read at a time, and the fewest that a damaged range is divided into
 MAX_NAMED = 10_000
-REPORT = "salvage-report.json"
 _HEADER, _HEADERS = 4_096, 3
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-FILE = "server.json"
+from engine.creation import SERVER
 
 
 @contextmanager
@@ -20,15 +20,15 @@ def announced(folder: Path, address: str, token: str) -> Iterator[str]:
     told = {"address": address, "token": token, "pid": os.getpid()}
     problem = ""
     try:
-        _write(folder / FILE, json.dumps(told, indent=2) + "\n")
+        _write(folder / SERVER, json.dumps(told, indent=2) + "\n")
     except OSError as error:
-        problem = f"{folder / FILE} could not be written ({error.strerror}); other programs cannot find this server."
+        problem = f"{folder / SERVER} could not be written ({error.strerror}); other programs cannot find this server."
     try:
         yield problem
     finally:
         with suppress(OSError, ValueError):
-            if json.loads((folder / FILE).read_text(encoding="utf-8")) == told:  # not that of a later server
-                (folder / FILE).unlink()
+            if json.loads((folder / SERVER).read_text(encoding="utf-8")) == told:  # not that of a later server
+                (folder / SERVER).unlink()
 
 
 def _write(path: Path, text: str) -> None:

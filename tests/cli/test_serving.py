@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from app.services import Services
-from app.ui.announcement import FILE
 from app.verbs.example import EXAMPLE
+from engine.creation import SERVER
 from tests.cli.conftest import Cli
 from tests.conftest import ROOT
 
@@ -89,7 +89,7 @@ def test_the_interface_answers_on_loopback_and_stops_on_control_c(filled: Path) 
             told = json.loads("".join(child.stdout.readline() for _ in range(5)))
             assert (told["workspace"], told["pid"]) == (str(filled), child.pid)
             assert told["address"].startswith("http://127.0.0.1:")
-            kept = filled / FILE
+            kept = filled / SERVER
             assert stat.S_IMODE(kept.stat().st_mode) == 0o600
             found = json.loads(kept.read_text())
             assert (found["pid"], f"{found['address']}/?token={found['token']}") == (child.pid, told["address"])
@@ -103,4 +103,4 @@ def test_the_interface_answers_on_loopback_and_stops_on_control_c(filled: Path) 
             child.send_signal(signal.SIGINT)
             _, err = child.communicate(timeout=30)
     assert child.returncode == 0, err
-    assert not (filled / FILE).exists(), "removed at an orderly end"
+    assert not (filled / SERVER).exists(), "removed at an orderly end"

@@ -24,9 +24,10 @@ from serving import UPLOAD, Running
 
 from app.ui import passwords, server
 from app.ui.access import OWNER, READER, Access, asking
-from app.ui.announcement import FILE, announced
+from app.ui.announcement import announced
 from app.ui.door import Door, parted, token_in
 from app.ui.passwords import FREE, FREE_OVERALL, MOST_ADDRESSES, Password, Tries
+from engine.creation import SERVER
 from engine.errors import BadInput
 from tests.conftest import ROOT
 
@@ -484,9 +485,9 @@ def test_the_file_for_other_programs_is_private_from_its_first_moment(
     try:
         with announced(tmp_path, "http://127.0.0.1:1", "secret") as problem:
             assert problem == ""
-            told = json.loads((tmp_path / FILE).read_text())
+            told = json.loads((tmp_path / SERVER).read_text())
             assert told == {"address": "http://127.0.0.1:1", "token": "secret", "pid": os.getpid()}
-            assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+            assert stat.S_IMODE((tmp_path / SERVER).stat().st_mode) == 0o600
     finally:
         os.umask(before)
     assert (modes, opened) == ([0o600], [0o600])
@@ -498,13 +499,13 @@ def test_the_file_follows_no_link_and_leaves_a_later_servers_alone(tmp_path: Pat
     outside.write_text("precious")
     folder = tmp_path / "workspace"
     folder.mkdir()
-    (folder / FILE).symlink_to(outside)
-    (folder / f"{FILE}.new").symlink_to(outside)
+    (folder / SERVER).symlink_to(outside)
+    (folder / f"{SERVER}.new").symlink_to(outside)
     with announced(folder, "a", "b"):
         assert outside.read_text() == "precious"
-        assert not (folder / FILE).is_symlink()
-        (folder / FILE).write_text('{"pid": 1}')
-    assert (folder / FILE).read_text() == '{"pid": 1}'
+        assert not (folder / SERVER).is_symlink()
+        (folder / SERVER).write_text('{"pid": 1}')
+    assert (folder / SERVER).read_text() == '{"pid": 1}'
 
 
 def test_a_server_starts_where_no_file_can_be_written(tmp_path: Path) -> None:
@@ -520,7 +521,7 @@ def test_a_read_only_workspace_is_served_without_the_file(tmp_path: Path, monkey
     server.serve(FakeServices(tmp_path, read_only=True), port=0)  # type: ignore[arg-type]
     server.serve(FakeServices(tmp_path), port=0)  # type: ignore[arg-type]
     assert seen[0] == []
-    assert tmp_path / FILE in seen[1]
+    assert tmp_path / SERVER in seen[1]
 
 
 @pytest.mark.skipif(
@@ -546,4 +547,4 @@ print(json.dumps([os.listdir(folder), kept, asked.getresponse().status]))
             command = [sys.executable, "-c", script, str(folder), str(running.port)]
             told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert told.returncode == 0, told.stderr
-    assert json.loads(told.stdout) == [[FILE], "PermissionError", 401]
+    assert json.loads(told.stdout) == [[SERVER], "PermissionError", 401]
