@@ -368,9 +368,6 @@ class Jobs:
             if self._thread is None and not self._closing:
                 self._thread = threading.Thread(target=self._work, name="triptych-jobs", daemon=True)
                 self._thread.start()
-            if self._keeper is None and not self._closing:
-                self._keeper = threading.Thread(target=self._keep, name="triptych-mailbox", daemon=True)
-                self._keeper.start()
             self._changed.notify_all()
 
     def _next(self) -> Job | None:
@@ -483,6 +480,10 @@ class Jobs:
                 "WHERE NOT list_contains(?::VARCHAR[], j.status) ORDER BY j.created_at, j.rowid", [[*FINISHED]]
             )
             self._mailbox.publish([_told(job) for job in found])
+            with self._changed:
+                if found and self._keeper is None and not self._closing:
+                    self._keeper = threading.Thread(target=self._keep, name="triptych-mailbox", daemon=True)
+                    self._keeper.start()
         except (OSError, TriptychError) as problem:
             log.warning("other shells cannot be told of the jobs: %s", problem)
 

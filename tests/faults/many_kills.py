@@ -46,21 +46,22 @@ def main() -> int:
     """0 where every round ended like the undisturbed run."""
     parser = argparse.ArgumentParser(description="Kill the worker many times, and compare.")
     parser.add_argument("--kills", type=int, default=200, help="how many kills at least, over all phases")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no round after this many seconds")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     source = random.Random(asked.seed)
     with tempfile.TemporaryDirectory(prefix="triptych-kills-") as scratch:
-        return _rounds(Path(scratch), asked.kills, source)
+        return _rounds(Path(scratch), asked.kills, asked.seconds, source)
 
 
-def _rounds(scratch: Path, wanted: int, source: random.Random) -> int:
+def _rounds(scratch: Path, wanted: int, seconds: float, source: random.Random) -> int:
     file = _input(scratch)
     undisturbed = scratch / "undisturbed"
     started(undisturbed, file, "never").wait()
     expected = outcome_of(undisturbed)
     kills, survived, lost = Counter[str](), Counter[str](), []
     began, number = time.monotonic(), 0
-    while sum(kills.values()) < wanted:
+    while sum(kills.values()) < wanted and time.monotonic() - began < seconds:
         folder = scratch / f"round-{number}"
         mine = one_round(folder, file, source)
         found = outcome_of(folder)

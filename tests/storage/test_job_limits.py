@@ -211,6 +211,20 @@ def test_another_shell_lists_and_cancels_a_job_that_hears_nothing(workspace, pap
     assert not box.exists(), "nothing is left"
 
 
+def test_a_job_that_waits_to_be_resumed_can_be_cancelled_from_another_shell(tmp_path, monkeypatch):
+    release = threading.Event()
+    at_work, _ = stuck(monkeypatch, release)
+    monkeypatch.setattr(jobs_module, "CLOSE_SECONDS", 0.2)
+    with Workspace.open(tmp_path) as workspace:
+        job_id = workspace.jobs.submit("index", workspace.create_collection("papers").collection_id, {})
+        assert at_work.wait(10)
+    release.set()
+    with Workspace.open(tmp_path, resume_jobs=False) as workspace:
+        assert workspace.jobs.get(job_id).status == "interrupted"
+        assert control.ask(tmp_path, "cancel", job_id, 10) == "cancelled"
+        assert control.unfinished(tmp_path) == []
+
+
 def test_only_letters_of_this_user_to_this_process_are_read(workspace, papers, monkeypatch):
     release = threading.Event()
     at_work, _ = stuck(monkeypatch, release)
