@@ -133,9 +133,9 @@ class ReadingVerbs(RerankVerbs):
         if not len(own):
             raise IndexNotReady("The dense index does not hold this document yet; update it in the Library.")
         index = retriever.open_index(context)
-        vector: FloatRows = index.vectors(own).mean(axis=0, dtype=np.float32)
+        vector = index.vectors(own).mean(axis=0, keepdims=True)
         others = (docs >= 0) & (docs != position)
-        top = index.search(vector[None, :], min(len(docs), 3 * k), others)
+        top = index.search(vector, min(len(docs), 3 * k), others)
         hits = (
             context.documents(retriever.index_spec(), top.rows[0], top.scores[0], "q")
             .sort("score", descending=True)
