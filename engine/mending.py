@@ -26,7 +26,7 @@ def mend(cursor: DuckDBPyConnection, lose: Lose, say: Say, *, passages_lost: boo
     _drop_altered(cursor, lose)
     _drop_repeated(cursor, lose)
     _name_collections(cursor, say)
-    _drop_unsound_passages(cursor, passages_lost)
+    _drop_unsound_passages(cursor, say, passages_lost)
     _cut_again(cursor, say)
     _count(cursor, say)
 
@@ -71,13 +71,15 @@ def _name_collections(cursor: DuckDBPyConnection, say: Say) -> None:
         say(f"the name of a collection was lost; its documents are in {name!r}")
 
 
-def _drop_unsound_passages(cursor: DuckDBPyConnection, lost: bool) -> None:
+def _drop_unsound_passages(cursor: DuckDBPyConnection, say: Say, lost: bool) -> None:
     """Those of no document or beyond its text, and all those of a document that lacks some. Ordinals count from 0 without a gap; `lost` is
     whether the last ones may be missing too, which shows in text behind the last passage."""
-    cursor.execute(
+    gone = cursor.execute(
         "DELETE FROM passages WHERE passage_no NOT IN (SELECT passage_no FROM passages p JOIN documents d USING (doc_no, collection_id) "
         "WHERE 0 <= start_char AND start_char <= end_char AND end_char <= length(text))"
-    ).fetchall()
+    ).fetchall()[0][0]
+    if gone:
+        say(f"{gone:,} passage(s) of documents that are not there, or beyond their text, were left out")
     cursor.execute(
         "DELETE FROM passages WHERE doc_no IN (SELECT doc_no FROM passages GROUP BY doc_no "
         "HAVING min(ordinal) <> 0 OR max(ordinal) + 1 <> count(*) OR count(DISTINCT ordinal) <> count(*))"
