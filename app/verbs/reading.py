@@ -14,7 +14,6 @@ from app.verbs.exporting import bibliography
 from app.verbs.reranking import RerankVerbs
 from engine.errors import BadInput, IndexNotReady, NotExact, NotFound
 from engine.retrievers.dense import Dense
-from engine.types import FloatRows
 
 
 class ReadingVerbs(RerankVerbs):
