@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from engine.models.paths import assets_folder
 
 if TYPE_CHECKING:
-    from engine.pipeline import PipelineSpec
+    from engine.pipeline.stages import PipelineSpec
 
 SEARCHED = "Hybrid"
 COMPARED = ("BM25", "Sparse", "Dense", "Late")
@@ -22,7 +22,7 @@ CALIBRATED = ("Hybrid, by score", "Dense")
 @lru_cache(maxsize=1)
 def built_in() -> dict[str, PipelineSpec]:
     """The specifications by name, in the order in which they are offered; from `pipelines/built-in.yaml` of the assets."""
-    from engine.pipeline import PipelineSpec
+    from engine.pipeline.stages import PipelineSpec
 
     text = (assets_folder() / "pipelines" / "built-in.yaml").read_text("utf-8")
     specs = [PipelineSpec.from_yaml(part) for part in text.split("\n---\n")]

@@ -1,1 +1,1 @@
-"""The verbs of the workbench by area; `app.services.Services` joins them."""
+"""The verbs of the workbench by area; `app.verbs.services.Services` joins them."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from app.judging_results import (
+from app.results.judging import (
     AssessorAgreement,
     AssessorView,
     DifferentJudgments,
@@ -18,13 +18,13 @@ from app.judging_results import (
 from app.verbs.base import checked_query, writes
 from app.verbs.judging import ME, JudgingVerbs, checked_assessor, checked_note, checked_rating
 from app.verbs.tables import table_bytes
-from engine.assessors import cohen_kappa, fleiss_kappa
 from engine.errors import BadInput, NotFound
-from engine.judged import DEFAULT_SET
-from engine.judging import Pair
 from engine.metrics.base import mark, parse_metric
+from engine.statistics.assessors import cohen_kappa, fleiss_kappa
 from engine.types import Query
-from engine.workspace import checked_name
+from engine.workspace.judging import Pair
+from engine.workspace.query_sets import DEFAULT_SET
+from engine.workspace.workspace import checked_name
 
 OWN_SET = "My questions"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.results import Attribution, Explanation
-from engine.context import Context
-from engine.explanation import ScoreExplanation
-from engine.pipeline import Stage
+from app.results.search import Attribution, Explanation
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import ScoreExplanation
+from engine.pipeline.stages import Stage
 
 MOST_PLACES = 200
 """Marked places of one term; a term repeated more often stays marked that often."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from app.verbs.base import Verbs
 
 if TYPE_CHECKING:
-    from engine.backup import Backup
+    from engine.keeping.backup import Backup
 
 
 class BackupVerbs(Verbs):
@@ -19,6 +19,6 @@ class BackupVerbs(Verbs):
 
         Raises BadInput where the file is there already or lies in the workspace, StorageFull, WorkspaceDamaged.
         """
-        from engine.backup import backup
+        from engine.keeping.backup import backup
 
         return backup(self.engine.workspace, Path(file), with_models=with_models)

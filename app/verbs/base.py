@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from app.results import Card, FoundBy, Piece
+from app.results.search import Card, FoundBy, Piece
 from engine.errors import BadInput, ReadOnly
-from engine.snippets import snippet
+from engine.explain.snippets import snippet
 
 if TYPE_CHECKING:
-    from engine.engine import Engine
-    from engine.workspace import Collection
+    from engine.serving.engine import Engine
+    from engine.workspace.workspace import Collection
 
 MAX_QUERY_CHARS = 2_000
 MAX_K = 1_000

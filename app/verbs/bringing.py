@@ -9,14 +9,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeAlias
 
-from app.evaluation_results import Brought
+from app.results.evaluation import Brought
 from app.verbs.base import writes
 from app.verbs.querysets import QuerySetVerbs
 from app.verbs.runs import RunVerbs
 from engine.errors import BadInput
-from engine.judged import DEFAULT_SET
-from engine.lines import numbered_lines
-from engine.scratch import scratch
+from engine.files.lines import numbered_lines
+from engine.system.scratch import scratch
+from engine.workspace.query_sets import DEFAULT_SET
 
 What: TypeAlias = Literal["auto", "queries", "judgments", "run"]
 WHAT: tuple[What, ...] = ("auto", "queries", "judgments", "run")

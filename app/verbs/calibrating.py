@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from app.calibration_results import (
+from app.results.calibration import (
     CalibratedMethod,
     CalibratedPipeline,
     CalibrationSummary,
@@ -19,18 +19,18 @@ from app.calibration_results import (
     QueryCurves,
     ReliabilityBins,
 )
-from app.results import PipelineView
+from app.results.search import PipelineView
 from app.verbs.base import Deck, checked_k, checked_query, writes
 from app.verbs.pipelines import PipelineVerbs
-from engine.calibrate import FOLDS, WISHES, Target
-from engine.calibration_job import DEPTH, Asked, calibrate_collection, method, stale
-from engine.calibrations import StoredCalibration
 from engine.calibrators.base import Calibrator, Pool, pooled
 from engine.component import discover
 from engine.errors import BadInput, NotFound
-from engine.judged import DEFAULT_SET
-from engine.pipeline import PipelineSpec, Then
+from engine.evaluation.calibrate import FOLDS, WISHES, Target
+from engine.evaluation.calibration import DEPTH, Asked, calibrate_collection, method, stale
+from engine.pipeline.stages import PipelineSpec, Then
 from engine.types import ProgressSink, Ranking, ignore_progress
+from engine.workspace.calibrations import StoredCalibration
+from engine.workspace.query_sets import DEFAULT_SET
 
 DEFAULT_METHODS = ("min_max", "platt", "beta", "isotonic", "cosine_adapter", "mixture")
 DEFAULT_TARGET = "recall>=0.9"

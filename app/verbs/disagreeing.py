@@ -8,16 +8,16 @@ from typing import Any
 
 import polars as pl
 
-from app.evaluation_results import Disagreement, PairAgreement, QueryAgreement
+from app.results.evaluation import Disagreement, PairAgreement, QueryAgreement
 from app.verbs.base import checked_k, keeps, writes
 from app.verbs.evaluating import MOST, EvaluationVerbs, Pipelines
 from app.verbs.leaderboard import failed_queries
-from engine.disagreement_job import PURPOSE, agreements, asked_for, check_answered
 from engine.errors import BadInput, NotFound
-from engine.evaluation_job import Asked, evaluate, job_params, stale
-from engine.evaluations import StoredEvaluation
-from engine.judged import DEFAULT_SET
+from engine.evaluation.run import Asked, evaluate, job_params, stale
+from engine.jobs.disagree import PURPOSE, agreements, asked_for, check_answered
 from engine.types import ProgressSink, Ran, ignore_progress
+from engine.workspace.evaluations import StoredEvaluation
+from engine.workspace.query_sets import DEFAULT_SET
 
 MEANS = ("jaccard", "rbo", "rbo_top", "tau")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from app.results import Calibrated, Card
+from app.results.search import Calibrated, Card
 from engine.calibrators.base import CALIBRATION_NOTE, Calibrator
-from engine.pipeline import Then
-from engine.trace import Span
+from engine.pipeline.stages import Then
+from engine.pipeline.trace import Span
 
 
 @dataclass(frozen=True, slots=True, eq=False)

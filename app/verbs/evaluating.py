@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from app.evaluation_results import EvaluationSummary, EvaluationView
+from app.results.evaluation import EvaluationSummary, EvaluationView
 from app.verbs.base import checked_k, keeps, writes
 from app.verbs.facets import FacetVerbs
 from app.verbs.leaderboard import Shown, checked_settings, chosen_metrics, leaderboard, measured_with
@@ -17,8 +17,8 @@ from app.verbs.pipelines import PipelineVerbs
 from app.verbs.querysets import QuerySetVerbs
 from app.verbs.runs import RunVerbs
 from engine.errors import BadInput, Cancelled, NotFound, TriptychError
-from engine.evaluate import DEPTH, common_queries
-from engine.evaluation_job import (
+from engine.evaluation.measure import DEPTH, common_queries
+from engine.evaluation.run import (
     Asked,
     ImportedRun,
     asked_by,
@@ -31,12 +31,12 @@ from engine.evaluation_job import (
     remeasure,
     stale,
 )
-from engine.evaluations import StoredEvaluation
-from engine.judged import DEFAULT_SET
-from engine.pipeline import PipelineSpec
-from engine.run_files import read_run
-from engine.runs import run_digest
+from engine.files.runs import read_run
+from engine.pipeline.stages import PipelineSpec
 from engine.types import Progress, ProgressSink, ignore_progress
+from engine.workspace.evaluations import StoredEvaluation
+from engine.workspace.query_sets import DEFAULT_SET
+from engine.workspace.runs import run_digest
 
 DEFAULT_METRICS = ("nDCG@10", "AP", "RR@10", "R@100")
 MOST = 20

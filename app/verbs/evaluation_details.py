@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from app.evaluation_results import (
+from app.results.evaluation import (
     ChangedMean,
     ChangedSetting,
     EvaluatedHit,
@@ -24,15 +24,15 @@ from app.verbs.base import checked_k
 from app.verbs.evaluating import EvaluationVerbs
 from app.verbs.leaderboard import leaderboard_table
 from app.verbs.tables import table_bytes
-from engine.bounds import DEPTH
 from engine.errors import BadInput, NotFound
-from engine.evaluate import common_queries
-from engine.evaluation_job import ImportedRun, asked_of, evaluate, stale
-from engine.evaluations import StoredEvaluation
+from engine.evaluation.bounds import DEPTH
+from engine.evaluation.measure import common_queries
+from engine.evaluation.run import ImportedRun, asked_of, evaluate, stale
+from engine.evaluation.verdicts import verdicts
+from engine.files.runs import RUN, write_run
 from engine.metrics.base import parse_metric
-from engine.run_files import RUN, write_run
 from engine.types import ProgressSink, ignore_progress
-from engine.verdicts import verdicts
+from engine.workspace.evaluations import StoredEvaluation
 
 SAME = 1e-9
 MOST_DOCUMENTS = 10_000

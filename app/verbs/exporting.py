@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from engine.lines import FORMULA_STARTS
+from engine.files.lines import FORMULA_STARTS
 
 Rows = Sequence[Mapping[str, Any]]
 _TEX = str.maketrans(

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from app.results import Facet, FacetValue, SearchResult
+from app.results.search import Facet, FacetValue, SearchResult
 from app.verbs.base import Verbs, shown_title
-from engine.pipeline import PipelineSpec
+from engine.pipeline.stages import PipelineSpec
 
 FACET_VALUES = 8
 MOST_WIDE = 100

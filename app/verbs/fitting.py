@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from app.evaluation_results import FittedPipeline
+from app.results.evaluation import FittedPipeline
 from app.verbs.base import checked_k
 from app.verbs.evaluating import EvaluationVerbs, Pipelines
 from engine.component import Component
-from engine.context import Context
 from engine.errors import BadInput, TriptychError
-from engine.evaluate import DEPTH, measure, run_queries
-from engine.evaluation_job import Asked, questions
+from engine.evaluation.measure import DEPTH, measure, run_queries
+from engine.evaluation.run import Asked, questions
 from engine.fusers.base import Normalisation
 from engine.fusers.fit import FittedWeights, fit_weights
 from engine.fusers.fit_lambdamart import fit_lambdamart, require_lightgbm
 from engine.fusers.folds import MOST_LISTS
 from engine.fusers.wsum import WeightedSum
-from engine.judged import DEFAULT_SET
 from engine.metrics.base import Metric, parse_metric
-from engine.pipeline import Cutoff, Fuse, PipelineSpec
+from engine.pipeline.context import Context
+from engine.pipeline.stages import Cutoff, Fuse, PipelineSpec
 from engine.types import HITS, ProgressSink, Ran, ignore_progress
+from engine.workspace.query_sets import DEFAULT_SET
 
 NORMS = ("min-max", "z-score")
 

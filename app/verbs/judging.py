@@ -8,25 +8,20 @@ from typing import Any
 
 import polars as pl
 
-from app.evaluation_results import EvaluationView
-from app.judging_results import (
-    JudgingItem,
-    Provenance,
-    QueueView,
-    UndoneView,
-)
-from app.results import Piece
+from app.results.evaluation import EvaluationView
+from app.results.judging import JudgingItem, Provenance, QueueView, UndoneView
+from app.results.search import Piece
 from app.verbs.base import checked_k, keeps, shown_title, writes
 from app.verbs.evaluating import EvaluationRequest, EvaluationVerbs, Pipelines
 from engine.errors import BadInput, NotFound
-from engine.evaluation_job import job_params, measured_today
+from engine.evaluation.pooling import ORDERS
+from engine.evaluation.run import job_params, measured_today
+from engine.explain.snippets import mark as marked_pieces
 from engine.indexes.analyzers import analyzer
-from engine.judged import DEFAULT_SET
-from engine.judging import Pair, Queue, new_queue_id
 from engine.metrics.base import parse_metric
-from engine.queues import ORDERS
-from engine.snippets import mark as marked_pieces
-from engine.workspace import checked_name
+from engine.workspace.judging import Pair, Queue, new_queue_id
+from engine.workspace.query_sets import DEFAULT_SET
+from engine.workspace.workspace import checked_name
 
 OWN_SET = "My questions"
 ME = "me"
@@ -57,7 +52,7 @@ class JudgingVerbs(EvaluationVerbs):
     ) -> QueueView:
         """Pool the first `depth` documents of pipelines and imported runs on every query of a query set, and put them in an order for judging.
 
-        The orders are those of `engine.queues`; `flip` asks which documents could change who is better by `measure` than `baseline` (the
+        The orders are those of `engine.evaluation.pooling`; `flip` asks which documents could change who is better by `measure` than `baseline` (the
         first pipeline by default). Documents that somebody judged are left out unless `again`, which a second assessor wants. The pipelines
         run as a job; the queue is ready when it is done. Raises BadInput, NotFound.
         """

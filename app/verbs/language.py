@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from app.results import LanguageModelView
+from app.results.search import LanguageModelView
 from app.verbs.base import Verbs, writes
-from engine.llm import SETTING, TIMEOUT_S, URL, ChatModel, Endpoint, named_endpoint
+from engine.models.chat import SETTING, TIMEOUT_S, URL, ChatModel, Endpoint, named_endpoint
 
 
 class LanguageVerbs(Verbs):

@@ -13,13 +13,13 @@ from typing import Any
 
 import polars as pl
 
-from app.evaluation_results import EvaluatedPipeline, EvaluationView, FailedQuery, MeasureCell, StageLatency
+from app.results.evaluation import EvaluatedPipeline, EvaluationView, FailedQuery, MeasureCell, StageLatency
 from app.verbs.tables import table_bytes
 from engine.errors import BadInput
-from engine.evaluate import TOTAL, common_queries, latencies, summarize
+from engine.evaluation.measure import TOTAL, common_queries, latencies, summarize
 from engine.metrics.base import Metric, parse_metric
-from engine.pipeline import PipelineSpec
-from engine.significance import CORRECTIONS, TESTS
+from engine.pipeline.stages import PipelineSpec
+from engine.statistics.significance import CORRECTIONS, TESTS
 from engine.types import Ran
 
 JUDGED = "Judged@10"

@@ -10,28 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from app.results import (
-    CollectionView,
-    ColumnGuess,
-    IndexView,
-    JobView,
-    Preview,
-    RejectionView,
-    WorkspaceView,
-)
+from app.results.search import CollectionView, ColumnGuess, IndexView, JobView, Preview, RejectionView, WorkspaceView
 from app.verbs.base import writes
 from app.verbs.pipelines import PipelineVerbs
-from engine.documents import Duplicates
 from engine.errors import BadInput, NotFound, TriptychError
-from engine.indexing import parse_spec
+from engine.jobs.index import parse_spec
 from engine.models.catalogue import bundled_models
+from engine.workspace.documents import Duplicates
 
 if TYPE_CHECKING:
-    from engine.doctor import Finding
-    from engine.generations import Generation
     from engine.indexes.base import IndexSpec
-    from engine.jobs import Job
-    from engine.workspace import Collection
+    from engine.jobs.queue import Job
+    from engine.serving.doctor import Finding
+    from engine.workspace.generations import Generation
+    from engine.workspace.workspace import Collection
 
 DUPLICATE_POLICIES = get_args(Duplicates)
 SIZE_SECONDS = 10.0
@@ -236,7 +228,7 @@ class LibraryVerbs(PipelineVerbs):
 
     def doctor(self) -> list[Finding]:
         """Check the workspace and this installation."""
-        from engine.doctor import check
+        from engine.serving.doctor import check
 
         return check(self.folder, self.engine.workspace)
 
@@ -311,8 +303,9 @@ class LibraryVerbs(PipelineVerbs):
 
 def jobs_elsewhere(folder: Path) -> tuple[JobView, ...]:
     """The unfinished jobs of the process that has the workspace open, newest first. Raises WorkspaceInUse where it tells of none."""
-    from engine import control, locking
-    from engine.jobs import job_told
+    from engine.jobs import mailbox as control
+    from engine.jobs.queue import job_told
+    from engine.system import locking
 
     told = control.unfinished(folder)
     if told is None:
@@ -326,7 +319,7 @@ def jobs_elsewhere(folder: Path) -> tuple[JobView, ...]:
 
 def cancel_elsewhere(folder: Path, job: JobView, seconds: float = 10.0) -> JobView:
     """Ask the process that has the workspace open to cancel one of its jobs, and wait until it is over. Raises BadInput, TriptychError."""
-    from engine import control
+    from engine.jobs import mailbox as control
 
     control.ask(folder, "cancel", job.job_id)
     until = time.monotonic() + seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.evaluation_results import MetricView
+from app.results.evaluation import MetricView
 from app.verbs.base import Verbs
 from engine.component import discover
 from engine.metrics.base import Metric, parse_metric

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from app.model_results import ModelPlan, ModelView, SpeedView
+from app.results.models import ModelPlan, ModelView, SpeedView
 from app.verbs.base import writes
 from app.verbs.pipelines import PipelineVerbs
 from engine.errors import BadInput, NotFound
@@ -17,8 +17,8 @@ from engine.models.catalogue import bundled_models
 from engine.models.entries import CatalogueEntry, catalogue, entry_of
 
 if TYPE_CHECKING:
-    from engine.models.adding import AddModel
-    from engine.models.bench import Benchmark
+    from engine.export.speed.bench import Benchmark
+    from engine.jobs.model_add import AddModel
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
 STATES = ("bundled", "here", "available")
@@ -84,7 +84,7 @@ def request(source: str, options: Mapping[str, Any]) -> AddModel:
     """
     from pydantic import ValidationError
 
-    from engine.models.adding import AddModel, refuse_unusable
+    from engine.jobs.model_add import AddModel, refuse_unusable
 
     values = {key: value for key, value in options.items() if value not in (None, "")}
     source, local = source.strip(), values.pop("local", None)
@@ -112,7 +112,7 @@ def request(source: str, options: Mapping[str, Any]) -> AddModel:
 
 def plan(asked: AddModel) -> ModelPlan:
     """What adding a model would do; asks the hub, but for no weights."""
-    from engine.models.planning import plan_model
+    from engine.jobs.model_plan import plan_model
 
     return ModelPlan(**plan_model(asked))
 
@@ -163,7 +163,7 @@ class ModelVerbs(PipelineVerbs):
 
         Raises NotFound; BadInput for bundled models and, unless forced, for those that indexes are built with (forced, these go too).
         """
-        from engine.models.removing import refuse_used
+        from engine.jobs.model_delete import refuse_used
 
         if name in bundled_models():
             raise BadInput(f"{name!r} comes with the program and cannot be deleted.")
@@ -184,7 +184,7 @@ class ModelVerbs(PipelineVerbs):
     @writes
     def keep_speed(self, name: str, found: Benchmark) -> None:
         """Show what was just measured with the model from now on."""
-        from engine.models.benchmarks import keep
+        from engine.jobs.model_bench import keep
 
         keep(self.engine.workspace, name, found)
 
@@ -204,7 +204,7 @@ class ModelVerbs(PipelineVerbs):
         return views(known)
 
     def _speed(self, name: str, card: ModelCard) -> SpeedView | None:
-        from engine.models.benchmarks import speed_of
+        from engine.jobs.model_bench import speed_of
 
         found = speed_of(self.engine.workspace, name, card.fingerprint)
         if found is None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from engine.component import discover
 from engine.models.card import Family, ModelCard
-from engine.pipeline import PipelineSpec
+from engine.pipeline.stages import PipelineSpec
 
 RERANKED = 50
 """Hits of BM25 that a reranker scores anew."""

@@ -6,12 +6,12 @@ from functools import lru_cache
 from typing import Any
 
 from app.presets import built_in
-from app.results import PipelineView
+from app.results.search import PipelineView
 from app.verbs.base import Verbs, writes
 from app.verbs.offered import offered
-from engine.candidates import rerank_stages
 from engine.errors import BadInput, NotFound
-from engine.pipeline import Cutoff, Fuse, PipelineSpec, Stage, Then, json_schema
+from engine.explain.candidates import rerank_stages
+from engine.pipeline.stages import Cutoff, Fuse, PipelineSpec, Stage, Then, json_schema
 
 
 class PipelineVerbs(Verbs):

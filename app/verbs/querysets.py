@@ -8,14 +8,14 @@ from pathlib import Path
 
 import polars as pl
 
-from app.evaluation_results import Imported, QuerySetView
+from app.results.evaluation import Imported, QuerySetView
 from app.verbs.base import Verbs, writes
 from engine.errors import BadInput, NotFound
-from engine.judged import DEFAULT_SET
-from engine.judgment_files import read_judgments, write_judgments
-from engine.query_files import read_queries, write_queries
+from engine.files.judgments import read_judgments, write_judgments
+from engine.files.queries import read_queries, write_queries
 from engine.types import Judgment, Query
-from engine.workspace import checked_name
+from engine.workspace.query_sets import DEFAULT_SET
+from engine.workspace.workspace import checked_name
 
 ANSWERS = "answers"  # the assessor of judgments that came as answers beside their queries
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from app.results import Card, DocumentView
+from app.results.search import Card, DocumentView
 from app.verbs.base import checked_filters, checked_k, checked_query, shown_title, writes
 from app.verbs.exporting import bibliography
 from app.verbs.reranking import RerankVerbs

@@ -7,19 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from app.calibration_results import CalibrationView
-from app.evaluation_results import EvaluationView, QueryValues
-from app.report_results import CalibrationReport, ComparisonReport, EvaluationReport, Origin, ReportedQuery
+from app.results.calibration import CalibrationView
+from app.results.evaluation import EvaluationView, QueryValues
+from app.results.report import CalibrationReport, ComparisonReport, EvaluationReport, Origin, ReportedQuery
 from app.verbs.base import checked_k
 from app.verbs.calibrating import CalibrationVerbs
 from app.verbs.evaluation_details import EvaluationDetailVerbs
 from app.verbs.measures import MeasureVerbs
 from app.verbs.reading import ReadingVerbs
 from engine import __version__
-from engine.calibration_job import stale
 from engine.errors import BadInput, NotFound
-from engine.evaluation_job import fingerprints
-from engine.pipeline import PipelineSpec
+from engine.evaluation.calibration import stale
+from engine.evaluation.run import fingerprints
+from engine.pipeline.stages import PipelineSpec
 
 SHOWN_QUERIES = 8
 MOST_QUERIES = 50
@@ -50,7 +50,7 @@ class ReportVerbs(ReadingVerbs, EvaluationDetailVerbs, CalibrationVerbs, Measure
         `queries` are those shown side by side with their first k hits, by default the eight on which the pipelines differ most. Baseline,
         test and correction as in `evaluation`. Raises NotFound, and BadInput for an evaluation that is not finished or has no such measure.
         """
-        from app.ui.views import report  # drawn only when asked for
+        from app.report import report  # drawn only when asked for
 
         view = self.evaluation(collection, evaluation_id, baseline=baseline, test=test, correction=correction)
         if not view.finished:
@@ -79,7 +79,7 @@ class ReportVerbs(ReadingVerbs, EvaluationDetailVerbs, CalibrationVerbs, Measure
         self, collection: str, query: str, pipelines: Sequence[str], *, k: int = 10, filters: Filters | None = None
     ) -> bytes:
         """The report of one query through two to four pipelines: side by side, agreement, ledgers, latency. Raises BadInput, NotFound."""
-        from app.ui.views import report  # drawn only when asked for
+        from app.report import report  # drawn only when asked for
 
         if not query.strip():
             raise BadInput("Ask something first; the report is of one query.")
@@ -102,7 +102,7 @@ class ReportVerbs(ReadingVerbs, EvaluationDetailVerbs, CalibrationVerbs, Measure
 
     def report_calibration(self, collection: str, calibration_id: str) -> bytes:
         """The report of a stored calibration: scores, reliability, measures, thresholds. Raises NotFound."""
-        from app.ui.views import report  # drawn only when asked for
+        from app.report import report  # drawn only when asked for
 
         view = self.calibration(collection, calibration_id)
         key = self._collection(collection).collection_id

@@ -13,19 +13,19 @@ from typing import Any, Literal
 
 import polars as pl
 
-from app.stage_results import CandidatePoint, MoveExplanation, RerankedHit, RerankingResult
+from app.results.stages import CandidatePoint, MoveExplanation, RerankedHit, RerankingResult
 from app.verbs.attributions import explained
 from app.verbs.base import checked_filters, checked_k, checked_query, shown_title
 from app.verbs.pipelines import _view
 from app.verbs.searching import QID
 from app.verbs.unrolling import UnrollVerbs
-from engine import explain as why
-from engine.candidates import Scoring, rerank_stages, scored
 from engine.errors import BadInput, NotFound
+from engine.explain import why
+from engine.explain.candidates import Scoring, rerank_stages, scored
 from engine.metrics.base import mark, parse_metric
-from engine.pipeline import PipelineSpec, Stage, Then
+from engine.pipeline.stages import PipelineSpec, Stage, Then
 from engine.rerankers.base import Reranker
-from engine.searcher import Searcher
+from engine.serving.searcher import Searcher
 from engine.types import Ranking
 
 USUAL_MOST = 200

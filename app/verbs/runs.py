@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.evaluation_results import RunView
+from app.results.evaluation import RunView
 from app.verbs.base import Verbs, writes
-from engine.run_files import read_run
-from engine.runs import StoredRun
-from engine.workspace import checked_name
+from engine.files.runs import read_run
+from engine.workspace.runs import StoredRun
+from engine.workspace.workspace import checked_name
 
 
 class RunVerbs(Verbs):

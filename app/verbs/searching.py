@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from app.presets import built_in
-from app.results import (
+from app.results.search import (
     Agreement,
     Calibrated,
     Card,
@@ -33,13 +33,13 @@ from app.verbs.base import Deck, checked_filters, checked_k, checked_offset, che
 from app.verbs.estimates import estimates
 from app.verbs.facets import FacetVerbs
 from app.verbs.pipelines import PipelineVerbs, _view
-from engine import explain as why
-from engine.agreement import jaccard, rbo
-from engine.context import Context
 from engine.errors import BadInput, TriptychError
+from engine.explain import why
 from engine.fusers.base import Fuser
-from engine.pipeline import PipelineSpec, Stage
-from engine.trace import Span
+from engine.pipeline.context import Context
+from engine.pipeline.stages import PipelineSpec, Stage
+from engine.pipeline.trace import Span
+from engine.statistics.agreement import jaccard, rbo
 from engine.types import Ranking
 
 QID = why.QID

@@ -12,7 +12,7 @@ import polars as pl
 
 from app.verbs.exporting import tex
 from engine.errors import BadInput
-from engine.lines import FORMULA_STARTS
+from engine.files.lines import FORMULA_STARTS
 
 
 def table_bytes(table: pl.DataFrame, form: str) -> bytes:

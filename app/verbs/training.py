@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.verbs.base import Verbs
 from engine.errors import BadInput
-from engine.scratch import scratch as scratch_folder
+from engine.system.scratch import scratch as scratch_folder
 from engine.types import ProgressSink, ignore_progress
 
 if TYPE_CHECKING:

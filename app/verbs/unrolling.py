@@ -9,13 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from app.stage_results import StageColumn, StageHit, StagesResult
+from app.results.stages import StageColumn, StageHit, StagesResult
 from app.verbs.base import checked_filters, checked_k, checked_query
 from app.verbs.pipelines import _view
 from app.verbs.searching import QID, SearchVerbs
 from engine.calibrators.base import CALIBRATION_NOTE
-from engine.pipeline import Cutoff, Then
-from engine.trace import Span
+from engine.pipeline.stages import Cutoff, Then
+from engine.pipeline.trace import Span
 from engine.types import Ranking
 
 

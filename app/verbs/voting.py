@@ -6,17 +6,17 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.judging_results import BlindResults, BlindReveal, BlindRound, BlindSession
-from app.results import Card
+from app.results.judging import BlindResults, BlindReveal, BlindRound, BlindSession
+from app.results.search import Card
 from app.verbs.base import Deck, checked_k, checked_query, writes
 from app.verbs.judging import ME, checked_assessor
 from app.verbs.pipelines import PipelineVerbs
 from app.verbs.querysets import QuerySetVerbs
-from engine.blind import MAX_SEED, Round, Session
 from engine.errors import BadInput, NotFound, TriptychError
-from engine.pipeline import PipelineSpec
-from engine.significance import sign_test, wilson
+from engine.pipeline.stages import PipelineSpec
+from engine.statistics.significance import sign_test, wilson
 from engine.types import Ranking
+from engine.workspace.votes import MAX_SEED, Round, Session
 
 LEVEL = 0.95
 

@@ -11,14 +11,14 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from engine.context import Context
 from engine.errors import BadInput
 from engine.kernels.calibration import Floats
-from engine.pipeline import Stage
+from engine.pipeline.context import Context
+from engine.pipeline.stages import Stage
 from engine.types import FloatRows, Ints, Mask, Ranking
 
 if TYPE_CHECKING:
-    from engine.trace import Span
+    from engine.pipeline.trace import Span
 
 CALIBRATION_NOTE = "calibration"
 """The detail of a calibrator's span: a table (qid, doc_id, rank, score, probability, kept) of all that it received."""

@@ -11,7 +11,7 @@ from engine.types import ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
     from engine.encoders.base import Encoder
-    from engine.llm import ChatModel
+    from engine.models.chat import ChatModel
 
 
 class Models(Protocol):

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, ClassVar
 import polars as pl
 from pydantic import Field
 
-from engine.context import Context
 from engine.errors import NotExact
+from engine.pipeline.context import Context
 from engine.retrievers.base import MAX_K, Searching, best_documents
 from engine.types import FloatRows, Ints, Ranking, TopK
 
 if TYPE_CHECKING:
-    from engine.trace import Span
+    from engine.pipeline.trace import Span
 
 QUERIES_NOTE = "queries"
 """The detail of a feedback stage's span: a dict from qid to NewQuery."""

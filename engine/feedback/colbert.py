@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context
-from engine.explanation import ScoreExplanation
 from engine.feedback.base import Example, Feedback, NewQuery
 from engine.indexes.late import LateOpenIndex
 from engine.kernels.kmeans import kmeans
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import ScoreExplanation
 from engine.retrievers.late import LateParameters, named
 from engine.types import FloatRows, Ints, Ranking, TokenRows, TopK
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context
-from engine.explanation import ScoreExplanation
 from engine.feedback.base import Example, Feedback, NewQuery
 from engine.indexes.bm25 import Bm25OpenIndex
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import ScoreExplanation
 from engine.retrievers.bm25 import Bm25Parameters, explained
 from engine.types import TopK
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.context import Context
-from engine.explanation import ScoreExplanation, TermWeight
 from engine.feedback.base import Example, Feedback, NewQuery
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import ScoreExplanation, TermWeight
 from engine.retrievers.dense import DenseParameters
 from engine.types import FloatRows, Ranking, TopK
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine import child
 from engine.errors import MissingDependency, StorageFull, TriptychError, WorkspaceDamaged
 from engine.indexes.files import damaged, save_array
+from engine.system import child
 from engine.types import FloatRows, Ints, Progress, ProgressSink
 
 GRAPH = "graph.bin"

@@ -17,7 +17,7 @@ TOKENIZER_FILE = "tokenizer.json"
 PASSES_FILE = "pass.onnx"
 """Of some cross-encoders: a second graph, which reads a query with many candidates in one pass, with the weights in MODEL_FILE."""
 PAIR_WEIGHTS = "interaction.safetensors"
-"""The file by which a folder that holds a trained `engine.training.pair_model` is known."""
+"""The file by which a folder that holds a trained `engine.export.pair.model` is known."""
 
 Family = Literal["dense", "sparse", "late", "cross"]
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from engine.errors import BadInput
 from engine.readers.base import Reader, ReaderOptions, readers
 from engine.readers.sources import Source, expand, is_junk
-from engine.scratch import scratch as scratch_folder
+from engine.system.scratch import scratch as scratch_folder
 from engine.types import Item, Rejected
 
 _CHUNK = 1 << 20

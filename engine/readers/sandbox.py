@@ -27,7 +27,7 @@ from engine.errors import Cancelled, TriptychError
 from engine.readers.base import ColumnGuess, Preview, ReaderOptions
 from engine.readers.sources import Source, expand
 from engine.readers.wire import Batch, Event, FileFinished, FileStarted, decode_items
-from engine.scratch import scratch as scratch_folder
+from engine.system.scratch import scratch as scratch_folder
 from engine.types import Item, Rejected
 
 __all__ = [

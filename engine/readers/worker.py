@@ -24,7 +24,7 @@ from engine.readers.clean import one_line
 from engine.readers.position import POSITION
 from engine.readers.sources import Source
 from engine.readers.wire import encode_items
-from engine.scratch import discard
+from engine.system.scratch import discard
 from engine.types import Item, Judgment, Query, Record, Rejected
 
 BATCH_ITEMS = 256

@@ -12,13 +12,13 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context, no_hits
-from engine.explanation import COST, COST_NOTE, Evidence
-from engine.pipeline import Stage
+from engine.pipeline.context import Context, no_hits
+from engine.pipeline.explanation import COST, COST_NOTE, Evidence
+from engine.pipeline.stages import Stage
 from engine.types import Ranking
 
 if TYPE_CHECKING:
-    from engine.trace import Span
+    from engine.pipeline.trace import Span
 
 RERANK_NOTE = "reranked"
 """The detail of a reranker's span: a table (schema RERANKED), one row for each hit, in the new order."""

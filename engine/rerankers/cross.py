@@ -12,9 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context
-from engine.explanation import ScoreExplanation, TermWeight
 from engine.models.catalogue import DEFAULT_CROSS
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import ScoreExplanation, TermWeight
 from engine.rerankers.base import Deadline, Reached, Reranker
 from engine.types import Ints
 

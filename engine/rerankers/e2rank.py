@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context
+from engine.pipeline.context import Context
 from engine.rerankers.base import Reranker
 from engine.rerankers.language import shortened
 from engine.retrievers.dense import DenseParameters

@@ -14,9 +14,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context
 from engine.errors import Unreachable
-from engine.llm import Answer, ChatModel
+from engine.models.chat import Answer, ChatModel
+from engine.pipeline.context import Context
 from engine.rerankers.base import Reranker
 
 CALLS_NOTE = "language model calls"

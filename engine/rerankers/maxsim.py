@@ -7,8 +7,8 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context
-from engine.explanation import ScoreExplanation
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import ScoreExplanation
 from engine.rerankers.base import Deadline, Reached, Reranker
 from engine.retrievers.late import LateParameters
 

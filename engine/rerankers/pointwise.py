@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.budget import SLICE_S, watched
 from engine.errors import Cancelled
+from engine.network.budget import SLICE_S, watched
 from engine.rerankers.language import Calls, LanguageReranker, excerpt, filled, plain
 
 DIGITS = "0123456789"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from engine.context import Context
 from engine.encoders.passes import TOKENS
 from engine.models.catalogue import DEFAULT_CROSS
+from engine.pipeline.context import Context
 from engine.rerankers.cross import Batches, Cross
 
 

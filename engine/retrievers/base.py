@@ -11,14 +11,14 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context, no_hits
-from engine.pipeline import Stage
+from engine.pipeline.context import Context, no_hits
+from engine.pipeline.stages import Stage
 from engine.types import Ranking, TopK
 
 if TYPE_CHECKING:
-    from engine.explanation import ScoreExplanation
     from engine.indexes.base import IndexSpec
-    from engine.trace import Span
+    from engine.pipeline.explanation import ScoreExplanation
+    from engine.pipeline.trace import Span
 
 MAX_K = 10_000
 

@@ -10,11 +10,11 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context
-from engine.explanation import Evidence, ScoreExplanation, TermWeight
 from engine.indexes.bm25 import Bm25Index, Bm25OpenIndex
 from engine.kernels.bm25 import Variant
-from engine.pipeline import Stage
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import Evidence, ScoreExplanation, TermWeight
+from engine.pipeline.stages import Stage
 from engine.retrievers.base import Retriever
 from engine.types import TopK
 

@@ -16,17 +16,17 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context
-from engine.explanation import COST, COST_NOTE, Evidence, ScoreExplanation, TermWeight
 from engine.indexes.cur import CurIndex, CurOpenIndex
 from engine.kernels.cur import Floats, sampled, weights_of_items
 from engine.kernels.topk import best_rows, empty_hits, put_hits
 from engine.models.catalogue import DEFAULT_CROSS
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import COST, COST_NOTE, Evidence, ScoreExplanation, TermWeight
 from engine.retrievers.base import Retriever
 from engine.types import FloatRows, Ints, Mask, TopK
 
 if TYPE_CHECKING:
-    from engine.trace import Span
+    from engine.pipeline.trace import Span
 
 SHOWN = 8  # documents in an explanation
 NAME = 60  # characters of a document's name there

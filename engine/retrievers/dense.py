@@ -9,13 +9,13 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context, no_hits
 from engine.encoders.dense import DenseEncoder
-from engine.explanation import Evidence, ScoreExplanation, TermWeight
 from engine.indexes.base import VectorIndex
 from engine.indexes.dense import DenseIndex
 from engine.indexes.structures.base import IN_DATA, Named, Structure
-from engine.pipeline import Stage
+from engine.pipeline.context import Context, no_hits
+from engine.pipeline.explanation import Evidence, ScoreExplanation, TermWeight
+from engine.pipeline.stages import Stage
 from engine.retrievers.base import MAX_K, Retriever, encoder_label
 from engine.types import Ranking, TopK
 

@@ -10,15 +10,15 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context
 from engine.encoders.late import TokenEncoder
 from engine.errors import BadInput
-from engine.explanation import Evidence, ScoreExplanation, TermWeight
 from engine.indexes.late import LateIndex, LateOpenIndex, vectors_of
 from engine.indexes.structures.centroids import CANDIDATES
 from engine.kernels.maxsim import matches
 from engine.models.catalogue import DEFAULT_LATE
-from engine.pipeline import Stage
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import Evidence, ScoreExplanation, TermWeight
+from engine.pipeline.stages import Stage
 from engine.retrievers.base import Retriever, encoder_label
 from engine.types import FloatRows, TopK
 

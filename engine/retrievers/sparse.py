@@ -12,12 +12,12 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context
 from engine.encoders.tokens import readable
 from engine.errors import BadInput
-from engine.explanation import Evidence, ScoreExplanation, TermWeight
 from engine.indexes.sparse import SparseIndex, SparseOpenIndex, TermEncoder, term_encoder
-from engine.pipeline import Stage
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import Evidence, ScoreExplanation, TermWeight
+from engine.pipeline.stages import Stage
 from engine.retrievers.base import Retriever, encoder_label
 from engine.types import SparseRows, TopK
 

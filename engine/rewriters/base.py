@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import polars as pl
 
-from engine.context import Context
-from engine.pipeline import Stage
+from engine.pipeline.context import Context
+from engine.pipeline.stages import Stage
 from engine.types import QUERIES, Ranking
 
 if TYPE_CHECKING:
-    from engine.trace import Span
+    from engine.pipeline.trace import Span
 
 REWRITTEN_NOTE = "rewritten"
 """The detail of a rewriter's span: a table (qid, text) of what is searched for from here on."""

@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from engine.context import Context, no_hits
 from engine.indexes.base import IndexSpec, VectorIndex
-from engine.pipeline import Stage
+from engine.pipeline.context import Context, no_hits
+from engine.pipeline.stages import Stage
 from engine.types import HITS, FloatRows, Ints, Ranking
 
 if TYPE_CHECKING:
-    from engine.trace import Span
+    from engine.pipeline.trace import Span
 
 SELECTION_NOTE = "selection"
 """The detail of a selector's span: a table (qid, doc_id, rank, received, and columns of the selector's own) of what was selected."""

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from engine.context import Context
 from engine.kernels.kmeans import kmeans
+from engine.pipeline.context import Context
 from engine.retrievers.dense import DenseParameters
 from engine.selectors.base import Selection, Selector, document_vectors
 from engine.types import Ints

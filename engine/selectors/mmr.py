@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.context import Context
+from engine.pipeline.context import Context
 from engine.retrievers.dense import DenseParameters
 from engine.selectors.base import Selection, Selector, document_vectors
 from engine.types import FloatRows

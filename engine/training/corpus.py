@@ -12,7 +12,7 @@ import numpy as np
 from engine.errors import BadInput, NotFound
 
 if TYPE_CHECKING:
-    from engine.workspace import Workspace
+    from engine.workspace.workspace import Workspace
 
 FEWEST = 8
 """Documents below which there is nothing to learn from."""

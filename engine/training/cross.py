@@ -1,6 +1,6 @@
 """The recipe "cross": a small cross-encoder from a sentence encoder, taught to put lists of documents in the teacher's order.
 
-The model is `engine.training.pair_model`, the lists are `engine.training.pairs`; trainer and loss (softmax cross-entropy between the two orders,
+The model is `engine.export.pair.model`, the lists are `engine.training.pairs`; trainer and loss (softmax cross-entropy between the two orders,
 Cao et al. 2007, ListNet) are sentence-transformers' own.
 """
 
@@ -19,12 +19,12 @@ import numpy as np
 
 from engine.encoders.opening import load_encoder
 from engine.errors import BadInput
+from engine.export.export import export_model
+from engine.export.recipes import RECIPES
 from engine.models.card import PAIR_WEIGHTS as WEIGHTS
 from engine.models.card import ModelCard, describe_file, write_card
 from engine.models.catalogue import DEFAULT_DENSE, model_folder
-from engine.models.export import export_model
-from engine.models.recipes import RECIPES
-from engine.scratch import scratch as scratch_folder
+from engine.system.scratch import scratch as scratch_folder
 from engine.training.corpus import TrainingTexts, held_out
 from engine.training.pairs import Lexicon, PairList, ask, pair_lists
 from engine.training.trainer import library
@@ -77,7 +77,7 @@ def train_cross(
     """
     import torch
 
-    from engine.training.pair_model import new_pair_model
+    from engine.export.pair.model import new_pair_model
 
     if out.exists() and any(out.iterdir()):
         raise BadInput(f"{out} is not empty; name a new folder.")

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from engine.scratch import scratch as scratch_folder
+from engine.system.scratch import scratch as scratch_folder
 from engine.training.batches import torch_module
 
 OPSET = 18

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import MissingDependency
-from engine.scratch import scratch as scratch_folder
+from engine.system.scratch import scratch as scratch_folder
 from engine.training.batches import learning_rate, torch_module
 from engine.types import Ints, Progress, ProgressSink, ignore_progress
 

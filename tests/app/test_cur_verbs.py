@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.services import Services
+from app.verbs.services import Services
 from engine.types import Record
 
 PAPERS = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services import Services
+from app.verbs.services import Services
 from engine.errors import NotFound
 from engine.types import Record
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.results import Calibrated, Card
-from app.services import Services
+from app.results.search import Calibrated, Card
+from app.verbs.services import Services
 from engine.types import Judgment, Query, Record
 
 QUERY = "onion soup"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from app.results import Card, Column, ColumnHit, Ledger, LedgerEntry, LedgerRow, PipelineView
-from app.ui import exports
+from app.results.search import Card, Column, ColumnHit, Ledger, LedgerEntry, LedgerRow, PipelineView
+from app.ui.web import exports
 from app.verbs.exporting import bibtex, csv_text, ris
 from engine.component import lookup
 from engine.readers.base import ReaderOptions

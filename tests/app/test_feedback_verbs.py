@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.services import Services
-from app.ui.views import reader
+from app.drawing import reader
+from app.verbs.services import Services
 from engine.types import Record
 
 PAPERS = [

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from app.services import Services
 from app.verbs.base import MAX_TITLE
+from app.verbs.services import Services
 from engine.errors import BadInput, IndexNotReady, NotFound, ReadOnly
 from engine.types import Record
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services import Services
+from app.verbs.services import Services
 from engine.errors import BadInput
 from tests.encoders.tiny import write_model
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from app.services import Services
-from app.ui.access import OWNER, READER
-from app.ui.dispatch import Dispatcher, Ui
-from app.ui.pages.frame import ALL
-from app.ui.uploads import Uploads
+from app.ui.frame.frame import ALL
+from app.ui.web.access import OWNER, READER
+from app.ui.web.dispatch import Dispatcher, Ui
+from app.ui.web.uploads import Uploads
 from app.verbs.base import REFUSED
+from app.verbs.services import Services
 from engine.errors import ReadOnly
 from engine.types import Judgment, Record
 from tests.evaluate.papers import JUDGED, PAPERS, QUERIES, SHORT

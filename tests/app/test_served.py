@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from app.services import Services
-from app.ui import server
+from app.ui.web import server
+from app.verbs.services import Services
 from engine.types import Record
 
 CALL = "/gradio_api/component_server"

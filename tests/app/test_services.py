@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from app.results import Facet
-from app.services import Services
-from engine.agreement import jaccard
+from app.results.search import Facet
+from app.verbs.services import Services
 from engine.errors import BadInput, IndexBeingBuilt, IndexNotReady, NotFound
 from engine.indexes.bm25 import Bm25Index
+from engine.statistics.agreement import jaccard
 from engine.types import Judgment, Query, Record
 
 PAPERS = [

@@ -7,22 +7,22 @@ from collections.abc import Iterator
 import polars as pl
 import pytest
 
-from app.services import Services
-from app.stage_results import StageColumn
-from app.ui.views import reader
+from app.drawing import reader
+from app.results.stages import StageColumn
 from app.verbs.reranking import _grid
+from app.verbs.services import Services
 from app.verbs.unrolling import unrolled
 from engine.calibrators.base import CALIBRATION_NOTE
 from engine.calibrators.platt import Platt
-from engine.context import Context
 from engine.errors import BadInput, NotFound
-from engine.explanation import COST, COST_NOTE
-from engine.pipeline import Cutoff, Fuse, Then
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import COST, COST_NOTE
+from engine.pipeline.stages import Cutoff, Fuse, Then
+from engine.pipeline.trace import Span
 from engine.rerankers.cross import Cross
 from engine.retrievers.bm25 import Bm25
 from engine.retrievers.dense import Dense
 from engine.selectors.mmr import Mmr
-from engine.trace import Span
 from engine.types import Judgment, Query, Ranking, Record
 
 PAPERS = [

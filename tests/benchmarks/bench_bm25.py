@@ -16,7 +16,7 @@ import bm25s
 import Stemmer
 
 from engine.indexes.bm25 import Bm25Index, Bm25OpenIndex
-from engine.testing import MemorySource
+from engine.testing.contracts import MemorySource
 from tests.benchmarks import corpora
 
 

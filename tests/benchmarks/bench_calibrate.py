@@ -19,11 +19,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.services import Services
-from engine.calibrate import SEED, Target
-from engine.calibration_job import Asked, calibrate_collection, method
+from app.verbs.services import Services
+from engine.evaluation.calibrate import SEED, Target
+from engine.evaluation.calibration import Asked, calibrate_collection, method
 from engine.models.paths import bundled_folder
-from engine.pipeline import PipelineSpec
+from engine.pipeline.stages import PipelineSpec
 from engine.types import Judgment, Query
 from tests.benchmarks.bench_pipelines import fill
 from tests.benchmarks.corpora import CACHE, load

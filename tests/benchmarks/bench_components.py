@@ -27,8 +27,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from app.services import Services
-from engine.context import Context
+from app.verbs.services import Services
 from engine.encoders.cross import PairScorer
 from engine.encoders.passes import PassScorer
 from engine.feedback.colbert import ColbertPrf
@@ -46,7 +45,8 @@ from engine.fusers.fit_lambdamart import fit_lambdamart
 from engine.fusers.rrf import Rrf
 from engine.fusers.wsum import WeightedSum
 from engine.models.catalogue import DEFAULT_CROSS
-from engine.pipeline import Fuse, PipelineSpec, Stage
+from engine.pipeline.context import Context
+from engine.pipeline.stages import Fuse, PipelineSpec, Stage
 from engine.rerankers.cross import Cross
 from engine.rerankers.e2rank import E2Rank
 from engine.rerankers.maxsim import MaxSim
@@ -56,7 +56,7 @@ from engine.retrievers.dense import Dense
 from engine.retrievers.late import Late
 from engine.selectors.interests import Interests
 from engine.selectors.mmr import Mmr
-from engine.significance import holm, randomization
+from engine.statistics.significance import holm, randomization
 from engine.types import Ints, Ranking
 from tests.benchmarks.bench_family import fill
 from tests.benchmarks.corpora import CACHE, Corpus, load

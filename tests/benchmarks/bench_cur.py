@@ -23,15 +23,15 @@ import ir_measures
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.context import Context
 from engine.encoders.cross import PairScorer
 from engine.encoders.opening import load_scorer
 from engine.models.catalogue import DEFAULT_CROSS
-from engine.pipeline import Stage
+from engine.pipeline.context import Context
+from engine.pipeline.stages import Stage
 from engine.rerankers.cross import Cross
 from engine.retrievers.bm25 import Bm25
 from engine.retrievers.cur import Cur
-from engine.testing import MemoryResources
+from engine.testing.contracts import MemoryResources
 from engine.types import Ints, ProgressSink, Ranking, ignore_progress
 from tests.benchmarks.corpora import CACHE, Corpus, load, read_beir
 

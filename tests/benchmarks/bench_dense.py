@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.indexes.dense import DenseIndex, DenseOpenIndex, measured_recall
-from engine.testing import HashEncoder, MemorySource
+from engine.testing.contracts import HashEncoder, MemorySource
 from engine.types import FloatRows
 
 DIM = 384

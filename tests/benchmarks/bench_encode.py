@@ -14,8 +14,8 @@ from typing import Any
 
 from engine.encoders.opening import load_encoder
 from engine.encoders.units import usable_cores
+from engine.export.recipes import RECIPES
 from engine.models.catalogue import DEFAULT_DENSE
-from engine.models.recipes import RECIPES
 from tests.benchmarks.corpora import load
 
 GOAL = 3.0

@@ -19,10 +19,10 @@ import ir_measures
 import numpy as np
 from numpy.typing import NDArray
 
-from app.services import Services
+from app.verbs.services import Services
 from engine.encoders.runner import Runner, TokenIds
 from engine.models.catalogue import DEFAULT_DENSE, model_folder
-from engine.pipeline import PipelineSpec
+from engine.pipeline.stages import PipelineSpec
 from engine.training.states import token_states
 from engine.types import Ranking
 from tests.benchmarks.corpora import CACHE, Corpus, load

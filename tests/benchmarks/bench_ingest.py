@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from app.presets import built_in
-from app.services import Services
+from app.verbs.services import Services
 from engine.types import Ranking
 from tests.benchmarks.corpora import CACHE, shared_folder
 

@@ -22,7 +22,7 @@ from engine.encoders.runner import Runner, TokenIds
 from engine.indexes.late import LateIndex, LateOpenIndex, vectors_of
 from engine.kernels.maxsim import TokenStore, maxsim, quantised
 from engine.models.catalogue import DEFAULT_DENSE, DEFAULT_LATE, bundled_models, model_folder
-from engine.testing import MemorySource
+from engine.testing.contracts import MemorySource
 from engine.types import FloatRows, Progress, ProgressSink, TokenRows, ignore_progress
 from tests.benchmarks.corpora import CACHE, load
 

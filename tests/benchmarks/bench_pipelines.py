@@ -17,7 +17,7 @@ import time
 import ir_measures
 
 from app.presets import built_in
-from app.services import Services
+from app.verbs.services import Services
 from engine.types import Ranking
 from tests.benchmarks.corpora import CACHE, Corpus, load
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from app.services import Services
+from app.verbs.services import Services
 from tests.browser.running import REPAINT, Running, entrance
 
 QUESTIONS = (

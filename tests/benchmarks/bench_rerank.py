@@ -29,8 +29,8 @@ from engine.encoders.opening import load_scorer
 from engine.indexes.bm25 import Bm25Index
 from engine.models.catalogue import DEFAULT_CROSS
 from engine.rerankers.cross import with_standing
-from engine.significance import randomization
-from engine.testing import MemorySource
+from engine.statistics.significance import randomization
+from engine.testing.contracts import MemorySource
 from tests.benchmarks.corpora import Corpus, load
 
 GOAL = 0.6
@@ -116,7 +116,7 @@ def latency(scorer: PairScorer, original: Path, corpus: Corpus, queries: int, th
     """Median milliseconds for 50 candidates, the bundled model and its float32 original by turns."""
     import torch
 
-    from engine.training.pair_model import open_pair_model
+    from engine.export.pair.model import open_pair_model
 
     torch.set_num_threads(threads)
     model = open_pair_model(original)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.models.recipes import RECIPES
+from engine.export.recipes import RECIPES
 from engine.types import FloatRows
 from tests.benchmarks.corpora import CACHE, Corpus
 

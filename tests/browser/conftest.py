@@ -14,7 +14,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "
 
 from running import Running, entrance  # noqa: E402
 
-from app.services import Services  # noqa: E402
+from app.verbs.services import Services  # noqa: E402
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [

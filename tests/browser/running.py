@@ -7,7 +7,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.ui import server
+from app.ui.web import server
 
 # Asks a question as Enter does; milliseconds until the answer is on the page and drawn.
 REPAINT = """(words) => new Promise((done) => {

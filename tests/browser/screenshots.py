@@ -17,7 +17,7 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from app.ui.session import UiState  # noqa: E402 - the checkout is on the path only now
+from app.ui.web.session import UiState  # noqa: E402 - the checkout is on the path only now
 
 PICTURES = ROOT / "assets" / "screenshots"
 COLLECTION = "Retrieval papers"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.ui.pages.frame import MODULES
+from app.ui.frame.frame import MODULES
 
 pytestmark = pytest.mark.browser
 

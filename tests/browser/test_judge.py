@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from running import Running
 
-from app.services import Services
+from app.verbs.services import Services
 from engine.models.paths import bundled_folder
 
 pytestmark = pytest.mark.browser

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from running import Running
 
-from engine.models import hub
+from engine.models.hub import hub
 from tests.models.hub_server import HubServer, served
 from tests.models.test_adding import NAME, contents, original
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.calibrate import Judged, Target, calibrate, cross_fitted, deal, fit, judged_pool, threshold_for
 from engine.calibrators.base import Calibrator, Pool
 from engine.calibrators.beta import Beta
 from engine.calibrators.isotonic import Isotonic
 from engine.calibrators.platt import Platt
 from engine.calibrators.temperature import Temperature
 from engine.errors import BadInput, Cancelled
+from engine.evaluation.calibrate import Judged, Target, calibrate, cross_fitted, deal, fit, judged_pool, threshold_for
 from engine.kernels.calibration import Sums, auc, reliability, resamples, sigmoid
 from engine.types import Ranking
 from tests.calibrators.test_maps import noisy, vectors

@@ -22,7 +22,7 @@ from engine.calibrators.temperature import Temperature
 from engine.calibrators.z_score import ZScore
 from engine.component import discover
 from engine.errors import BadInput
-from engine.pipeline import PipelineSpec
+from engine.pipeline.stages import PipelineSpec
 
 SCORES = np.array([4.0, 2.0, 1.0, 3.0, 3.0])
 TWO = Pool(("first", "second"), np.array([0, 0, 0, 1, 1]), SCORES)

@@ -8,12 +8,12 @@ import pytest
 from engine.calibrators.base import CALIBRATION_NOTE
 from engine.calibrators.isotonic import Isotonic
 from engine.calibrators.platt import Platt
-from engine.context import Context
 from engine.errors import BadInput
-from engine.explain import why_not
-from engine.pipeline import Cutoff, Fuse
+from engine.explain.why import why_not
+from engine.pipeline.context import Context
+from engine.pipeline.stages import Cutoff, Fuse
 from engine.retrievers.bm25 import Bm25
-from engine.testing import MemoryResources
+from engine.testing.contracts import MemoryResources
 from engine.types import HITS, Ranking
 
 HIGH_LOW = Isotonic(scores=(1.0, 2.0, 3.0), values=(0.1, 0.4, 0.8))

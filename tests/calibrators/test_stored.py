@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from app.services import Services
-from engine.calibrate import Target
-from engine.calibration_job import Asked
+from app.verbs.services import Services
 from engine.errors import BadInput, NotFound, ReadOnly
-from engine.pipeline import PipelineSpec
+from engine.evaluation.calibrate import Target
+from engine.evaluation.calibration import Asked
+from engine.pipeline.stages import PipelineSpec
 from engine.types import Judgment, Query, Record
 
 WORDS = ["parsing", "retrieval", "translation", "speech", "vision", "memory"]

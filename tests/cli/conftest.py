@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from app.cli import main
-from app.services import Services
+from app.cli.main import main
+from app.verbs.services import Services
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli_base import assignments, default_workspace, printable, to_json
-from app.cli_search import parse_filters
-from app.results import Piece
+from app.cli.base import assignments, default_workspace, printable, to_json
+from app.cli.search import parse_filters
+from app.results.search import Piece
 from engine import __version__
 from engine.errors import BadInput
 from tests.cli.conftest import Cli
@@ -61,7 +61,7 @@ def test_the_version_is_the_packages(cli: Cli) -> None:
 
 def test_the_entry_point_exists() -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
-    assert scripts == {"triptych": "app.cli:main"}
+    assert scripts == {"triptych": "app.cli.main:main"}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
@@ -149,7 +149,7 @@ def test_an_unexpected_failure_is_json_too(cli: Cli, filled: Path, monkeypatch: 
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr("app.services.Services.search", broken)
+    monkeypatch.setattr("app.verbs.services.Services.search", broken)
     ended = cli("search", "x", "--json")
     assert (ended.code, ended.error["type"], ended.error["message"]) == (70, "Unexpected", "ZeroDivisionError: oops")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services import Services
+from app.verbs.services import Services
 from tests.cli.conftest import PAPERS, Cli, Ended
 
 

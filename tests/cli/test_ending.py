@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from app.services import Services
-from engine import control
-from engine.workspace import Workspace
+from app.verbs.services import Services
+from engine.jobs import mailbox as control
+from engine.workspace.workspace import Workspace
 from tests.conftest import ROOT
 from tests.faults.bad_models import write_bad_model
 
@@ -23,7 +23,7 @@ SECONDS = 3.0
 MAIN = "from app.cli import main\nmain()"
 BUSY = """
 import ctypes, threading
-from engine import jobs
+from engine.jobs import queue as jobs
 def busy(workspace, running):
     while True:
         ctypes.CDLL(None).sleep(600)  # a native call that no flag ends

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import app.cli_options
+import app.cli.options
 from engine.types import Progress
 from tests.cli.conftest import Cli
 

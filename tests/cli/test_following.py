@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import typer
 
-from app import cli_progress
-from app.cli_base import Run, guarded
-from app.results import JobView, RejectionView
+from app.cli import progress as cli_progress
+from app.cli.base import Run, guarded
+from app.results.search import JobView, RejectionView
 
 RUNNING = JobView(
     "j1", "add", "papers", "Add a.bib", "running", "add", 1200, 4800, "documents", 310.4, 11.6, {}, "", "t0", ""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from lxml import html
 
-from app.services import Services
+from app.verbs.services import Services
 from engine.errors import BadInput, NotFound
 from tests.cli.conftest import Cli
 

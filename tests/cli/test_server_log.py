@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.ui import server
+from app.ui.web import server
 from tests.cli.conftest import Cli
 
 

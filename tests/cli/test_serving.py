@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from app.services import Services
 from app.verbs.example import EXAMPLE
-from engine.creation import SERVER
+from app.verbs.services import Services
+from engine.workspace.creation import SERVER
 from tests.cli.conftest import Cli
 from tests.conftest import ROOT
 

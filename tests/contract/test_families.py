@@ -13,11 +13,11 @@ from engine.errors import BadInput
 from engine.fusers.base import Fuser
 from engine.fusers.lambdamart import LambdaMart
 from engine.metrics.base import parse_metric
-from engine.pipeline import Cutoff, Fuse, parse
+from engine.pipeline.stages import Cutoff, Fuse, parse
 from engine.retrievers.base import Retriever
 from engine.retrievers.bm25 import Bm25
 from engine.retrievers.dense import Dense
-from engine.testing import (
+from engine.testing.contracts import (
     HashEncoder,
     check_chunker,
     check_encoder,

@@ -10,11 +10,11 @@ from engine.component import discover
 from engine.feedback.base import Feedback
 from engine.feedback.rm3 import Rm3
 from engine.feedback.vector_rocchio import VectorRocchio
-from engine.pipeline import json_schema, parse
+from engine.pipeline.stages import json_schema, parse
 from engine.selectors.base import Selector
 from engine.selectors.interests import Interests
 from engine.selectors.mmr import Mmr
-from engine.testing import check_feedback, check_selector
+from engine.testing.contracts import check_feedback, check_selector
 
 
 @pytest.mark.parametrize("name", sorted(discover("feedback")))

@@ -148,10 +148,10 @@ TELL = """
 import json, sys
 from pathlib import Path
 from engine.component import FAMILIES, discover
-from engine.context import Context
+from engine.pipeline.context import Context
 from engine.indexes.dense import DenseIndex
-from engine.pipeline import PipelineSpec, json_schema
-from engine.testing import MemoryResources, check_index, sentences
+from engine.pipeline.stages import PipelineSpec, json_schema
+from engine.testing.contracts import MemoryResources, check_index, sentences
 from engine.types import Ranking
 from tests.docs.reference import components
 folder = Path(sys.argv[1])

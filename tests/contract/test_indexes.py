@@ -13,7 +13,7 @@ from engine.indexes.cur import CurIndex
 from engine.indexes.dense import DenseIndex
 from engine.indexes.late import LateIndex
 from engine.indexes.sparse import SparseIndex
-from engine.testing import check_index
+from engine.testing.contracts import check_index
 
 SPECS = [
     Bm25Index(),

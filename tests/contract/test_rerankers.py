@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.pipeline import parse
+from engine.pipeline.stages import parse
 from engine.rerankers.base import Reranker
-from engine.testing import check_reranker
+from engine.testing.contracts import check_reranker
 
 
 @pytest.mark.parametrize("data", ["cross", {"cross": {"text": "best_passage"}}, "uni"], ids=str)

@@ -10,17 +10,17 @@ import pytest
 from pydantic import Field
 
 from engine.component import Component, discover
-from engine.context import Context
 from engine.expanders.base import Expander
-from engine.explain import QID, explain, why_not
+from engine.explain.why import QID, explain, why_not
 from engine.feedback.rm3 import Rm3
-from engine.pipeline import Fuse, PipelineSpec, parse
+from engine.pipeline.context import Context
+from engine.pipeline.stages import Fuse, PipelineSpec, parse
 from engine.rerankers.base import RERANK_NOTE
 from engine.rerankers.cross import Cross
 from engine.retrievers.bm25 import Bm25
 from engine.retrievers.dense import Dense
 from engine.rewriters.base import REWRITTEN_NOTE, Rewriter
-from engine.testing import MemoryResources, check_expander, check_rewriter
+from engine.testing.contracts import MemoryResources, check_expander, check_rewriter
 from engine.types import Progress, Ranking
 
 TEXTS = {"soup": "onion soup and bread", "graph": "a graph of neighbors", "both": "soup graph", "oil": "olive oil"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.pipeline import STAGE_FAMILIES, Stage, components
+from engine.pipeline.stages import STAGE_FAMILIES, Stage, components
 
 EVIDENCE = {
     "lexical": {"bm25", "rm3", "rocchio"},

@@ -30,7 +30,7 @@ TITLES = {
 
 def commands() -> Iterator[tuple[str, Any]]:
     """(name with its groups, command) of every command that can be run, in the order of the help."""
-    from app.cli import app
+    from app.cli.main import app
 
     pending = [("triptych", typer.main.get_command(app))]
     while pending:
@@ -44,7 +44,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 def exit_codes() -> list[tuple[int, str]]:
     """Every exit code with its meaning."""
-    from app.cli_base import EXIT_BROKEN_PIPE, EXIT_UNEXPECTED
+    from app.cli.base import EXIT_BROKEN_PIPE, EXIT_UNEXPECTED
     from engine.errors import TriptychError
 
     meanings = {
@@ -101,7 +101,7 @@ def _parameter(parameter: Any) -> tuple[str, str, str]:
 def components() -> str:
     """The page about components and their parameters."""
     from engine.component import FAMILIES, discover
-    from engine.pipeline import Cutoff, Fuse
+    from engine.pipeline.stages import Cutoff, Fuse
 
     parts = [
         "# Components and their parameters",

@@ -15,9 +15,9 @@ from urllib.parse import urlparse
 
 import pytest
 
-from app.cli import main
+from app.cli.main import main
 from engine import __version__
-from engine.pipeline import PipelineSpec
+from engine.pipeline.stages import PipelineSpec
 from tests.conftest import ROOT
 from tests.docs.reference import PAGES, WRITTEN, commands
 

@@ -46,7 +46,7 @@ def texts() -> Iterator[tuple[str, str]]:
 
 @cache
 def root() -> Any:
-    from app.cli import app
+    from app.cli.main import app
 
     return typer.main.get_command(app)
 

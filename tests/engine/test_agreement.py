@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from engine.agreement import jaccard, kendall, pairwise, rbo
+from engine.statistics.agreement import jaccard, kendall, pairwise, rbo
 
 rankings = st.permutations(list("abcdefgh")).flatmap(lambda p: st.integers(0, 8).map(lambda n: p[:n]))
 

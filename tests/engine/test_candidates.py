@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.candidates import Scoring, rerank_stages, scored
-from engine.context import Context
-from engine.explanation import COST_NOTE
-from engine.pipeline import PipelineSpec
+from engine.explain.candidates import Scoring, rerank_stages, scored
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import COST_NOTE
+from engine.pipeline.stages import PipelineSpec
 from engine.rerankers.cross import Cross
 from engine.rerankers.e2rank import E2Rank
-from engine.testing import MemoryResources
+from engine.testing.contracts import MemoryResources
 from engine.types import Ranking
 
 TEXTS = {"a": "red", "b": "red green", "c": "yellow", "d": "red green blue", "e": "blue blue blue blue"}

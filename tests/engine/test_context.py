@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.context import Context
+from engine.pipeline.context import Context
 from engine.retrievers.bm25 import Bm25
-from engine.testing import HashEncoder, MemoryResources, fake_encoder
+from engine.testing.contracts import HashEncoder, MemoryResources, fake_encoder
 from engine.types import FloatRows, Ranking
 
 TEXTS = {"both": "stemming recall", "one": "stemming", "other": "onion soup"}

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.context import Context
 from engine.errors import NotExact
-from engine.explain import QID, explain, why_not
+from engine.explain.why import QID, explain, why_not
 from engine.feedback.base import QUERIES_NOTE
 from engine.feedback.vector_rocchio import VectorRocchio
+from engine.pipeline.context import Context
 from engine.retrievers.dense import Dense
 from engine.selectors.mmr import Mmr
-from engine.testing import MemoryResources, sentences
+from engine.testing.contracts import MemoryResources, sentences
 from engine.types import FloatRows, Ranking
 
 TEXTS = {f"d{i}": text for i, text in enumerate(sentences(40).values())}

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.context import Context
 from engine.kernels.topk import empty_hits, put_hits
+from engine.pipeline.context import Context
 from engine.retrievers.base import best_documents, document_scores
 from engine.retrievers.bm25 import explained
 from engine.retrievers.dense import Dense
-from engine.testing import HashEncoder, MemoryResources
+from engine.testing.contracts import HashEncoder, MemoryResources
 from engine.types import FloatRows, Ints, Mask, Ranking, Snapshot, TopK
 
 TEXTS = {

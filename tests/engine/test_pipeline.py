@@ -10,7 +10,7 @@ from engine.errors import BadInput
 from engine.fusers.comb_mnz import CombMnz
 from engine.fusers.rrf import Rrf
 from engine.fusers.wsum import WeightedSum
-from engine.pipeline import Cutoff, Fuse, PipelineSpec, Stage, Then, json_schema
+from engine.pipeline.stages import Cutoff, Fuse, PipelineSpec, Stage, Then, json_schema
 from engine.retrievers.bm25 import Bm25
 from engine.retrievers.dense import Dense
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.explain.snippets import mark, snippet
 from engine.indexes.analyzers import analyzer
-from engine.snippets import mark, snippet
 
 ENGLISH = analyzer("english")
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.context import Context
 from engine.encoders.sparse import SparseEncoder
 from engine.encoders.tokens import readable
 from engine.errors import BadInput
-from engine.explain import explain, why_not
-from engine.explanation import TermWeight
+from engine.explain.why import explain, why_not
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import TermWeight
 from engine.retrievers.sparse import TERMS_NOTE, Sparse
-from engine.testing import HashEncoder, MemoryResources
+from engine.testing.contracts import HashEncoder, MemoryResources
 from engine.types import Ranking
 from tests.encoders.test_sparse import IDF
 from tests.encoders.tiny import write_sparse

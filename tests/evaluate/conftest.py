@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services import Services
+from app.verbs.services import Services
 from tests.evaluate.papers import fill
 
 

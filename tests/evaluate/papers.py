@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.services import Services
+from app.verbs.services import Services
 from engine.types import Judgment, Query, Record
 
 PAPERS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from engine.assessors import cohen_kappa, fleiss_kappa, settle
+from engine.statistics.assessors import cohen_kappa, fleiss_kappa, settle
 
 JUDGMENTS = {"qid": pl.String, "doc_id": pl.String, "rating": pl.Int32}
 

@@ -9,10 +9,10 @@ import random
 import polars as pl
 import pytest
 
-from engine.bounds import difference_bounds, is_exact
 from engine.errors import BadInput
+from engine.evaluation.bounds import difference_bounds, is_exact
+from engine.evaluation.verdicts import verdicts
 from engine.metrics.base import mark, parse_metric
-from engine.verdicts import verdicts
 
 HITS = {"qid": pl.String, "doc_id": pl.String, "score": pl.Float64}
 JUDGMENTS = {"qid": pl.String, "doc_id": pl.String, "rating": pl.Int32}

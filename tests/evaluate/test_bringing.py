@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services import Services
+from app.verbs.services import Services
 from engine.errors import BadInput
 
 QUERIES = "".join(json.dumps({"_id": str(i), "text": f"question {i}"}) + "\n" for i in range(3))

@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.context import Context
-from engine.evaluate import measure, run_queries
+from engine.evaluation.measure import measure, run_queries
 from engine.metrics.base import parse_metric
-from engine.pipeline import PipelineSpec, parse
-from engine.testing import MemoryResources
+from engine.pipeline.context import Context
+from engine.pipeline.stages import PipelineSpec, parse
+from engine.testing.contracts import MemoryResources
 from engine.types import Ran
 
 KNOWN = {"cisi": (0.396, 0.221, 0.448), "cacm": (0.486, 0.324, 0.642), "npl": (0.436, 0.287, 0.603)}

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-import engine.evaluate
-from app.services import Services
-from engine.agreement import rbo
+import engine.evaluation.measure
+from app.verbs.services import Services
 from engine.errors import BadInput, Cancelled, NotFound, TriptychError
+from engine.statistics.agreement import rbo
 from tests.evaluate.papers import SHORT, UNBUILT
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from engine.context import Context
 from engine.errors import BadInput, Cancelled
-from engine.evaluate import (
+from engine.evaluation.measure import (
     RUN_FAILURES,
     TOTAL,
     VALUES,
@@ -22,8 +21,9 @@ from engine.evaluate import (
     summarize,
 )
 from engine.metrics.base import parse_metric
-from engine.pipeline import PipelineSpec, Stage, parse
-from engine.testing import MemoryResources, sentences
+from engine.pipeline.context import Context
+from engine.pipeline.stages import PipelineSpec, Stage, parse
+from engine.testing.contracts import MemoryResources, sentences
 from engine.types import Progress, Ranking
 
 TEXTS = {f"d{i}": text for i, text in enumerate(sentences(24).values())}

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import BadInput
-from engine.judgment_files import read_judgments, write_judgments
-from engine.lines import FORMULA_STARTS
-from engine.query_files import read_queries, write_queries
-from engine.run_files import RUN, read_run, write_run
+from engine.files.judgments import read_judgments, write_judgments
+from engine.files.lines import FORMULA_STARTS
+from engine.files.queries import read_queries, write_queries
+from engine.files.runs import RUN, read_run, write_run
 from engine.types import Query
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine import migrations
 from engine.errors import BadInput, NotFound
-from engine.judging import Pair, new_queue_id
 from engine.types import ITEMS, Judgment, Query
-from engine.workspace import Workspace
+from engine.workspace.database import migrations
+from engine.workspace.judging import Pair, new_queue_id
+from engine.workspace.workspace import Workspace
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from app.judging_results import QueueView
-from app.services import Services
-from engine.blind import first_is_left
+from app.results.judging import QueueView
+from app.verbs.services import Services
 from engine.errors import BadInput, MissingDependency, NotFound, TriptychError
 from engine.fusers import fit_lambdamart
-from engine.pipeline import PipelineSpec
+from engine.pipeline.stages import PipelineSpec
 from engine.types import Query
+from engine.workspace.votes import first_is_left
 from tests.evaluate.papers import SHORT, UNBUILT
 
 

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from engine.errors import BadInput
-from engine.queues import queue_items
-from engine.verdicts import EFFECTS
+from engine.evaluation.pooling import queue_items
+from engine.evaluation.verdicts import EFFECTS
 
 LISTS = {
     ("A", "1"): ["a", "b", "c"],

@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 import pytrec_eval
 
-from engine.judgment_files import read_judgments, write_judgments
+from engine.files.judgments import read_judgments, write_judgments
+from engine.files.runs import RUN, read_run, write_run
 from engine.metrics.base import mark, parse_metric
-from engine.run_files import RUN, read_run, write_run
 
 JUDGMENTS = {"qid": pl.String, "doc_id": pl.String, "rating": pl.Int32}
 MEASURES = {"nDCG@10": "ndcg_cut_10", "AP": "map", "RR": "recip_rank", "R@5": "recall_5", "P@5": "P_5"}

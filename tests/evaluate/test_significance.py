@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from engine import significance as sig
 from engine.errors import BadInput
+from engine.statistics import significance as sig
 
 
 def samples() -> list[np.ndarray]:

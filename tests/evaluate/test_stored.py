@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine import migrations
 from engine.errors import NotFound
 from engine.types import RUN_FAILURES, RUN_HITS, RUN_TIMES, VALUES, Judgment, Query, Ran
-from engine.workspace import Workspace
+from engine.workspace.database import migrations
+from engine.workspace.workspace import Workspace
 
 
 def test_sets_keep_their_queries_and_judgments_apart(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-import engine.evaluate
-from app.evaluation_results import EvaluationView
-from app.services import Services
+import engine.evaluation.measure
+from app.results.evaluation import EvaluationView
+from app.verbs.services import Services
 from engine.errors import BadInput, Cancelled, NotFound, TriptychError
-from engine.evaluation_job import Asked, evaluate
+from engine.evaluation.run import Asked, evaluate
 from engine.metrics.base import parse_metric
 from engine.types import Judgment, Progress, ProgressSink, Query, Record
 from tests.evaluate.papers import PAPERS, SHORT, UNBUILT

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from app.presets import built_in
-from engine.context import Context
 from engine.feedback.base import Feedback
-from engine.pipeline import PipelineSpec
+from engine.pipeline.context import Context
+from engine.pipeline.stages import PipelineSpec
 from engine.retrievers.bm25 import Bm25
 from engine.retrievers.dense import Dense
-from engine.testing import MemoryResources, sentences
+from engine.testing.contracts import MemoryResources, sentences
 from engine.types import Ranking
 from tests.conftest import ROOT
 

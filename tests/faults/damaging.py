@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.types import Record
-from engine.workspace import Workspace
+from engine.workspace.workspace import Workspace
 
 BLOCK, FIRST_BLOCK = 262_144, 12_288
 """Bytes in a block of the file, and where the first one begins; three headers of 4,096 bytes come before."""

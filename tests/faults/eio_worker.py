@@ -11,9 +11,9 @@ from pathlib import Path
 
 from engine.errors import TriptychError
 from engine.indexes.bm25 import Bm25Index
-from engine.indexing import build_index
+from engine.jobs.index import build_index
 from engine.types import Record
-from engine.workspace import Workspace
+from engine.workspace.workspace import Workspace
 
 
 def main(folder: Path) -> None:

@@ -11,9 +11,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.doctor import check
 from engine.errors import TriptychError
-from engine.workspace import Workspace
+from engine.serving.doctor import check
+from engine.workspace.workspace import Workspace
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -15,9 +15,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from engine import creation, migrations, recovery
 from engine.errors import TriptychError
-from engine.workspace import Workspace
+from engine.workspace import creation
+from engine.workspace.database import migrations, recovery
+from engine.workspace.workspace import Workspace
 
 CALLS = ("open", "write", "fsync", "replace", "mkdir", "chmod", "ftruncate", "unlink", "rmdir")
 EVERY = 45  # lines of the migrations between two kills

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.indexing import parse_spec
-from engine.workspace import Workspace
+from engine.jobs.index import parse_spec
+from engine.workspace.workspace import Workspace
 from tests.faults import worker
 
 PHASES = {

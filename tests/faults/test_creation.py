@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import migrations
 from engine.errors import WorkspaceDamaged
-from engine.recovery import DATABASE_NAME, WAL_NAME
-from engine.workspace import Workspace
+from engine.workspace.database import migrations
+from engine.workspace.database.recovery import DATABASE_NAME, WAL_NAME
+from engine.workspace.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 MAKING = Path(__file__).with_name("making.py")

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from engine import doctor, recovery, tables
-from engine.doctor import check
 from engine.errors import BadInput, WorkspaceDamaged, WorkspaceInUse
-from engine.probing import Probe, Unreadable
-from engine.salvage import salvage
-from engine.workspace import Workspace
+from engine.keeping.salvage import salvage
+from engine.serving import doctor
+from engine.serving.doctor import check
+from engine.workspace.database import recovery, tables
+from engine.workspace.database.probing import Probe, Unreadable
+from engine.workspace.workspace import Workspace
 from tests.faults import damaging
 
 ROOT = Path(__file__).parents[2]

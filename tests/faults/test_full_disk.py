@@ -13,9 +13,9 @@ import pytest
 
 from engine.errors import StorageFull
 from engine.indexes.bm25 import Bm25Index
-from engine.indexing import build_index
+from engine.jobs.index import build_index
 from engine.types import Record
-from engine.workspace import Workspace
+from engine.workspace.workspace import Workspace
 
 MEGABYTE = 1_000_000
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.doctor import check
-from engine.indexing import parse_spec
-from engine.workspace import Workspace
+from engine.jobs.index import parse_spec
+from engine.serving.doctor import check
+from engine.workspace.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("worker.py")
@@ -29,9 +29,9 @@ QUERIES = ["retrieval number7", "graph calibration", "number111", "unknownword"]
 @pytest.fixture(autouse=True)
 def quiet_modules(monkeypatch):
     """The same small batches and encoder in this process, for the length of a test."""
-    from engine import ingest
     from engine.encoders import opening
     from engine.indexes import shards
+    from engine.jobs import add as ingest
 
     monkeypatch.setattr(ingest, "BATCH_ITEMS", worker.BATCH)
     monkeypatch.setattr(shards, "SHARD", worker.SHARD)
@@ -149,7 +149,7 @@ def test_killed_at_any_moment(tmp_path, file, undisturbed, quiet_modules):
 RESUME = """
 import sys, worker
 worker.install()
-from engine.workspace import Workspace
+from engine.workspace.workspace import Workspace
 with Workspace.open(sys.argv[1]) as workspace:
     workspace.jobs.wait(workspace.jobs.list()[0].job_id)
 """
@@ -172,7 +172,7 @@ OF_THE_TEST = "an index of 'papers' was built with the model 'hash', which is no
 CHECKPOINT = """
 import os, signal, sys, threading, time
 from engine.types import Record
-from engine.workspace import Workspace
+from engine.workspace.workspace import Workspace
 workspace = Workspace.open(sys.argv[1])
 cid = workspace.create_collection("papers").collection_id
 for batch in range(6):

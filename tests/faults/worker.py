@@ -10,13 +10,15 @@ import signal
 import sys
 from typing import Any
 
-from engine import generations, ingest, jobs
-from engine.database import Database
 from engine.encoders import opening
-from engine.generations import Generations
 from engine.indexes import shards
-from engine.testing import HashEncoder
-from engine.workspace import Workspace
+from engine.jobs import add as ingest
+from engine.jobs import queue as jobs
+from engine.testing.contracts import HashEncoder
+from engine.workspace import generations
+from engine.workspace.database.database import Database
+from engine.workspace.generations import Generations
+from engine.workspace.workspace import Workspace
 
 SPECS = ["bm25", {"dense": {"model": "hash", "structure": "exact"}}]
 BATCH, SHARD = 40, 32

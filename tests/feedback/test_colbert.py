@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.context import Context
 from engine.errors import BadInput
 from engine.feedback.base import QUERIES_NOTE, Example, NewQuery
 from engine.feedback.colbert import ColbertPrf, _clustered
-from engine.testing import HashTokenEncoder, MemoryResources
+from engine.pipeline.context import Context
+from engine.testing.contracts import HashTokenEncoder, MemoryResources
 from engine.types import Ranking
 
 TEXTS = {"a": "red apple", "b": "red car", "c": "red apple pie", "d": "green car", "e": "pie crust"}

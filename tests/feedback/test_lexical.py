@@ -11,14 +11,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine.context import Context
-from engine.explain import QID, explain, why_not
+from engine.explain.why import QID, explain, why_not
 from engine.feedback.base import QUERIES_NOTE, NewQuery
 from engine.feedback.lexical import LexicalFeedback
 from engine.feedback.rm3 import Rm3
 from engine.feedback.rocchio import Rocchio
+from engine.pipeline.context import Context
 from engine.retrievers.bm25 import Bm25
-from engine.testing import MemoryResources
+from engine.testing.contracts import MemoryResources
 from engine.types import Ranking
 
 TEXTS = {"d1": "cat dog dog fish", "d2": "cat bird", "d3": "cow"}

@@ -9,16 +9,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.context import Context
 from engine.errors import BadInput
-from engine.explain import QID, explain
+from engine.explain.why import QID, explain
 from engine.feedback.base import QUERIES_NOTE, Example, NewQuery
 from engine.feedback.vector_average import VectorAverage
 from engine.feedback.vector_rocchio import VectorRocchio
 from engine.feedback.vectors import VectorFeedback
-from engine.pipeline import PipelineSpec
+from engine.pipeline.context import Context
+from engine.pipeline.stages import PipelineSpec
 from engine.retrievers.dense import Dense
-from engine.testing import HashEncoder, MemoryResources
+from engine.testing.contracts import HashEncoder, MemoryResources
 from engine.types import FloatRows, Ranking
 
 DIRECTIONS = {"east": (1, 0), "north": (0, 1), "west": (-1, 0), "northeast": (0.6, 0.8)}

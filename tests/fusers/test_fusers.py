@@ -17,7 +17,7 @@ from engine.fusers.comb_sum import CombSum
 from engine.fusers.lambdamart import LambdaMart
 from engine.fusers.rrf import Rrf
 from engine.fusers.wsum import WeightedSum
-from engine.pipeline import parse
+from engine.pipeline.stages import parse
 from engine.types import HITS, Ranking
 from tests.fusers.test_lambdamart import BY_HAND
 

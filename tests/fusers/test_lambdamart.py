@@ -13,7 +13,7 @@ from engine.fusers import fit_lambdamart as fitting
 from engine.fusers.base import CONTRIBUTIONS
 from engine.fusers.fit_lambdamart import fit_lambdamart
 from engine.fusers.lambdamart import FEATURES, LambdaMart, Trees, features
-from engine.pipeline import Fuse, PipelineSpec
+from engine.pipeline.stages import Fuse, PipelineSpec
 from engine.retrievers.bm25 import Bm25
 from engine.types import Ranking
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from engine.errors import BadInput, Cancelled, IndexNotReady, StorageFull, WorkspaceDamaged
 from engine.indexes import files
 from engine.indexes.bm25 import Bm25Index, Bm25OpenIndex, QueryTerm
-from engine.testing import MemorySource, sentences
+from engine.testing.contracts import MemorySource, sentences
 from engine.types import Progress
 
 WORDS = st.sampled_from(["apple", "berry", "cherry", "date", "elder", "the", "日本"])

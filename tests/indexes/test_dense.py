@@ -18,7 +18,7 @@ from engine.errors import BadInput, Cancelled, IndexNotReady, MissingDependency,
 from engine.indexes import dense, hnsw
 from engine.indexes.dense import DenseIndex, DenseOpenIndex, measured_recall
 from engine.indexes.structures import hnsw as structure
-from engine.testing import HashEncoder, MemorySource, sentences
+from engine.testing.contracts import HashEncoder, MemorySource, sentences
 from engine.types import FloatRows, Progress, ProgressSink, ignore_progress
 
 EXACT = DenseIndex(structure="exact")

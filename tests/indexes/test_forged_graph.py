@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import child
 from engine.errors import BadInput, TriptychError, WorkspaceDamaged
 from engine.indexes import hnsw
+from engine.system import child
 from engine.types import ignore_progress
 
 pytestmark = pytest.mark.skipif(not hnsw.installed(), reason="hnswlib is not installed")

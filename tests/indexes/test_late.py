@@ -13,7 +13,7 @@ from engine.errors import BadInput, IndexNotReady, WorkspaceDamaged
 from engine.indexes import late
 from engine.indexes.centroids import clusters_for
 from engine.indexes.late import LateIndex, LateOpenIndex, measured_recall
-from engine.testing import HashEncoder, HashTokenEncoder, MemorySource
+from engine.testing.contracts import HashEncoder, HashTokenEncoder, MemorySource
 from engine.types import FloatRows, Progress, TokenRows
 
 WORDS = [f"word{i}" for i in range(40)]

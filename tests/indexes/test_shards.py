@@ -16,7 +16,7 @@ from engine.errors import BadInput
 from engine.indexes.rows import RowKind, SparseKind, TokenKind, VectorKind, row_kind
 from engine.indexes.shards import Shards
 from engine.models.card import ModelCard
-from engine.testing import HashEncoder, MemorySource
+from engine.testing.contracts import HashEncoder, MemorySource
 from engine.types import FloatRows, Ints, ProgressSink, SparseRows, TokenRows, ignore_progress
 
 WIDTH = 7

@@ -17,7 +17,7 @@ from engine.encoders.sparse import joined
 from engine.errors import BadInput, Cancelled, IndexNotReady, WorkspaceDamaged
 from engine.indexes.sparse import FILES, SparseIndex, SparseOpenIndex
 from engine.kernels.impacts import Impacts, WeightedTerms, best_rows_of, given_by, invert_rows, row_scores
-from engine.testing import HashEncoder, HashTermEncoder, MemorySource, check_index, sentences
+from engine.testing.contracts import HashEncoder, HashTermEncoder, MemorySource, check_index, sentences
 from engine.types import Progress, ProgressSink, SparseRows, ignore_progress
 
 SPEC = SparseIndex(model="hashed-terms")

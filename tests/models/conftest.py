@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.models import hub
+from engine.models.hub import hub
 from tests.models.hub_server import HubServer, served
 
 

@@ -18,23 +18,23 @@ import numpy as np
 import onnx
 import pytest
 
-from engine import child
-from engine.doctor import check
 from engine.encoders.opening import load_encoder
-from engine.engine import Engine
 from engine.errors import BadInput, IndexNotReady, NotFound, ReadOnly, WorkspaceDamaged
 from engine.indexes.dense import DenseIndex
-from engine.indexing import build_index
-from engine.jobs import Job
-from engine.models import adding
-from engine.models.adding import AddModel
+from engine.jobs import model_add as adding
+from engine.jobs.index import build_index
+from engine.jobs.model_add import AddModel
+from engine.jobs.model_delete import uses
+from engine.jobs.model_plan import plan_model
+from engine.jobs.queue import Job
 from engine.models.catalogue import model_folder
-from engine.models.planning import plan_model
-from engine.models.removing import uses
-from engine.models.resolve import Models
 from engine.retrievers.dense import Dense
+from engine.serving.doctor import check
+from engine.serving.engine import Engine
+from engine.system import child
 from engine.types import Ranking, Record
-from engine.workspace import Workspace
+from engine.workspace.models import Models
+from engine.workspace.workspace import Workspace
 from tests.encoders.tiny import TABLE, write_graph, write_model, write_tokenizer
 from tests.models.hub_server import COMMIT, HubServer
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from engine.models.agreement import Agreement, cosines, rank_correlations
+from engine.export.agreement import Agreement, cosines, rank_correlations
 
 
 def test_cosines_by_hand() -> None:

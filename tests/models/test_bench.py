@@ -12,11 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engine.encoders.providers import Provider
 from engine.errors import BadInput
-from engine.models import bench
+from engine.export.speed import bench
+from engine.export.speed.gemm import peak, product_graph
+from engine.export.speed.operations import count_operations
 from engine.models.card import read_card
 from engine.models.catalogue import DEFAULT_DENSE, DEFAULT_LATE, model_folder
-from engine.models.gemm import peak, product_graph
-from engine.models.operations import count_operations
 from engine.types import Progress
 from tests.encoders.tiny import write_model
 from tests.encoders.tiny_late import write_head

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import child as module
 from engine.errors import BadInput, MissingDependency, TriptychError
-from engine.models.adding import CONVERTERS
-from engine.models.convert import convert
+from engine.export.convert import convert
+from engine.jobs.model_add import CONVERTERS
+from engine.system import child as module
 from engine.types import Progress
 
 STEP = Progress("round", 3, 36, "matrices")

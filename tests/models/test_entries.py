@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from engine.models.adding import AddModel
+from engine.jobs.model_add import AddModel
 from engine.models.entries import CatalogueEntry, catalogue, entry_of
-from engine.models.hub import checked_repository
-from engine.models.resolve import checked_model_name
+from engine.models.hub.hub import checked_repository
+from engine.workspace.models import checked_model_name
 
 FILES = sorted(file.name for file in (resources.files("engine.models") / "cards").iterdir())
 

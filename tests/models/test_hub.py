@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadInput, NotFound, StorageFull, Unreachable
-from engine.models.hub import Hub, HubFile, Repository, content_digest, safe_path
+from engine.models.hub.hub import Hub, HubFile, Repository, content_digest, safe_path
 from tests.models.hub_server import COMMIT, HubServer, git_sha
 
 NAME = "someone/model"
@@ -191,12 +191,12 @@ def test_a_first_question_that_nobody_answers_is_not_asked_again(
     monkeypatch: pytest.MonkeyPatch, server: HubServer
 ) -> None:
     asked: list[float] = []
-    monkeypatch.setattr("engine.budget.Budget.sleep", lambda self, seconds: asked.append(seconds))
+    monkeypatch.setattr("engine.network.budget.Budget.sleep", lambda self, seconds: asked.append(seconds))
     with socket.socket() as silent:  # accepts connections, and says nothing
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr("engine.models.hub.TIMEOUT_SECONDS", 0.3)
+        monkeypatch.setattr("engine.models.hub.hub.TIMEOUT_SECONDS", 0.3)
         with Hub() as hub, pytest.raises(Unreachable, match="Check the connection"):
             hub.describe(NAME)
     assert asked == []
@@ -216,7 +216,7 @@ def test_who_waits_for_another_try_may_call_it_off(
     def stop(_: int) -> None:
         raise Stop
 
-    monkeypatch.setattr("engine.models.hub.PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr("engine.models.hub.hub.PAUSE_SECONDS", 60.0)
     with Hub() as hub:
         repository = hub.describe(NAME)
         server.faults["onnx/model.onnx"] = ["500"]

@@ -10,8 +10,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engine.models.graph import decompose_layer_norms, drop_mask, quantise_embeddings
-from engine.models.quantise import LIMIT, quantise_products, round_weights
+from engine.export.quantise.int8 import LIMIT, quantise_products, round_weights
+from engine.export.quantise.surgery import decompose_layer_norms, drop_mask, quantise_embeddings
 
 RNG = np.random.default_rng(7)
 VOCABULARY, WIDTH = 1500, 96

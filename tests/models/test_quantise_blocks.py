@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engine.models.quantise_blocks import BLOCK, pack, quantise_int4, round_blocks
+from engine.export.quantise.int4 import BLOCK, pack, quantise_int4, round_blocks
 
 RNG = np.random.default_rng(11)
 VOCABULARY = 1200

@@ -13,14 +13,14 @@ from onnx import helper, numpy_helper
 
 from engine.encoders.dense import DenseEncoder
 from engine.errors import BadInput
-from engine.models import adding
-from engine.models.adding import AddModel
+from engine.export.quantise.rounding import round_model
+from engine.jobs import model_add as adding
+from engine.jobs.model_add import AddModel
+from engine.jobs.model_plan import plan_model
 from engine.models.card import read_card
-from engine.models.planning import plan_model
-from engine.models.rounding import round_model
-from engine.models.sources import local_sizes, plan
+from engine.models.hub.sources import local_sizes, plan
 from engine.types import Progress
-from engine.workspace import Workspace
+from engine.workspace.workspace import Workspace
 from tests.encoders.tiny import rewrite_card, write_graph, write_model
 from tests.models.test_adding import original
 
@@ -69,7 +69,7 @@ def test_a_graph_is_rounded_and_compared(tmp_path: Path, quantise: Any, least: f
 
 def test_what_changes_too_much_is_refused_unless_forced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = projected(tmp_path / "plain")
-    monkeypatch.setattr("engine.models.rounding.THRESHOLDS", {"dense": 0.99999})
+    monkeypatch.setattr("engine.export.quantise.rounding.THRESHOLDS", {"dense": 0.99999})
     with pytest.raises(BadInput, match=r"not faithful: mean cosine 0\.9\d+ < 0\.99999.*force it"):
         round_model(source, tmp_path / "a", quantise="int4", samples=TEXTS, checks=TEXTS)
     round_model(source, tmp_path / "b", quantise="int4", samples=TEXTS, checks=TEXTS, force=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadInput, TriptychError
-from engine.models.adding import AddModel
-from engine.models.export_source import detect_family
-from engine.models.planning import plan_model
+from engine.export.source import detect_family
+from engine.jobs.model_add import AddModel
+from engine.jobs.model_plan import plan_model
+from engine.models.hub.sources import local_sizes
 from engine.models.settings import refuse_links_out
-from engine.models.sources import local_sizes
-from engine.workspace import Workspace
+from engine.workspace.workspace import Workspace
 from tests.models.test_adding import original
 
 DEEP = "[" * 100_000 + "]" * 100_000

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import child
 from engine.errors import BadInput, TriptychError
-from engine.models import trial
+from engine.export import trial
 from engine.models.card import read_card
+from engine.system import child
 from engine.types import Record
-from engine.workspace import Workspace
+from engine.workspace.workspace import Workspace
 from tests.encoders.tiny import TABLE, write_model, write_sparse
 from tests.faults.bad_models import write_bad_model
 

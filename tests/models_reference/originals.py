@@ -18,7 +18,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, SpladePooling
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from engine.models.recipes import SAMPLES
+from engine.export.recipes import SAMPLES
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "[unused1]")
 WORDS = sorted({word for text in SAMPLES for word in re.findall(r"\w+|[^\w\s]", text.lower())} | set("!,.:;()"))

@@ -14,7 +14,7 @@ pytest.importorskip("sentence_transformers", reason="runs the originals; install
 from sentence_transformers import CrossEncoder  # noqa: E402
 
 from engine.encoders.opening import load_encoder, load_scorer  # noqa: E402
-from engine.workspace import Workspace  # noqa: E402
+from engine.workspace.workspace import Workspace  # noqa: E402
 from tests.models_reference import originals  # noqa: E402
 from tests.models_reference.originals import TEXTS  # noqa: E402
 

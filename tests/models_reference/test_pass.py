@@ -14,11 +14,11 @@ onnx = pytest.importorskip("onnx", reason="runs the originals; install the extra
 
 from engine.encoders.cross import PairScorer  # noqa: E402
 from engine.errors import BadInput  # noqa: E402
+from engine.export.export import export_model  # noqa: E402
+from engine.export.pair.model import new_pair_model, open_pair_model  # noqa: E402
+from engine.export.pair.passes import read_pass  # noqa: E402
+from engine.export.passes import write_pass_graph  # noqa: E402
 from engine.models.card import MODEL_FILE, PASSES_FILE  # noqa: E402
-from engine.models.export import export_model  # noqa: E402
-from engine.models.export_pass import write_pass_graph  # noqa: E402
-from engine.training.pair_model import new_pair_model, open_pair_model  # noqa: E402
-from engine.training.pair_pass import read_pass  # noqa: E402
 from tests.models_reference.originals import TEXTS, TOKENS, write_backbone  # noqa: E402
 
 QUERIES = ["relevant scores", "weighting of terms , and their scores ; weighting"]

@@ -15,14 +15,14 @@ from typing import Any
 import httpx
 import pytest
 
-from engine import llm
-from engine.addresses import ALLOW, allowed_hosts
-from engine.budget import watched
-from engine.client import Client
 from engine.errors import BadInput, TriptychError, Unreachable
-from engine.llm import ChatModel, Endpoint
-from engine.models import hub
-from engine.models.hub import Hub, HubFile, Repository
+from engine.models import chat as llm
+from engine.models.chat import ChatModel, Endpoint
+from engine.models.hub import hub
+from engine.models.hub.hub import Hub, HubFile, Repository
+from engine.network.addresses import ALLOW, allowed_hosts
+from engine.network.budget import watched
+from engine.network.client import Client
 from tests.net.raw_server import Line, RawServer, answer
 
 LIMIT_S = 0.5

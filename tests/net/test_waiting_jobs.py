@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from app.services import Services
-from engine.llm import KEY, MODEL, URL
-from engine.models import hub
+from app.verbs.services import Services
+from engine.models.chat import KEY, MODEL, URL
+from engine.models.hub import hub
 from tests.evaluate.papers import fill
 from tests.net.raw_server import Line, RawServer
 

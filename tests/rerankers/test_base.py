@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.context import Context
-from engine.explanation import COST_NOTE
-from engine.pipeline import Stage
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import COST_NOTE
+from engine.pipeline.stages import Stage
 from engine.rerankers import base
 from engine.rerankers.base import RERANK_NOTE, Deadline, Reranker, reordered
-from engine.testing import MemoryResources
+from engine.testing.contracts import MemoryResources
 from engine.types import HITS, Ranking
 
 NAN = float("nan")

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.context import Context
 from engine.encoders.cross import PairScorer
-from engine.explanation import COST_NOTE
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import COST_NOTE
 from engine.rerankers.base import Deadline
 from engine.rerankers.cross import Cross, best_passage, sentence_spans, stretches, with_standing
-from engine.testing import MemoryResources
+from engine.testing.contracts import MemoryResources
 from engine.types import Ranking
 from tests.encoders.tiny import write_cross
 

@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.context import Context
+from engine.pipeline.context import Context
 from engine.rerankers import e2rank
 from engine.rerankers.base import RERANK_NOTE
 from engine.rerankers.e2rank import E2Rank
-from engine.testing import HashEncoder, MemoryResources
+from engine.testing.contracts import HashEncoder, MemoryResources
 from engine.types import Ranking
 
 TEXTS = {"a": "alpha beta gamma", "b": "beta delta", "c": "omega psi", "d": "alpha psi"}

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.context import Context
-from engine.explain import explain, moves, why_not
-from engine.pipeline import parse
+from engine.explain.why import explain, moves, why_not
+from engine.pipeline.context import Context
+from engine.pipeline.stages import parse
 from engine.rerankers.cross import Cross
 from engine.retrievers.bm25 import Bm25
-from engine.testing import MemoryResources
+from engine.testing.contracts import MemoryResources
 from engine.types import Ranking
 
 # BM25 puts the repeated word first; the fake cross-encoder counts different words, and prefers the shorter text.

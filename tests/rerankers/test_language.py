@@ -8,16 +8,16 @@ import socket
 import polars as pl
 import pytest
 
-from engine import llm
-from engine.context import Context
 from engine.errors import BadInput, Unreachable
-from engine.explanation import COST_NOTE
-from engine.llm import ChatModel, Endpoint
+from engine.models import chat as llm
+from engine.models.chat import ChatModel, Endpoint
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import COST_NOTE
 from engine.rerankers.base import RERANK_NOTE
 from engine.rerankers.language import CALLS_NOTE, filled, plain, shortened
 from engine.rerankers.listwise import Listwise
 from engine.rerankers.pointwise import Pointwise, expected_digit
-from engine.testing import MemoryResources
+from engine.testing.contracts import MemoryResources
 from engine.types import Ranking
 from tests.rerankers.chat_server import ChatServer
 
@@ -282,7 +282,7 @@ def test_the_endpoint_is_named_by_the_environment_or_the_workspace(monkeypatch):
 
 
 def test_verbs_and_pipelines(server, tmp_path):
-    from app.services import Services
+    from app.verbs.services import Services
     from engine.types import Record
 
     with Services(tmp_path / "ws") as services:

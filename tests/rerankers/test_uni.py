@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.context import Context
 from engine.encoders.cross import PairScorer
 from engine.encoders.opening import load_scorer
 from engine.errors import BadInput
-from engine.explanation import COST_NOTE
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import COST_NOTE
 from engine.rerankers.base import Deadline
 from engine.rerankers.cross import Cross
 from engine.rerankers.uni import Uni
-from engine.testing import MemoryResources
+from engine.testing.contracts import MemoryResources
 from engine.types import Ranking
 from tests.encoders.tiny import write_cross
 

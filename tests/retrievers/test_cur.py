@@ -8,14 +8,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.context import Context
 from engine.errors import BadInput, WorkspaceDamaged
-from engine.explain import explain
-from engine.explanation import COST_NOTE
+from engine.explain.why import explain
 from engine.indexes.cur import NONE, CurIndex, question
 from engine.kernels.cur import sampled, weights_of_items
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import COST_NOTE
 from engine.retrievers.cur import Cur
-from engine.testing import MemoryResources, MemorySource, OverlapScorer, sentences
+from engine.testing.contracts import MemoryResources, MemorySource, OverlapScorer, sentences
 from engine.types import Ranking
 
 RNG = np.random.default_rng(5)

@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.context import Context
 from engine.encoders.late import LateEncoder
-from engine.explain import explain
-from engine.explanation import COST_NOTE
+from engine.explain.why import explain
+from engine.pipeline.context import Context
+from engine.pipeline.explanation import COST_NOTE
 from engine.rerankers.base import RERANK_NOTE
 from engine.rerankers.maxsim import MaxSim
 from engine.retrievers.late import Late, named
-from engine.testing import HashTokenEncoder, MemoryResources
+from engine.testing.contracts import HashTokenEncoder, MemoryResources
 from engine.types import Ranking
 from tests.encoders.tiny_late import write_late
 

@@ -9,10 +9,10 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.context import Context
+from engine.pipeline.context import Context
 from engine.selectors.base import SELECTION_NOTE
 from engine.selectors.interests import Interests, take_turns
-from engine.testing import MemoryResources
+from engine.testing.contracts import MemoryResources
 from engine.types import Ranking
 
 labels = st.lists(st.integers(-1, 4), max_size=20).map(lambda values: np.array(values, np.int64))

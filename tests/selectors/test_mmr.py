@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.context import Context
-from engine.explain import why_not
+from engine.explain.why import why_not
+from engine.pipeline.context import Context
 from engine.retrievers.dense import Dense
 from engine.selectors.base import SELECTION_NOTE, document_vectors
 from engine.selectors.mmr import Mmr, maximal_marginal_relevance
-from engine.testing import HashEncoder, MemoryResources
+from engine.testing.contracts import HashEncoder, MemoryResources
 from engine.types import Ranking
 
 VECTORS = np.array([[1, 0], [1, 0], [0.6, 0.8], [0, 1]], np.float32)

@@ -138,7 +138,7 @@ class Check:
 
 def contents(field: Field) -> None:
     """Every document of the stopped workspace, word for word, read without the server."""
-    from engine.workspace import Workspace
+    from engine.workspace.workspace import Workspace
 
     with Workspace.open(field.server.workspace, read_only=True) as workspace:
         for collection in workspace.collections():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.types import Record
-from engine.workspace import Collection, Workspace
+from engine.workspace.workspace import Collection, Workspace
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import zipfile
 
 import pytest
 
-from app.services import Services
-from engine import backup as backups
-from engine import tables
-from engine.doctor import check
+from app.verbs.services import Services
 from engine.errors import BadInput, StorageFull, WorkspaceDamaged
+from engine.keeping import backup as backups
 from engine.models.card import CARD_FILE
+from engine.serving.doctor import check
 from engine.types import Record
-from engine.workspace import Workspace
+from engine.workspace.database import tables
+from engine.workspace.workspace import Workspace
 from tests.faults import damaging
 
 
@@ -247,7 +247,7 @@ def test_backup_that_fails_leaves_no_file(filled, tmp_path, monkeypatch):
 
 def test_backup_of_an_older_schema_is_brought_up_to_date(archive, filled, tmp_path, monkeypatch):
     """What was written before a migration goes through it."""
-    from engine import migrations
+    from engine.workspace.database import migrations
 
     real, latest = migrations.available, migrations.latest()
     later = migrations.importlib.import_module

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from app.services import Services
+from app.verbs.services import Services
 from engine.errors import BadInput, IndexNotReady, TriptychError, WorkspaceDamaged
-from engine.generations import MANIFEST
 from engine.types import Record
+from engine.workspace.generations import MANIFEST
 from tests.encoders.tiny import write_model
 
 MEANING = "name: Meaning\npipeline:\n- dense: {model: tiny, structure: exact}\n"

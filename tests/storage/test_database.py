@@ -8,9 +8,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from engine import recovery
 from engine.errors import StorageFailed, StorageFull, TriptychError, WorkspaceDamaged
-from engine.workspace import Workspace
+from engine.workspace.database import recovery
+from engine.workspace.workspace import Workspace
 from tests.faults import damaging
 
 
@@ -92,7 +92,7 @@ def test_a_closed_workspace_says_so(tmp_path):
 
 
 def test_the_log_of_writes_stays_short(workspace, monkeypatch):
-    from engine import writelog
+    from engine.workspace.database import writelog
 
     monkeypatch.setattr(writelog, "_MOST", 20)
     monkeypatch.setattr(writelog, "_KEPT", 5)

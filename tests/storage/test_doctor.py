@@ -7,11 +7,11 @@ import shutil
 
 import pytest
 
-from engine import migrations
-from engine.doctor import check, worst
 from engine.indexes.bm25 import Bm25Index
-from engine.indexing import build_index
-from engine.workspace import Workspace
+from engine.jobs.index import build_index
+from engine.serving.doctor import check, worst
+from engine.workspace.database import migrations
+from engine.workspace.workspace import Workspace
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import BadInput, NotFound
-from engine.records import content_hash
 from engine.types import Judgment, Query, Record
+from engine.workspace.records import content_hash
 
 
 class ThirdsChunker:
@@ -77,7 +77,7 @@ def test_changed_document_loses_its_old_passages(workspace, papers, make):
 
 
 def test_deleted_document_is_gone_after_reopening(tmp_path, make):
-    from engine.workspace import Workspace
+    from engine.workspace.workspace import Workspace
 
     with Workspace.open(tmp_path) as workspace:
         cid = workspace.create_collection("c").collection_id

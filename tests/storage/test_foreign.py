@@ -13,15 +13,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from engine.creation import MARKER
-from engine.doctor import check, worst
 from engine.errors import BadInput, WorkspaceDamaged
 from engine.indexes.bm25 import Bm25Index
-from engine.indexing import build_index
-from engine.quarantine import Quarantine
-from engine.recovery import DATABASE_NAME
+from engine.jobs.index import build_index
+from engine.serving.doctor import check, worst
 from engine.types import Record
-from engine.workspace import Workspace
+from engine.workspace.creation import MARKER
+from engine.workspace.database.recovery import DATABASE_NAME
+from engine.workspace.quarantine import Quarantine
+from engine.workspace.workspace import Workspace
 
 HEX = "0123456789abcdef" * 2
 PLACES = ("", "indexes", "models", "models/.work", "models/.old", "models/.trash", "quarantine", "tmp", "tmp/uploads")

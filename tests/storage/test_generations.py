@@ -9,9 +9,9 @@ import time
 import pytest
 
 from engine.errors import StorageFull, WorkspaceDamaged
-from engine.generations import INDEXES, MANIFEST
-from engine.quarantine import Quarantine
-from engine.workspace import Workspace
+from engine.workspace.generations import INDEXES, MANIFEST
+from engine.workspace.quarantine import Quarantine
+from engine.workspace.workspace import Workspace
 
 
 def publish(workspace, cid, content=b"one", params=None, job_id="", revision=1):

@@ -7,13 +7,13 @@ import os
 import numpy as np
 import pytest
 
-from engine import indexing
-from engine.engine import Engine
 from engine.errors import BadInput, IndexNotReady, StorageFull, Unreachable
 from engine.indexes.bm25 import Bm25Index
 from engine.indexes.dense import DenseIndex
-from engine.indexing import build_index, parse_spec
-from engine.testing import HashEncoder
+from engine.jobs import index as indexing
+from engine.jobs.index import build_index, parse_spec
+from engine.serving.engine import Engine
+from engine.testing.contracts import HashEncoder
 from engine.types import Record
 
 DENSE = DenseIndex(model="hash", structure="exact")
@@ -23,7 +23,7 @@ DENSE = DenseIndex(model="hash", structure="exact")
 def encoder(monkeypatch):
     """All models are this one."""
     import engine.encoders.opening
-    import engine.engine
+    import engine.serving.engine
 
     fake = HashEncoder(dimensions=512)
     for module in (engine.encoders.opening, engine.engine):

@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from engine import ingest
 from engine.errors import BadInput
+from engine.jobs import add as ingest
 
 
 def jsonl(path, records):
@@ -238,7 +238,7 @@ def test_one_long_file_has_a_total_while_it_is_read(workspace, papers, tmp_path,
         "store_progress",
         lambda self, job_id, progress: (seen.append(progress), store(job_id, progress)),
     )
-    monkeypatch.setattr("engine.jobs._WRITE_EVERY", 0.0)
+    monkeypatch.setattr("engine.jobs.queue._WRITE_EVERY", 0.0)
     job = add(workspace, papers, str(tmp_path / "P99.xml"))
     assert job.counts["added"] == 3000
     early = [step.total for step in seen if step.phase == "add" and 256 <= step.done < 2900]

@@ -13,21 +13,22 @@ import time
 import duckdb
 import pytest
 
-from engine import control, migrations
-from engine import jobs as jobs_module
 from engine.encoders.opening import load_encoder
 from engine.encoders.providers import end_long_calls
 from engine.errors import BadInput, Cancelled, TriptychError
-from engine.recovery import DATABASE_NAME
+from engine.jobs import mailbox as control
+from engine.jobs import queue as jobs_module
 from engine.types import Progress
-from engine.workspace import Workspace
+from engine.workspace.database import migrations
+from engine.workspace.database.recovery import DATABASE_NAME
+from engine.workspace.workspace import Workspace
 from tests.conftest import ROOT
 from tests.faults.bad_models import write_bad_model
 
 DEADLY = """
 import os, signal, sys
-from engine import jobs
-from engine.workspace import Workspace
+from engine.jobs import queue as jobs
+from engine.workspace.workspace import Workspace
 def run(workspace, running):
     if running.job.kind == "index":
         os.kill(os.getpid(), signal.SIGKILL)

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from engine import jobs as jobs_module
 from engine.errors import BadInput, NotFound, StorageFull
-from engine.quarantine import Quarantine
+from engine.jobs import queue as jobs_module
 from engine.types import Progress
-from engine.workspace import Workspace
+from engine.workspace.quarantine import Quarantine
+from engine.workspace.workspace import Workspace
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from importlib import resources
 import duckdb
 import pytest
 
-from engine import migrations
-from engine.creation import MARKER
-from engine.recovery import DATABASE_NAME
-from engine.workspace import Workspace
+from engine.workspace.creation import MARKER
+from engine.workspace.database import migrations
+from engine.workspace.database.recovery import DATABASE_NAME
+from engine.workspace.workspace import Workspace
 
 DROPPED = {"query_log"}  # with what people had looked for, on purpose
 ALTERED = {"schema_version", "counters"}

@@ -134,7 +134,7 @@ def test_a_paused_pass_goes_on_where_it_stopped(workspace, filled, ran, monkeypa
 def test_a_cancelled_pass_leaves_no_files(workspace, filled, ran, monkeypatch, when):
     owner, name = {
         "encoding": ("engine.indexes.shards.Shards", "put"),
-        "building": ("engine.generations.Generations", "publish"),
+        "building": ("engine.workspace.generations.Generations", "publish"),
     }[when]
     module, _, cls = owner.rpartition(".")
     target = getattr(__import__(module, fromlist=[cls]), cls)

@@ -7,11 +7,11 @@ import stat
 
 import pytest
 
-from engine.creation import MARKER
 from engine.indexes.bm25 import Bm25Index
-from engine.indexing import build_index
-from engine.recovery import WAL_NAME, set_aside
-from engine.workspace import Workspace
+from engine.jobs.index import build_index
+from engine.workspace.creation import MARKER
+from engine.workspace.database.recovery import WAL_NAME, set_aside
+from engine.workspace.workspace import Workspace
 from tests.encoders.tiny import write_model
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has access lists instead")

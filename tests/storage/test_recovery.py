@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from engine.doctor import check, worst
 from engine.errors import WorkspaceDamaged
-from engine.recovery import DATABASE_NAME, WAL_NAME
-from engine.workspace import Workspace
+from engine.serving.doctor import check, worst
+from engine.workspace.database.recovery import DATABASE_NAME, WAL_NAME
+from engine.workspace.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
 import os, sys
 from engine.types import Record
-from engine.workspace import Workspace
+from engine.workspace.workspace import Workspace
 workspace = Workspace.open(sys.argv[1])
 cid = workspace.create_collection("papers").collection_id
 workspace.database.checkpoint()

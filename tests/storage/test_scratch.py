@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from engine import scratch as scratch_module
-from engine.scratch import FILES, MARKER, discard, scratch, sweep
-from engine.workspace import Workspace
+from engine.system import scratch as scratch_module
+from engine.system.scratch import FILES, MARKER, discard, scratch, sweep
+from engine.workspace.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import os, threading, time
 import app.cli as cli
-from engine.scratch import scratch
+from engine.system.scratch import scratch
 
 def hold():
     with scratch("test") as folder:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.engine import Engine
+from engine.serving.engine import Engine
 from engine.types import Record
-from engine.workspace import Collection, Workspace
+from engine.workspace.workspace import Collection, Workspace
 
 
 class Halves:

@@ -13,10 +13,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from engine import migrations
 from engine.errors import BadInput, NotFound, ReadOnly, WorkspaceDamaged, WorkspaceInUse
-from engine.recovery import DATABASE_NAME
-from engine.workspace import Workspace
+from engine.workspace.database import migrations
+from engine.workspace.database.recovery import DATABASE_NAME
+from engine.workspace.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,8 +61,8 @@ def test_nothing_is_printed_at_exit(tmp_path):
 WITHOUT_POWERS = """
 import os, tempfile
 from engine.errors import ReadOnly
-from engine.recovery import DATABASE_NAME
-from engine.workspace import Workspace
+from engine.workspace.database.recovery import DATABASE_NAME
+from engine.workspace.workspace import Workspace
 with Workspace.open(tempfile.mkdtemp()) as w: w.documents.fetch(w.create_collection("warm").collection_id, ["x"])
 if os.geteuid() == 0: os.seteuid(65534)
 """

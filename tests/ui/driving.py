@@ -6,10 +6,10 @@ from typing import Any
 
 from fakes import FakeServices
 
-from app.ui.dispatch import Access, Dispatcher, Ui
-from app.ui.pages.frame import ALL
-from app.ui.session import UiState
-from app.ui.uploads import Uploads
+from app.ui.frame.frame import ALL
+from app.ui.web.dispatch import Access, Dispatcher, Ui
+from app.ui.web.session import UiState
+from app.ui.web.uploads import Uploads
 
 
 class Page:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.calibration_results import (
+from app.results.calibration import (
     CalibratedMethod,
     CalibratedPipeline,
     CalibrationSummary,
@@ -18,7 +18,7 @@ from app.calibration_results import (
     QueryCurves,
     ReliabilityBins,
 )
-from app.results import JobView, PipelineView
+from app.results.search import JobView, PipelineView
 from engine.errors import BadInput, NotFound
 
 WORDS = {"min_max": "Scale scores.", "platt": "A sigmoid.", "isotonic": "A rising step function."}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.evaluation_results import (
+from app.results.evaluation import (
     Brought,
     ChangedMean,
     ChangedSetting,
@@ -29,7 +29,7 @@ from app.evaluation_results import (
     StageLatency,
     VerdictBounds,
 )
-from app.results import JobView
+from app.results.search import JobView
 from engine.errors import BadInput, NotFound
 
 LONG = "Three lists with feedback, interpolated on both sides, then reranked by a cross-encoder over the first hundred"

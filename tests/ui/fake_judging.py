@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from app.evaluation_results import EvaluationView
-from app.judging_results import (
+from app.results.evaluation import EvaluationView
+from app.results.judging import (
     AssessorAgreement,
     AssessorView,
     BlindResults,
@@ -23,7 +23,7 @@ from app.judging_results import (
     QueueView,
     UndoneView,
 )
-from app.results import Card, Piece
+from app.results.search import Card, Piece
 from engine.errors import BadInput, NotFound
 
 HOSTILE = "<img src=x onerror=alert(1)>${alert(1)}<script>alert(1)</script>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.model_results import ModelPlan, ModelView, SpeedView
+from app.results.models import ModelPlan, ModelView, SpeedView
 from app.verbs.models import Known, chosen, named, request, views
 from engine.errors import BadInput, NotFound, Unreachable
 from engine.models.card import ModelCard, ModelFile

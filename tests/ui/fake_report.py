@@ -8,7 +8,8 @@ from typing import Any
 
 from fake_evaluation import HOSTILE, rows, view
 
-from app.calibration_results import (
+from app.report import report
+from app.results.calibration import (
     CalibratedMethod,
     CalibratedPipeline,
     CalibrationView,
@@ -17,10 +18,10 @@ from app.calibration_results import (
     Interval,
     ReliabilityBins,
 )
-from app.calibration_table import MEASURES
-from app.evaluation_results import EvaluatedHit, EvaluationView, PipelineHits, QueryValues
-from app.report_results import CalibrationReport, ComparisonReport, EvaluationReport, Origin, ReportedQuery
-from app.results import (
+from app.results.calibration_table import MEASURES
+from app.results.evaluation import EvaluatedHit, EvaluationView, PipelineHits, QueryValues
+from app.results.report import CalibrationReport, ComparisonReport, EvaluationReport, Origin, ReportedQuery
+from app.results.search import (
     Agreement,
     Card,
     Column,
@@ -32,7 +33,6 @@ from app.results import (
     PipelineView,
     StageTime,
 )
-from app.ui.views import report
 
 ORIGIN = Origin(
     (("hash of the documents", "c0ffee"), ("query set", HOSTILE)),

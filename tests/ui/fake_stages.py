@@ -6,8 +6,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-from app.results import Attribution, Explanation, PipelineView
-from app.stage_results import (
+from app.results.search import Attribution, Explanation, PipelineView
+from app.results.stages import (
     CandidatePoint,
     MoveExplanation,
     RerankedHit,

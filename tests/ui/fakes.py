@@ -17,7 +17,7 @@ from fake_judging import FakeJudging
 from fake_models import FakeModels
 from fake_stages import FakeStages
 
-from app.results import (
+from app.results.search import (
     Agreement,
     Attribution,
     Calibrated,
@@ -236,7 +236,7 @@ SUMMARIES = {
 
 
 class FakeServices(FakeCalibrations, FakeEvaluations, FakeJudging, FakeModels, FakeStages):
-    """The verbs of `app.services.Services` over an in-memory collection."""
+    """The verbs of `app.verbs.services.Services` over an in-memory collection."""
 
     def __init__(self, folder: Path, *, read_only: bool = False, empty: bool = False) -> None:
         self.folder = folder

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.services import Services
-from app.ui.dispatch import Access, Dispatcher, Ui
-from app.ui.pages.frame import ALL
-from app.ui.session import UiState
-from app.ui.uploads import Uploads
-from engine import ingest
-from engine.jobs import Running
+from app.ui.frame.frame import ALL
+from app.ui.web.dispatch import Access, Dispatcher, Ui
+from app.ui.web.session import UiState
+from app.ui.web.uploads import Uploads
+from app.verbs.services import Services
+from engine.jobs import add as ingest
+from engine.jobs.queue import Running
 from engine.types import Judgment, Progress, Query, Record
-from engine.workspace import Workspace
+from engine.workspace.workspace import Workspace
 
 NAME = "Papers"
 WORDS = ("sparse", "dense", "fusion", "onion", "bread", "token")

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from app.ui import server
+from app.ui.web import server
 
 UPLOAD = "/gradio_api/upload"
 CALL = "/gradio_api/component_server"

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from app.ui.pages.frame import ALL
+from app.ui.frame.frame import ALL
 from tests.conftest import ROOT
 
 ASSETS = ROOT / "assets" / "ui"

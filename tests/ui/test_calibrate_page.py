@@ -13,11 +13,12 @@ from fake_calibration import calibration, effects, method
 from fakes import FakeServices
 from lxml import etree
 
-from app import calibration_table
-from app.calibration_results import Histogram
-from app.ui.dispatch import Access
-from app.ui.session import UiState
-from app.ui.views import calibration_charts, trying
+from app.drawing import calibration_charts
+from app.results import calibration_table
+from app.results.calibration import Histogram
+from app.ui.pages.calibrate import trying
+from app.ui.web.dispatch import Access
+from app.ui.web.session import UiState
 
 START = UiState(page="calibrate", collection="Retrieval papers")
 

@@ -15,11 +15,11 @@ from fakes import FakeServices
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.ui.dispatch import Access, Action, Dispatcher, Ui
-from app.ui.pages.frame import ALL
-from app.ui.protocol import Reply
-from app.ui.session import UiState
-from app.ui.uploads import Uploads
+from app.ui.frame.frame import ALL
+from app.ui.web.dispatch import Access, Action, Dispatcher, Ui
+from app.ui.web.protocol import Reply
+from app.ui.web.session import UiState
+from app.ui.web.uploads import Uploads
 
 SEARCH = UiState(
     collection="Retrieval papers", query="dense retrieval", pipeline="Hybrid", columns=("BM25", "Dense", "Hybrid")

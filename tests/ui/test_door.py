@@ -22,13 +22,13 @@ import pytest
 from fakes import FakeServices
 from serving import UPLOAD, Running
 
-from app.ui import passwords, server
-from app.ui.access import OWNER, READER, Access, asking
-from app.ui.announcement import announced
-from app.ui.door import Door, parted, token_in
-from app.ui.passwords import FREE, FREE_OVERALL, MOST_ADDRESSES, Password, Tries
-from engine.creation import SERVER
+from app.ui.web import passwords, server
+from app.ui.web.access import OWNER, READER, Access, asking
+from app.ui.web.announcement import announced
+from app.ui.web.door import Door, parted, token_in
+from app.ui.web.passwords import FREE, FREE_OVERALL, MOST_ADDRESSES, Password, Tries
 from engine.errors import BadInput
+from engine.workspace.creation import SERVER
 from tests.conftest import ROOT
 
 WORD = "correct horse"

@@ -10,8 +10,8 @@ import pytest
 from driving import Page
 from fakes import FakeServices
 
-from app.ui.dispatch import Access
-from app.ui.session import UiState
+from app.ui.web.dispatch import Access
+from app.ui.web.session import UiState
 
 START = UiState(page="evaluate", collection="Retrieval papers")
 

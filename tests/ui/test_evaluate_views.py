@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_html import read
 
-from app.evaluation_results import EvaluationView, QuerySetView, QueryValues
-from app.results import PipelineView
-from app.ui.views import charts, evaluate, evaluated, evaluated_tables, history, leaderboard, scatter, slots
+from app.drawing import charts, evaluated, evaluated_tables, history, leaderboard, scatter, slots
+from app.results.evaluation import EvaluationView, QuerySetView, QueryValues
+from app.results.search import PipelineView
+from app.ui.pages.evaluate import view as evaluate
 
 
 def names_of(found: EvaluationView, sort: str) -> list[str]:

@@ -14,11 +14,11 @@ import odd
 import pytest
 from odd import NAME, STATES, World
 
-from app.services import Services
-from app.ui.pages.frame import ALL, MODULES, SIDE
-from app.ui.pages.unrolled import VIEWS
-from app.ui.session import PAGES, PANELS, UiState
-from app.ui.views.messages import TITLES
+from app.drawing.messages import TITLES
+from app.ui.frame.frame import ALL, MODULES, SIDE
+from app.ui.pages.compare.unrolled import VIEWS
+from app.ui.web.session import PAGES, PANELS, UiState
+from app.verbs.services import Services
 from engine import errors
 
 FAULT = "fault of Triptych"

@@ -15,12 +15,12 @@ import pytest
 from fakes import FakeServices
 from serving import CALL, UPLOAD
 
-from app.ui import server
-from app.ui.access import OWNER, READER
-from app.ui.door import Door
-from app.ui.guard import Guard
-from app.ui.pages.frame import ALL
-from app.ui.passwords import Password
+from app.ui.frame.frame import ALL
+from app.ui.web import server
+from app.ui.web.access import OWNER, READER
+from app.ui.web.door import Door
+from app.ui.web.guard import Guard
+from app.ui.web.passwords import Password
 
 REQUESTS = 2_000
 SECRETS = ("On dense retrieval for scientific literature", "paper-0", "Retrieval papers")

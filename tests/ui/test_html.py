@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from app.results import Piece
-from app.ui.html import clean, el, join, link, pieces, prose, safe_url
+from app.drawing.html import clean, el, join, link, pieces, prose, safe_url
+from app.results.search import Piece
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>",

@@ -11,10 +11,12 @@ import pytest
 from driving import Page
 from fakes import FakeServices
 
-from app.judging_results import BlindResults, BlindReveal, BlindSession
-from app.ui.dispatch import Access
-from app.ui.session import UiState
-from app.ui.views import agreement, blind, grades
+from app.drawing import grades
+from app.results.judging import BlindResults, BlindReveal, BlindSession
+from app.ui.pages.blind import view as blind
+from app.ui.pages.judge import agreement
+from app.ui.web.dispatch import Access
+from app.ui.web.session import UiState
 
 START = UiState(page="judge", collection="Retrieval papers")
 QUEUE = START.with_options(queue="qu-1")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.results import Attribution, Explanation
-from app.ui.views import reader
+from app.drawing import reader
+from app.results.search import Attribution, Explanation
 
 FULL = "Calibrated rankers. They rank."
 FOUND = (

@@ -11,8 +11,8 @@ from fake_models import LONG
 from fakes import FakeServices
 from test_dispatch import COMPARE, LIBRARY
 
-from app.ui.dispatch import Access
-from app.ui.session import UiState
+from app.ui.web.dispatch import Access
+from app.ui.web.session import UiState
 from engine.errors import NotFound
 
 MODELS = LIBRARY.with_options(view="models")

@@ -13,9 +13,11 @@ from fake_evaluation import HOSTILE, MEASURES, NAMES, rows, value, view
 from fake_report import ORIGIN, PAGES, calibrated, compared, hits, reported
 from lxml import html
 
-from app.evaluation_results import EvaluatedHit, EvaluationView
-from app.report_results import CalibrationReport, ReportedQuery
-from app.ui.views import calibration_charts, report, report_flow
+from app.drawing import calibration_charts
+from app.report import flow as report_flow
+from app.report import report
+from app.results.evaluation import EvaluatedHit, EvaluationView
+from app.results.report import CalibrationReport, ReportedQuery
 
 ADDRESSES = {
     "href",

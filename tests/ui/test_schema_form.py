@@ -10,10 +10,10 @@ from fakes import SCHEMA
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ui import schema_form as form
-from app.ui.views import pipelines
+from app.drawing import schema_form as form
+from app.ui.pages.editor import view as pipelines
 from engine.errors import BadInput
-from engine.pipeline import PipelineSpec, json_schema
+from engine.pipeline.stages import PipelineSpec, json_schema
 
 HYBRID = {
     "name": "Hybrid",

@@ -14,11 +14,11 @@ import pytest
 from fakes import HOSTILE, FakeServices
 from serving import CALL, UPLOAD, Running
 
-from app.ui import server
-from app.ui.access import Access
-from app.ui.door import Door
-from app.ui.guard import Guard, Rules, host_name
-from app.ui.passwords import Password
+from app.ui.web import server
+from app.ui.web.access import Access
+from app.ui.web.door import Door
+from app.ui.web.guard import Guard, Rules, host_name
+from app.ui.web.passwords import Password
 from engine.errors import BadInput, ReadOnly
 
 PASSWORD = Password.of("correct horse")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ui.session import MAX_QUERY, PAGES, PANELS, UiState, chosen_options, column_names, plain, tidy, whole
-from engine.records import MAX_ID
+from app.ui.web.session import MAX_QUERY, PAGES, PANELS, UiState, chosen_options, column_names, plain, tidy, whole
+from engine.workspace.records import MAX_ID
 
 names = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cf")), max_size=30)
 filled = names.filter(bool)

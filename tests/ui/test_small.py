@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from fakes import FakeServices
 
-from app import format
-from app.results import RejectionView
-from app.ui import exports
-from app.ui.uploads import UNCLAIMED_SECONDS, Uploads
-from app.ui.views import cards
+from app.drawing import cards, format
+from app.results.search import RejectionView
+from app.ui.web import exports
+from app.ui.web.uploads import UNCLAIMED_SECONDS, Uploads
 
 
 @pytest.mark.parametrize(

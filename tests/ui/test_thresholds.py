@@ -12,8 +12,9 @@ from driving import Page
 from lxml import html
 from test_dispatch import COMPARE, SEARCH
 
-from app.results import Calibrated, Card
-from app.ui.views import cutting, relevance
+from app.drawing import relevance
+from app.results.search import Calibrated, Card
+from app.ui.pages.compare import cutting
 
 NAME = "Dense, platt"
 TOLD = Calibrated("platt", 0.3, (0.9, 0.5, 0.3, 0.1), (0.9, 0.1))

@@ -14,10 +14,11 @@ from lxml import html as markup
 from test_html import read
 from test_views import KINDS, OURS, poison
 
-from app.stage_results import CandidatePoint, RerankedHit, RerankingResult, StageColumn
-from app.ui.session import UiState
-from app.ui.views import rerank_charts, reranking, stages
-from engine.pipeline import STAGE_FAMILIES, components
+from app.drawing import rerank_charts
+from app.results.stages import CandidatePoint, RerankedHit, RerankingResult, StageColumn
+from app.ui.pages.compare import reranking, stages
+from app.ui.web.session import UiState
+from engine.pipeline.stages import STAGE_FAMILIES, components
 from engine.rewriters.base import Rewriter
 
 START = UiState(page="compare", collection="Retrieval papers", query="dense retrieval", columns=("BM25", "Hybrid"))
@@ -78,7 +79,7 @@ def test_a_document_is_explained_by_the_pipeline_that_is_shown(page: Page) -> No
     reply = page.call("read", doc="paper-000", column="2")
     assert page.state.subject == "", "the third stage is no third pipeline"
     assert "reader-title" in reply["regions"]["tp-side"]
-    from app.ui.pages.common import explained_by
+    from app.ui.frame.common import explained_by
 
     assert explained_by(page.state) == "BM25"
 

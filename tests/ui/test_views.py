@@ -13,7 +13,9 @@ from fakes import HOSTILE, SCHEMA, FakeServices
 from markupsafe import Markup
 from test_html import read
 
-from app.results import (
+from app.drawing import cards, evaluated, facets, grades, history, jobs, ledger, messages, reader, schema_form
+from app.drawing.html import join
+from app.results.search import (
     Attribution,
     Card,
     Column,
@@ -28,35 +30,21 @@ from app.results import (
     PipelineView,
     RejectionView,
 )
-from app.ui import schema_form
-from app.ui.html import join
-from app.ui.session import UiState
-from app.ui.views import (
-    adding,
-    agreement,
-    blind,
-    cards,
-    compare,
-    disagreed,
-    evaluate,
-    evaluated,
-    facets,
-    grades,
-    history,
-    jobs,
-    judge,
-    judging,
-    ledger,
-    library,
-    messages,
-    models,
-    pipelines,
-    questions,
-    reader,
-    search,
-    shell,
-    verdicts,
-)
+from app.ui.frame import shell
+from app.ui.pages.blind import view as blind
+from app.ui.pages.compare import view as compare
+from app.ui.pages.editor import view as pipelines
+from app.ui.pages.evaluate import disagreed, verdicts
+from app.ui.pages.evaluate import questions_view as questions
+from app.ui.pages.evaluate import view as evaluate
+from app.ui.pages.judge import agreement
+from app.ui.pages.judge import judging_view as judging
+from app.ui.pages.judge import view as judge
+from app.ui.pages.library import adding
+from app.ui.pages.library import view as library
+from app.ui.pages.models import view as models
+from app.ui.pages.search import view as search
+from app.ui.web.session import UiState
 
 KINDS = frozenset({"status", "state", "mark", "verdict", "kind", "started_at", "finished_at", "built_at"})
 QUERY = "dense retrieval"

@@ -10,7 +10,7 @@ import pytest
 from engine.errors import BadInput, NotFound
 from engine.training.corpus import fold, held_out, read_ids, refuse_excluded, refuse_questions, training_texts
 from engine.types import Query, Record
-from engine.workspace import Workspace
+from engine.workspace.workspace import Workspace
 
 LONG = "Word " * 50
 

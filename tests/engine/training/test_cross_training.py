@@ -15,11 +15,11 @@ pytest.importorskip("onnx", reason="training needs the extra `train`")
 
 from engine.encoders.cross import PairScorer  # noqa: E402
 from engine.errors import BadInput, Cancelled  # noqa: E402
-from engine.models.export import export_model  # noqa: E402
-from engine.testing import HashEncoder  # noqa: E402
+from engine.export.export import export_model  # noqa: E402
+from engine.export.pair.model import new_pair_model, open_pair_model  # noqa: E402
+from engine.testing.contracts import HashEncoder  # noqa: E402
 from engine.training.corpus import TrainingTexts  # noqa: E402
 from engine.training.cross import CrossOptions, balance, spearman, train_cross  # noqa: E402
-from engine.training.pair_model import new_pair_model, open_pair_model  # noqa: E402
 from engine.training.pairs import PairList  # noqa: E402
 from tests.models_reference.originals import write_backbone  # noqa: E402
 

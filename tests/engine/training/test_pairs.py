@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.errors import BadInput
-from engine.testing import SENTENCES, HashEncoder
+from engine.testing.contracts import SENTENCES, HashEncoder
 from engine.training.corpus import TrainingTexts, fold
 from engine.training.pairs import (
     BONUS,

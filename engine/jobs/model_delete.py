@@ -1,0 +1,57 @@
+"""Taking a model out of a workspace, and saying first what is built with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.errors import BadInput
+from engine.types import Progress
+
+if TYPE_CHECKING:
+    from engine.jobs.queue import Running
+    from engine.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """An index that was built with a model."""
+
+    collection: str
+    kind: str
+    generation_id: str
+
+
+def uses(workspace: Workspace, name: str) -> tuple[Use, ...]:
+    """The published indexes of all collections whose rows a model made."""
+    return tuple(
+        Use(collection.name, generation.kind, generation.generation_id)
+        for collection in workspace.collections()
+        for generation in workspace.generations.live(collection.collection_id)
+        if generation.params.get("model") == name
+    )
+
+
+def refuse_used(workspace: Workspace, name: str) -> None:
+    """Raises BadInput that names the collections where indexes are built with a model."""
+    collections = dict.fromkeys(use.collection for use in uses(workspace, name))
+    if collections:
+        raise BadInput(
+            f"{name!r} is used by indexes of {', '.join(map(repr, collections))}. Drop them first, or force it: they are deleted with it."
+        )
+
+
+def run_delete_model(workspace: Workspace, running: Running) -> None:
+    """The work of a job of kind "model-delete"; params {"name", "force"}. Raises BadInput where indexes use it, unless forced; NotFound."""
+    name, force = str(running.job.params["name"]), bool(running.job.params.get("force"))
+    if not force:
+        refuse_used(workspace, name)
+    workspace.models.refuse_absent(name)
+    built = uses(workspace, name)
+    # Before the model, so that a job that was interrupted still finds what is left to do.
+    for step, use in enumerate(built):
+        running(Progress("delete", step, len(built) + 1, "steps"))
+        workspace.generations.drop(use.generation_id)
+    running(Progress("delete", len(built), len(built) + 1, "steps"))
+    workspace.models.remove(name)
+    running.counts["indexes_dropped"] = len(built)

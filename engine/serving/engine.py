@@ -1,0 +1,196 @@
+"""The engine: one workspace, the indexes and encoders that are open on it, and a searcher per collection."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.encoders.opening import load_encoder, load_scorer
+from engine.errors import BadInput, IndexBeingBuilt, IndexNotReady, WorkspaceDamaged
+from engine.jobs.index import dropped
+from engine.models.chat import SETTING, ChatModel, named_endpoint
+from engine.serving.searcher import Searcher
+from engine.system import ending
+from engine.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from engine.encoders.base import Encoder
+    from engine.encoders.cross import PairScorer
+    from engine.indexes.base import IndexSpec, OpenIndex
+    from engine.workspace.generations import Generation
+
+MAX_OPEN_INDEXES = 32
+MAX_SEARCHERS = 8
+CLOSE_SECONDS = 2.0  # that closing waits for an index or a model that is being opened
+
+
+class Engine:
+    """Owns a workspace for as long as it lives. Thread-safe."""
+
+    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
+        self._prepare()
+        Workspace.open(folder, read_only=read_only, attach=self._attach)
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> Engine:
+        """The engine of an open workspace, for jobs that search; made where the workspace was opened without one."""
+        if workspace.engine is None:
+            made = cls.__new__(cls)
+            made._prepare()
+            made._attach(workspace)
+        assert workspace.engine is not None
+        return workspace.engine
+
+    def _prepare(self) -> None:
+        self._lock = threading.RLock()
+        self._open: OrderedDict[str, OpenIndex] = OrderedDict()
+        self._damaged: dict[str, str] = {}
+        self._encoders: dict[str, Encoder[Any]] = {}
+        self._scorers: dict[str, PairScorer] = {}
+        self._searchers: OrderedDict[str, tuple[object, Searcher]] = OrderedDict()
+        self._chat: ChatModel | None = None
+
+    def _attach(self, workspace: Workspace) -> None:
+        """Called before the workspace takes up interrupted jobs, which may need the engine at once."""
+        self.workspace = workspace
+        self._models_epoch = workspace.models.epoch
+        workspace.generations.dropping = dropped
+        workspace.engine = self
+
+    def close(self) -> None:
+        """Let go of every index and of the workspace; running jobs stop at their next step and can be resumed."""
+        # Whoever holds the lock may be inside native code that does not end.
+        held = self._lock.acquire(timeout=ending.patience(CLOSE_SECONDS))
+        try:
+            self._open.clear()
+            self._searchers.clear()
+            self._encoders.clear()
+            self._scorers.clear()
+            if self._chat is not None:
+                self._chat.close()
+        finally:
+            if held:
+                self._lock.release()
+        self.workspace.close()
+
+    def encoder(self, model: str) -> Encoder[Any]:
+        """The encoder of a bundled or cached model. Raises NotFound."""
+        with self._lock:
+            self._forget_replaced()
+            if model not in self._encoders:
+                self._encoders[model] = load_encoder(model, own=self.workspace.models.folder)
+            return self._encoders[model]
+
+    def scorer(self, model: str) -> PairScorer:
+        """The cross-encoder called `model`, bundled or of the workspace. Raises BadInput on an unknown name or another family."""
+        with self._lock:
+            self._forget_replaced()
+            if model not in self._scorers:
+                self._scorers[model] = load_scorer(model, own=self.workspace.models.folder)
+            return self._scorers[model]
+
+    def language_model(self) -> ChatModel:
+        """The language model behind the endpoint that the user has named. Raises BadInput where none is named."""
+        endpoint = named_endpoint(self.workspace.setting(SETTING))
+        if endpoint is None:
+            raise BadInput(
+                "This stage asks a language model, and none is named. Name one with `triptych llm set http://127.0.0.1:11434/v1 MODEL`; "
+                "queries and documents are then sent to that address."
+            )
+        with self._lock:
+            if self._chat is None or self._chat.endpoint != endpoint:
+                self._chat = ChatModel(endpoint)
+            return self._chat
+
+    def _forget_replaced(self) -> None:
+        """Where a model came, went or was replaced, let go of everything that was opened with the former ones."""
+        epoch = self.workspace.models.epoch
+        if epoch != self._models_epoch:
+            self._models_epoch = epoch
+            self._encoders.clear()
+            self._scorers.clear()
+            self._open.clear()
+            self._searchers.clear()
+
+    def searcher(self, collection_id: str) -> Searcher:
+        """The searcher of a collection as it is now; kept until its documents or indexes change."""
+        state = (
+            self.workspace.models.epoch,
+            self.workspace.revision(collection_id),
+            tuple(g.generation_id for g in self.workspace.generations.live(collection_id)),
+        )
+        with self._lock:
+            known = self._searchers.get(collection_id)
+            if known is not None and known[0] == state:
+                self._searchers.move_to_end(collection_id)
+                return known[1]
+        searcher = Searcher(self, collection_id)
+        with self._lock:
+            self._searchers[collection_id] = (state, searcher)
+            self._searchers.move_to_end(collection_id)
+            while len(self._searchers) > MAX_SEARCHERS:  # each holds the indexes that it opened
+                self._searchers.popitem(last=False)
+        return searcher
+
+    def generation(self, collection_id: str, spec: IndexSpec) -> Generation | None:
+        """The newest published generation of this specification."""
+        return self.workspace.generations.find(collection_id, spec.kind, spec.model_dump(mode="json"))
+
+    def _being_built(self, collection_id: str) -> bool:
+        """Whether a job that waits or runs ends in indexes of the collection."""
+        jobs = self.workspace.jobs.unfinished(collection_id)
+        return any(job.kind in ("add", "index") and job.status in ("queued", "running") for job in jobs)
+
+    def open_index(self, collection_id: str, spec: IndexSpec, *, rebuild: bool = True) -> OpenIndex:
+        """The open index of a specification. Raises IndexNotReady when it is absent, of another encoder, or damaged;
+        with `rebuild` a damaged one is dropped and its rebuild is queued."""
+        generation = self.generation(collection_id, spec)
+        if generation is None:
+            if self._being_built(collection_id):
+                raise IndexBeingBuilt(f"The index {spec.label()!r} is being built; search again in a moment.")
+            raise IndexNotReady(
+                f"The index {spec.label()!r} is not built yet. Build it in the Library, or with `triptych index`."
+            )
+        with self._lock:
+            self._forget_replaced()
+            known = self._open.get(generation.generation_id)
+            if known is not None:
+                self._open.move_to_end(generation.generation_id)
+                return known
+            if not rebuild and generation.generation_id in self._damaged:
+                raise IndexNotReady(self._damaged[generation.generation_id])
+            opener: Any = self.scorer if spec.scored else self.encoder
+            expected = spec.expected_fingerprint(opener)
+            if generation.fingerprint != expected:
+                raise IndexNotReady(
+                    f"The index {spec.label()!r} was built with another version of its encoder or analyzer. Rebuild it with `triptych index`."
+                )
+            try:
+                index = spec.open(self.workspace.generations.open_folder(generation))
+            except (WorkspaceDamaged, OSError) as error:
+                now = self.generation(collection_id, spec)
+                if now is None or now.generation_id != generation.generation_id:
+                    # its successor was published meanwhile: not damaged, gone
+                    return self.open_index(collection_id, spec, rebuild=rebuild)
+                if isinstance(error, OSError):
+                    raise
+                if not rebuild:
+                    told = f"{error} Build it again with `triptych index`, or drop it."
+                    self._damaged[generation.generation_id] = told  # lists ask often, and hashing takes long
+                    raise IndexNotReady(told) from error
+                self._rebuild(generation, spec, error)
+            self._open[generation.generation_id] = index
+            while len(self._open) > MAX_OPEN_INDEXES:
+                self._open.popitem(last=False)
+            return index
+
+    def _rebuild(self, generation: Generation, spec: IndexSpec, error: WorkspaceDamaged) -> None:
+        if self.workspace.read_only:
+            raise IndexNotReady(f"{error} The workspace is read-only, so it cannot be rebuilt here.") from error
+        self.workspace.generations.drop(generation.generation_id)
+        self.workspace.jobs.submit(
+            "index", generation.collection_id, {"specs": [{spec.name: spec.model_dump(mode="json")}]}
+        )
+        raise IndexBeingBuilt(f"{error} It is being rebuilt from the documents; search again in a moment.") from error
