@@ -117,6 +117,33 @@ def test_more_bytes_than_announced_are_not_read() -> None:
     assert sent[0]["status"] == 413
 
 
+def test_a_request_that_the_end_of_the_server_cuts_off_is_told_so() -> None:
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise asyncio.CancelledError  # what uvicorn throws in when its patience with running requests is over
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"localhost"), (b"content-length", b"2")]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/gradio_api/component_server",
+        "scheme": "http",
+        "headers": headers,
+        "query_string": b"",
+    }
+    guard = Guard(app, Rules(frozenset({"localhost"}), 1000), Door(token=""))
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(guard(scope, receive, send))).result()  # type: ignore[arg-type]
+    assert sent[0]["status"] == 503
+
+
 def test_headers_of_every_answer(running: Running) -> None:
     for path in ("/", "/config", "/nothing", "/ui/triptych.css"):
         headers = running.client.get(path).headers

@@ -5,6 +5,7 @@ One pure ASGI layer, so that uploads and event streams pass through without bein
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -115,6 +116,12 @@ class Guard:
                 await self.app(scope, receive, send)
         except TooLarge:
             raise
+        except (
+            asyncio.CancelledError
+        ):  # the server is ending, and this request took longer than it waits; its thread hears of nothing
+            if not send.started:
+                await PlainTextResponse("Triptych was stopped before this was done.", 503)(scope, receive, send)
+            return
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"])
         if not send.started:
