@@ -182,7 +182,7 @@ def test_an_endless_graph_ends_when_its_job_is_given_up(workspace, papers, tmp_p
 
 
 def shell(folder, *arguments):
-    command = [sys.executable, "-c", "from app.cli import main\nmain()", *arguments, "--json", "-w", str(folder)]
+    command = [sys.executable, "-c", "from app.cli.main import main\nmain()", *arguments, "--json", "-w", str(folder)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     return ended.returncode, json.loads(ended.stdout or ended.stderr)
 
