@@ -190,6 +190,31 @@ def test_who_watches_ends_connecting_soon(ask: Ask) -> None:
         assert time.monotonic() - began < 0.8 * CONNECT_S
 
 
+@both
+def test_a_connection_that_comes_too_late_is_closed(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, over, connect = threading.Event(), threading.Event(), socket.create_connection
+
+    def connects_late(*given: Any, **named: Any) -> socket.socket:
+        begun.set()
+        over.wait(60)
+        return connect(*given, **named)
+
+    def check() -> None:
+        if begun.is_set():
+            raise Stop
+
+    with RawServer(Line.wait) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr(socket, "create_connection", connects_late)
+            with watched(check), pytest.raises(Stop):
+                ask(server.address, 60.0)
+        over.set()
+        ends = time.monotonic() + 20
+        while server.heads != [b""]:
+            assert time.monotonic() < ends, "nobody hung up"
+            time.sleep(0.02)
+
+
 def floods(line: Line) -> None:
     line.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
     piece = b"%x\r\n%s\r\n" % (65_536, b" " * 65_536)
