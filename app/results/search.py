@@ -321,7 +321,8 @@ class CollectionView:
     bytes: int
     indexes: tuple[IndexView, ...]
     judged_queries: int
-    state: Literal["empty", "ready", "behind", "indexing", "unindexed"]
+    state: Literal["empty", "paused", "ready", "behind", "indexing", "unindexed"]
+    """paused: nothing is in it yet, and a job that would add something was paused or waits to be resumed."""
 
 
 @dataclass(frozen=True, slots=True)

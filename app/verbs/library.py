@@ -240,6 +240,7 @@ class LibraryVerbs(PipelineVerbs):
         ready = [view for view in indexes if view.state in ("ready", "behind")]
         state = (
             "indexing" if busy
+            else "paused" if not stored.documents and any(job.kind == "add" for job in unfinished)
             else "empty" if not stored.documents
             else "unindexed" if not ready
             else "behind" if any(view.state in ("behind", "damaged") for view in indexes)

@@ -107,6 +107,9 @@ def _refuse_useless(card: ModelCard, found: Any) -> None:
             raise BadInput(f"{card.name} gives weights that are not finite; it cannot be used.")
         if not np.any(found.weights):
             raise BadInput(f"{card.name} gives no term a weight, for none of {len(PROBES)} texts; it cannot be used.")
+        texts = np.zeros((len(found), card.dimensions), np.float32)
+        texts[np.repeat(np.arange(len(found)), np.diff(found.indptr)), found.terms] = found.weights
+        _refuse_constant(card, list(texts))
         return
     if card.family == "late":
         rows = [np.asarray(found.vectors[start:stop], np.float32) for start, stop in pairwise(found.indptr)]
@@ -126,4 +129,4 @@ def _refuse_constant(card: ModelCard, rows: list[NDArray[Any]]) -> None:
     """Raises BadInput where every text has the same row."""
     every = np.stack(rows).astype(np.float64)
     if np.abs(every - every[0]).max() <= SAME * max(1.0, float(np.abs(every).max())):
-        raise BadInput(f"{card.name} gives the same for {len(PROBES)} different texts; it cannot tell texts apart.")
+        raise BadInput(f"{card.name} gives the same for {len(rows)} different texts; it cannot tell texts apart.")

@@ -52,4 +52,7 @@ def model_folder(name: str, own: Path | None = None) -> Path:
         raise BadInput(
             f"The model {entry.name!r} is not here yet. Get it on the Models page, or with `triptych models add {entry.name}`."
         )
-    raise BadInput(f"There is no model called {name!r}. Known: {', '.join(known) or 'none'}.")
+    raise BadInput(
+        f"There is no model called {name!r}. Known: {', '.join(known) or 'none'}. "
+        "Add it on the Models page, or with `triptych models add` and its folder or OWNER/NAME; or name another one in the pipeline."
+    )

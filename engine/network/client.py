@@ -11,10 +11,12 @@ import socket
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
 import httpcore
@@ -27,6 +29,7 @@ from engine.network.budget import SLICE_S, Budget
 CONNECT_S = 5.0
 MOST_REDIRECTS = 5
 _PIECE = 65_536
+_T = TypeVar("_T")
 _BUDGET: ContextVar[Budget] = ContextVar("budget")
 
 
@@ -211,9 +214,10 @@ class _Backend(httpcore.NetworkBackend):
             number = as_number(address)
             if number is not None and self._allowed is not None:
                 refuse_number(number, host, self._allowed)
-            wait = min(budget.left(), CONNECT_S if timeout is None else timeout)
+            most = min(budget.left(), CONNECT_S if timeout is None else timeout)
+            connect = partial(self._plain.connect_tcp, address, port, most, local_address, socket_options)
             try:
-                return _Stream(self._plain.connect_tcp(address, port, wait, local_address, socket_options))
+                return _Stream(_beside(connect, budget))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 problem = error
         budget.left()
@@ -221,26 +225,40 @@ class _Backend(httpcore.NetworkBackend):
 
 
 def _addresses(host: str, port: int, budget: Budget) -> list[str]:
-    """The numbers that a host has now. The system's look-up knows no limit of time, so it runs beside and is left alone when it lasts."""
-    found: list[str] = []
-    failed: list[Exception] = []
-
-    def look() -> None:
-        try:
-            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found.extend(dict.fromkeys(str(entry[4][0]) for entry in entries))
-        except (OSError, UnicodeError) as error:
-            failed.append(error)
-
+    """The numbers that a host has now. The system's look-up knows no limit of time."""
     if as_number(host) is not None:
         return [host]
-    thread = threading.Thread(target=look, daemon=True, name="look-up")
-    thread.start()
-    while thread.is_alive():
-        thread.join(min(SLICE_S, budget.left()))
-    if failed:
-        raise httpcore.ConnectError(f"{host} cannot be found: {failed[0]}")
-    return found
+    try:
+        entries = _beside(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), budget)
+    except (OSError, UnicodeError) as error:
+        raise httpcore.ConnectError(f"{host} cannot be found: {error}") from None
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+
+def _beside(work: Callable[[], _T], budget: Budget) -> _T:
+    """What `work`, which hears nothing while it waits, gives or raises. It runs in a thread that is left alone when the time is up or `budget`
+    says so; a connection that it makes after that is closed."""
+    ended: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(work())
+        except BaseException as error:
+            ended.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="connecting").start()
+    try:
+        while not wait([ended], min(SLICE_S, budget.left())).done:
+            pass
+    except BaseException:
+        ended.add_done_callback(_close_late)
+        raise
+    return ended.result()
+
+
+def _close_late(ended: Future[Any]) -> None:
+    if ended.exception() is None and isinstance(stream := ended.result(), httpcore.NetworkStream):
+        stream.close()
 
 
 class _Stream(httpcore.NetworkStream):
@@ -273,9 +291,9 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         budget = _BUDGET.get()
-        wait = min(budget.left(), CONNECT_S if timeout is None else timeout)
+        most = min(budget.left(), CONNECT_S if timeout is None else timeout)
         try:
-            return _Stream(self._inner.start_tls(ssl_context, server_hostname, wait))
+            return _Stream(_beside(partial(self._inner.start_tls, ssl_context, server_hostname, most), budget))
         except httpcore.ConnectTimeout:
             budget.left()
             raise

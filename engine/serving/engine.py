@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.encoders.opening import load_encoder, load_scorer
 from engine.errors import BadInput, IndexBeingBuilt, IndexNotReady, WorkspaceDamaged
 from engine.jobs.index import dropped
+from engine.models.catalogue import model_folder
 from engine.models.chat import SETTING, ChatModel, named_endpoint
 from engine.serving.searcher import Searcher
 from engine.system import ending
@@ -144,12 +145,13 @@ class Engine:
         return any(job.kind in ("add", "index") and job.status in ("queued", "running") for job in jobs)
 
     def open_index(self, collection_id: str, spec: IndexSpec, *, rebuild: bool = True) -> OpenIndex:
-        """The open index of a specification. Raises IndexNotReady when it is absent, of another encoder, or damaged;
-        with `rebuild` a damaged one is dropped and its rebuild is queued."""
+        """The open index of a specification. Raises IndexNotReady when it is absent, of another encoder, or damaged, BadInput when its model is
+        not here; with `rebuild` a damaged one is dropped and its rebuild is queued."""
         generation = self.generation(collection_id, spec)
         if generation is None:
             if self._being_built(collection_id):
                 raise IndexBeingBuilt(f"The index {spec.label()!r} is being built; search again in a moment.")
+            self._refuse_without_model(spec)
             raise IndexNotReady(
                 f"The index {spec.label()!r} is not built yet. Build it in the Library, or with `triptych index`."
             )
@@ -185,6 +187,12 @@ class Engine:
             while len(self._open) > MAX_OPEN_INDEXES:
                 self._open.popitem(last=False)
             return index
+
+    def _refuse_without_model(self, spec: IndexSpec) -> None:
+        """Raises BadInput, which says how to get it, where the model of an index is not here, so that it cannot be built."""
+        model = getattr(spec, "model", None)
+        if isinstance(model, str):
+            model_folder(model, self.workspace.models.folder)
 
     def _rebuild(self, generation: Generation, spec: IndexSpec, error: WorkspaceDamaged) -> None:
         if self.workspace.read_only:

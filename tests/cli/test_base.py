@@ -34,7 +34,7 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["search", "--help"], ["jobs", "--help"]])
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     code = (
-        "import sys\nfrom app.cli import main\nsys.argv[0] = 'triptych'\n"
+        "import sys\nfrom app.cli.main import main\nsys.argv[0] = 'triptych'\n"
         f"try:\n    main()\nfinally:\n    print('LOADED', [name for name in {HEAVY!r} if name in sys.modules])"
     )
     ended = python(code, *arguments)
@@ -69,7 +69,7 @@ def test_control_c_during_a_search_ends_with_130(filled: Path) -> None:
     code = (
         "import time\nfrom app import services\n"
         "def slow(self, *a, **k):\n    print('searching', flush=True)\n    time.sleep(30)\n"
-        "services.Services.search = slow\nfrom app.cli import main\nmain()"
+        "services.Services.search = slow\nfrom app.cli.main import main\nmain()"
     )
     command = [sys.executable, "-c", code, "search", "x", "--workspace", str(filled)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as child:
@@ -85,7 +85,7 @@ def test_control_c_during_a_search_ends_with_130(filled: Path) -> None:
 def test_a_closed_pipe_ends_quietly(form: list[str], filled: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    code = "from app.cli import main\nmain()"
+    code = "from app.cli.main import main\nmain()"
     command = [sys.executable, "-c", code, "search", "weights", "-p", "BM25", *form, "-w", str(filled)]
     try:
         ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)

@@ -112,12 +112,12 @@ def test_gaps_in_the_judgments_are_told(judged: Path, cli: Cli, tmp_path: Path, 
 
 
 def test_ctrl_c_keeps_what_is_finished(judged: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Interrupted(app.cli_options._Lines):
+    class Interrupted(app.cli.options._Lines):
         def __call__(self, step: Progress) -> None:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(app.cli_options, "_Lines", Interrupted)
+        patched.setattr(app.cli.options, "_Lines", Interrupted)
         stopped = cli("evaluate", "-p", "BM25")
     assert stopped.code == 130
     assert "Give the same command again" in stopped.err

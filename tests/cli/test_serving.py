@@ -76,7 +76,7 @@ def test_the_interface_answers_on_loopback_and_stops_on_control_c(filled: Path) 
     command = [
         sys.executable,
         "-c",
-        "from app.cli import main\nmain()",
+        "from app.cli.main import main\nmain()",
         "ui",
         "--no-browser",
         "--json",

@@ -181,7 +181,7 @@ def test_a_wheel_holds_all_that_running_needs(tmp_path: Path) -> None:
         if path.is_file()
     }
     assert held == copied
-    code = "import app, sys\nassert app.__file__.startswith(sys.argv.pop()), app.__file__\nfrom app.cli import main\nmain()"
+    code = "import app, sys\nassert app.__file__.startswith(sys.argv.pop()), app.__file__\nfrom app.cli.main import main\nmain()"
     for arguments in (["models", "list"], ["demo", "--no-serve", "--workspace", str(tmp_path / "workspace")]):
         ran = subprocess.run(
             [sys.executable, "-c", code, *arguments, str(site)],

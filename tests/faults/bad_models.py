@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from engine.models.card import describe_file, read_card, write_card
 from tests.encoders.tiny import TABLE, rewrite_card, write_tokenizer
 
 Harm = Literal["endless", "nan", "inf", "zero", "constant", "none"]
@@ -54,3 +55,26 @@ def write_bad_model(folder: Path, harm: Harm, **card: Any) -> Path:
     write_tokenizer(folder / "tokenizer.json")
     write_bad_graph(folder / "model.onnx", harm)
     return rewrite_card(folder, **{"name": folder.name} | card)
+
+
+def spoil(folder: Path, harm: Harm) -> Path:
+    """Let the graph of a finished model, of any family, give one value for everything, and its card fit its files again."""
+    path = folder / "model.onnx"
+    model = onnx.load(path)
+    told = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = ["meant" if name == told else name for name in node.output]
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.array(value, np.float32), name)
+        for name, value in (("nothing", 0), ("value", _VALUES[harm]))
+    )
+    model.graph.node.extend(
+        [
+            helper.make_node("Mul", ["meant", "nothing"], ["zeros"]),
+            helper.make_node("Add", ["zeros", "value"], [told]),
+        ]
+    )
+    onnx.save(model, path)
+    card = read_card(folder)
+    write_card(folder, card.model_copy(update={"files": card.files | {path.name: describe_file(path)}}))
+    return folder

@@ -1,8 +1,9 @@
 """kill -9 again and again, at chosen and at random moments: python -m tests.faults.many_kills --kills 200
 
 Each round adds a file and builds two indexes in a process that is killed at one place after the other, and after each once more at a random
-moment, and is at last left to finish. What stands then is compared with a run that nobody disturbed: documents, passages, vectors and hits. Slow on purpose;
-no test collects it, `make faults` runs it.
+moment, and is at last left to finish. What stands then is compared with a run that nobody disturbed: documents, passages, vectors and hits. Rounds
+follow one another until there were as many kills as wanted, and a fourth of them in each phase. Slow on purpose; no test collects it, `make faults`
+runs it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -29,23 +30,37 @@ from engine.jobs.index import parse_spec
 from engine.workspace.workspace import Workspace
 from tests.faults import worker
 
-PHASES = {
-    "parse": ("parse",),
-    "commit": ("before commit", "after commit"),
-    "encode": ("encode",),
-    "publish": ("seal", "publish", "published"),
-}
-"""What is reported, and the places in the worker that belong to it."""
+PLACES = (
+    ("parse", "parse"),
+    ("commit", "before commit"),
+    ("parse", "parse"),
+    ("commit", "after commit"),
+    ("commit", "before commit"),
+    ("encode", "encode"),
+    ("encode", "encode"),
+    ("encode", "encode"),
+    ("encode", "encode"),
+    ("publish", "seal"),
+    ("publish", "publish"),
+    ("publish", "published"),
+)
+"""A round: the phase that is reported, and the place in the worker that belongs to it, in the order in which a job comes to them."""
+PHASES = tuple(dict.fromkeys(phase for phase, _ in PLACES))
 LATER = 0.1
 """Seconds at most until a random kill, counted from when the process works on its job."""
 QUERIES = ("retrieval number7", "graph calibration", "number111", "unknownword")
 TRIES = 40
+KINDS = ("chosen", "random")
+Kill: TypeAlias = tuple[str, str]
+"""Phase, and one of KINDS."""
 
 
 def main() -> int:
     """0 where every round ended like the undisturbed run."""
     parser = argparse.ArgumentParser(description="Kill the worker many times, and compare.")
-    parser.add_argument("--kills", type=int, default=200, help="how many kills at least, over all phases")
+    parser.add_argument(
+        "--kills", type=int, default=200, help="how many kills at least, over all phases, and a fourth of them in each"
+    )
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no round after this many seconds")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
@@ -57,13 +72,18 @@ def main() -> int:
 def _rounds(scratch: Path, wanted: int, seconds: float, source: random.Random) -> int:
     file = _input(scratch)
     undisturbed = scratch / "undisturbed"
-    started(undisturbed, file, "never").wait()
+    if code := started(undisturbed, file, "never").wait():
+        raise SystemExit(f"The undisturbed run failed: {code}")
     expected = outcome_of(undisturbed)
-    kills, survived, lost = Counter[str](), Counter[str](), []
+    if expected["status"] != "done":
+        raise SystemExit(f"The job ends as {expected['status']} even where nobody disturbs it.")
+    kills, survived, lost = Counter[Kill](), Counter[Kill](), []
     began, number = time.monotonic(), 0
-    while sum(kills.values()) < wanted and time.monotonic() - began < seconds:
+    while _left(kills, wanted) and time.monotonic() - began < seconds:
         folder = scratch / f"round-{number}"
         mine = one_round(folder, file, source)
+        if not mine:
+            raise SystemExit("A job ended before it came to the first place.")
         found = outcome_of(folder)
         kills.update(mine)
         if found == expected:
@@ -73,39 +93,51 @@ def _rounds(scratch: Path, wanted: int, seconds: float, source: random.Random) -
         shutil.rmtree(folder)
         number += 1
         print(
-            f"{number} rounds, {sum(kills.values())} kills, {time.monotonic() - began:.0f} s",
+            f"{number} rounds, {kills.total()} kills, {survived.total()} survived, {time.monotonic() - began:.0f} s",
             file=sys.stderr,
             flush=True,
         )
-    print(f"{'phase':<10}{'kills':>7}{'survived':>10}")
-    for phase in sorted(kills):
-        print(f"{phase:<10}{kills[phase]:>7}{survived[phase]:>10}")
-    print(
-        f"{'all':<10}{sum(kills.values()):>7}{sum(survived.values()):>10}   in {number} rounds, {time.monotonic() - began:.0f} s"
-    )
+    print(_table(kills, survived))
+    print(f"in {number} rounds, {time.monotonic() - began:.0f} s")
     for one in lost:
         print("differs:", *one)
-    return 1 if lost else 0
+    return 1 if lost or not kills else 0
 
 
-def one_round(folder: Path, file: Path, source: random.Random) -> Counter[str]:
+def _left(kills: Counter[Kill], wanted: int) -> bool:
+    """Whether there were too few kills yet, in all or in a phase."""
+    met = Counter(phase for phase, _ in kills.elements())
+    return kills.total() < wanted or any(met[phase] < wanted // len(PHASES) for phase in PHASES)
+
+
+def _table(kills: Counter[Kill], survived: Counter[Kill]) -> str:
+    """Kills of each phase: at the chosen place, at a random moment, together, and how many of these were survived."""
+    lines = [f"{'phase':<10}{'chosen':>8}{'random':>8}{'kills':>8}{'survived':>10}"]
+    for name in (*PHASES, "all"):
+        of = [[count for (phase, how), count in counts.items() if name in (phase, "all") and how in kinds]
+              for counts, kinds in ((kills, ("chosen",)), (kills, ("random",)), (kills, KINDS), (survived, KINDS))]  # fmt: skip
+        chosen, random_, both, alive = map(sum, of)
+        lines.append(f"{name:<10}{chosen:>8}{random_:>8}{both:>8}{alive:>10}")
+    return "\n".join(lines)
+
+
+def one_round(folder: Path, file: Path, source: random.Random) -> Counter[Kill]:
     """Kill at every place in turn, and after each at a random moment; then let the job end. How many kills met which phase."""
-    kills = Counter[str]()
-    places = [(phase, place) for phase, found in PHASES.items() for place in found]
-    for number, (phase, place) in enumerate(places):
+    kills = Counter[Kill]()
+    for number, (phase, place) in enumerate(PLACES):
         code = started(folder, file, f"resume {place}" if number else place).wait()
         if code == 0:
             return kills  # a random kill came later than this place, so that the job was done
         if code != -signal.SIGKILL:
             raise SystemExit(f"The worker was not killed in {place!r}: {code}")
-        kills[phase] += 1
+        kills[phase, "chosen"] += 1
         before = max((seq for seq, _ in _writes(folder)), default=0)
         child = started(folder, file, "resume")
         _until_working(folder, child, before)
         time.sleep(source.uniform(0, LATER))
         if child.poll() is None:
             child.kill()
-            kills[at_phase(folder)] += 1
+            kills[at_phase(folder), "random"] += 1
         if child.wait() == 0:
             return kills
     for _ in range(TRIES):
@@ -163,7 +195,8 @@ def started(folder: Path, file: Path, phase: str) -> Forked:
 def outcome_of(folder: Path) -> dict[str, Any]:
     """`outcome`, found in a process of its own."""
     told = folder.with_suffix(".json")
-    Forked(lambda: _write(told, outcome(folder))).wait()
+    if code := Forked(lambda: _write(told, outcome(folder))).wait():
+        raise SystemExit(f"What stands in {folder} cannot be read: {code}")
     return dict(json.loads(told.read_text()))
 
 
@@ -223,7 +256,7 @@ def outcome(folder: Path) -> dict[str, Any]:
             index: Any = spec.open(workspace.generations.open_folder(generation))
             ids = _ids(snapshot, spec.unit, index.numbers)
             if spec.kind == "dense":
-                found["vectors"] = _vectors(ids, np.asarray(index.vectors))
+                found["vectors"] = _vectors(ids, index.vectors(np.arange(len(index.numbers), dtype=np.int64)))
             asked = list(QUERIES) if spec.kind == "bm25" else encoder.encode_queries(list(QUERIES))
             top = index.search(asked, 10)
             found[spec.kind] = [

@@ -56,7 +56,7 @@ def file(tmp_path_factory):
 def start(folder, file, phase):
     return subprocess.run(
         [sys.executable, str(WORKER), str(folder), str(file), phase],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=ROOT, capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def finish(folder):
     if job.status == "failed":  # it died as often as a job may by itself
         assert "Set aside" in job.error
         workspace.jobs.resume(job.job_id)
-    return workspace, workspace.jobs.wait(job.job_id, 60)
+    return workspace, workspace.jobs.wait(job.job_id, 300)
 
 
 @pytest.mark.parametrize("phase", ["parse", "before commit", "after commit", "encode", "seal", "publish", "published"])

@@ -19,8 +19,9 @@ from engine.models.card import read_card
 from engine.system import child
 from engine.types import Record
 from engine.workspace.workspace import Workspace
-from tests.encoders.tiny import TABLE, write_model, write_sparse
-from tests.faults.bad_models import write_bad_model
+from tests.encoders.tiny import TABLE, write_cross, write_model, write_sparse
+from tests.encoders.tiny_late import write_head, write_late
+from tests.faults.bad_models import spoil, write_bad_model
 
 
 @pytest.fixture
@@ -81,10 +82,37 @@ def test_a_sparse_model_without_terms_is_refused(tmp_path: Path) -> None:
         trial.check_rows(folder, read_card(folder))
 
 
-def test_good_models_pass(tmp_path: Path) -> None:
-    for harm in ("none",):
-        folder = write_bad_model(tmp_path / harm, harm)  # type: ignore[arg-type]
+FAMILIES = {"sparse": write_sparse, "late": write_late, "late head": write_head, "cross": write_cross}
+
+
+@pytest.mark.parametrize(
+    ("family", "harm", "told"),
+    [
+        ("sparse", "nan", "negative or not finite"),
+        ("sparse", "inf", "negative or not finite"),
+        ("sparse", "zero", "no term a weight"),
+        ("sparse", "constant", "the same for 7 different texts"),
+        *(("late", harm, "a token vector that is not finite") for harm in ("nan", "inf")),
+        ("late", "zero", "no vector, or one of zeros"),
+        ("late", "constant", "the same for 7 different texts"),
+        ("late head", "nan", "a token vector that is not finite"),
+        ("late head", "zero", "no vector, or one of zeros"),
+        ("late head", "constant", "the same for 7 different texts"),
+        *(("cross", harm, "not finite") for harm in ("nan", "inf")),
+        *(("cross", harm, "the same for 6 different texts") for harm in ("zero", "constant")),
+    ],
+)
+def test_every_family_is_refused_what_cannot_be_searched(tmp_path: Path, family: str, harm: Any, told: str) -> None:
+    folder = FAMILIES[family](tmp_path / "model")
+    trial.check_rows(folder, read_card(folder))
+    spoil(folder, harm)
+    with pytest.raises(BadInput, match=told):
         trial.check_rows(folder, read_card(folder))
+
+
+def test_good_models_pass(tmp_path: Path) -> None:
+    folder = write_bad_model(tmp_path / "none", "none")
+    trial.check_rows(folder, read_card(folder))
     trial.try_out(write_model(tmp_path / "tiny"), read_card(tmp_path / "tiny"))
 
 
@@ -118,7 +146,7 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     import subprocess
 
     code = (
-        "import os, sys\nfrom engine import child\nfrom engine.models import trial\nfrom engine.models.card import read_card\nfrom pathlib import Path\n"
+        "import os, sys\nfrom engine.export import trial\nfrom engine.system import child\nfrom engine.models.card import read_card\nfrom pathlib import Path\n"
         "popen = child.subprocess.Popen\n"
         "def told(*a, **k):\n    made = popen(*a, **k)\n    print(made.pid, flush=True)\n    return made\n"
         "child.subprocess.Popen = told\n"

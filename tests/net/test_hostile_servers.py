@@ -6,10 +6,12 @@ import gzip
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -22,7 +24,7 @@ from engine.models.hub import hub
 from engine.models.hub.hub import Hub, HubFile, Repository
 from engine.network.addresses import ALLOW, allowed_hosts
 from engine.network.budget import watched
-from engine.network.client import Client
+from engine.network.client import CONNECT_S, Client
 from tests.net.raw_server import Line, RawServer, answer
 
 LIMIT_S = 0.5
@@ -160,6 +162,57 @@ def test_who_watches_ends_waiting_soon(ask: Ask, script: Callable[[Line], None])
         with watched(stop_after(0.2)), pytest.raises(Stop):
             ask(server.address, 60.0)
         assert time.monotonic() - began < 2
+
+
+@both
+def test_who_watches_ends_a_handshake_soon(ask: Ask) -> None:
+    with RawServer(Line.wait) as server:
+        began = time.monotonic()
+        with watched(stop_after(0.2)), pytest.raises(Stop):
+            ask(server.address.replace("http:", "https:"), 60.0)
+        assert time.monotonic() - began < 0.8 * CONNECT_S
+
+
+@both
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="elsewhere a full queue of connections refuses, and is no wait"
+)
+def test_who_watches_ends_connecting_soon(ask: Ask) -> None:
+    with ExitStack() as held:
+        full = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # nobody accepts them, so that the system answers no further ones
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        began = time.monotonic()
+        with watched(stop_after(0.2)), pytest.raises(Stop):
+            ask(f"http://127.0.0.1:{full.getsockname()[1]}", 60.0)
+        assert time.monotonic() - began < 0.8 * CONNECT_S
+
+
+@both
+def test_a_connection_that_comes_too_late_is_closed(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, over, connect = threading.Event(), threading.Event(), socket.create_connection
+
+    def connects_late(*given: Any, **named: Any) -> socket.socket:
+        begun.set()
+        over.wait(60)
+        return connect(*given, **named)
+
+    def check() -> None:
+        if begun.is_set():
+            raise Stop
+
+    with RawServer(Line.wait) as server:
+        with monkeypatch.context() as patched:
+            patched.setattr(socket, "create_connection", connects_late)
+            with watched(check), pytest.raises(Stop):
+                ask(server.address, 60.0)
+        over.set()
+        ends = time.monotonic() + 20
+        while server.heads != [b""]:
+            assert time.monotonic() < ends, "nobody hung up"
+            time.sleep(0.02)
 
 
 def floods(line: Line) -> None:

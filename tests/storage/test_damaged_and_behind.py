@@ -24,6 +24,7 @@ WORDS = "name: Words\npipeline:\n- bm25: {}\n"
 def services(tmp_path: Path) -> Iterator[Services]:
     """Two collections of two documents, each with an index of words and one of meaning; then a document more in the first."""
     folder = tmp_path / "workspace"
+    Services(folder).close()  # a folder that holds something else does not become a workspace
     write_model(folder / "models" / "tiny", name="tiny", similarity="cosine")
     with Services(folder) as opened:
         opened.save_pipeline("Words", WORDS)

@@ -48,7 +48,7 @@ with Workspace.open(sys.argv[1]) as workspace:
 
 def die(folder, *more):
     return subprocess.run(
-        [sys.executable, "-c", DEADLY, str(folder), *more], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", DEADLY, str(folder), *more], cwd=ROOT, capture_output=True, text=True, timeout=180
     )
 
 
@@ -104,7 +104,7 @@ def stuck(monkeypatch, release):
         if running.job.params.get("quick"):
             return
         at_work.set()
-        release.wait(30)
+        release.wait(300)  # longer than three commands take on a busy machine
         for late in (
             lambda: running(Progress("late", 1)),
             lambda: workspace.set_setting("late", True),
@@ -182,8 +182,8 @@ def test_an_endless_graph_ends_when_its_job_is_given_up(workspace, papers, tmp_p
 
 
 def shell(folder, *arguments):
-    command = [sys.executable, "-c", "from app.cli import main\nmain()", *arguments, "--json", "-w", str(folder)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", "from app.cli.main import main\nmain()", *arguments, "--json", "-w", str(folder)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
     return ended.returncode, json.loads(ended.stdout or ended.stderr)
 
 
@@ -203,7 +203,8 @@ def test_another_shell_lists_and_cancels_a_job_that_hears_nothing(workspace, pap
     code, told = shell(workspace.folder, "jobs", "cancel", "0" * 32)
     assert code == 3
     code, told = shell(workspace.folder, "jobs", "cancel", job_id[:8])
-    assert (code, told["job"]["status"]) == (0, "cancelled")
+    assert code == 0, told
+    assert told["job"]["status"] == "cancelled"
     assert workspace.jobs.get(job_id).status == "cancelled"
     release.set()
     code, told = shell(workspace.folder, "jobs", "list")

@@ -91,7 +91,12 @@ def test_searching_paging_filtering(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "words"), [("empty", "This collection is empty"), ("indexing", "Documents are being added")]
+    ("state", "words"),
+    [
+        ("empty", "This collection is empty"),
+        ("indexing", "Documents are being added"),
+        ("paused", "Adding documents is paused"),
+    ],
 )
 def test_a_collection_without_documents_is_not_blamed_on_the_query(
     page: Page, monkeypatch: pytest.MonkeyPatch, state: str, words: str

@@ -59,7 +59,8 @@ SAYS: dict[str, dict[str, str]] = {
     "adding_first": NOTHING_TO_JUDGE_BY | dict.fromkeys(("search", "compare"), "They are shown here as soon as they are in.")
     | {"library": "They are built as soon as the documents are in."},
     "adding_more": CHOOSE | {"search": WAITING, "compare": WAITING, "stages": WAITING, "library": "Building"},
-    "paused": NOTHING_TO_JUDGE_BY | {"library": "Paused"},
+    "paused": NOTHING_TO_JUDGE_BY | dict.fromkeys(("search", "compare"), "Adding documents is paused Resume it on the Library page.")
+    | {"library": "Adding documents is paused. Resume it, and they are built afterwards."},
     "after_failure": BUILD | CHOOSE | {"library": "There is no model called 'a-model-that-is-gone'"},
     "filled": {"evaluate": "Run the evaluation", "judge": "Means over 6 judged questions.", "blind": "Question 1", "library": "Ready"},
     "read_only": dict.fromkeys(("evaluate", "calibrate", "judge"), "open for reading only") | {"judge": "Means over 6 judged questions."},
@@ -72,7 +73,7 @@ SAYS: dict[str, dict[str, str]] = {
     },
     "broken_pipelines": {
         "search": "Mend it in the editor, or delete it.", "compare": "Mend it in the editor, or delete it.",
-        "stages": NOT_BUILT,
+        "stages": "There is no model called 'a-model-that-is-gone'",
         "rerank": "has no rerank stage. Add one at its end",
     },
 }  # fmt: skip

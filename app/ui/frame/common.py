@@ -50,7 +50,9 @@ def without_documents(ui: Ui, state: UiState) -> Markup | None:
     view = ui.services.collection(state.collection)
     if view.documents:
         return None
-    return search.without_documents(filling=view.state == "indexing", writes=ui.access.write)
+    return search.without_documents(
+        filling=view.state == "indexing", paused=view.state == "paused", writes=ui.access.write
+    )
 
 
 def without_collection(ui: Ui) -> Markup:

@@ -27,6 +27,7 @@ STATES = {
     "ready": "Ready",
     "behind": "Index behind",
     "indexing": "Indexing",
+    "paused": "Adding is paused",
     "unindexed": "Not indexed",
     "empty": "Empty",
 }

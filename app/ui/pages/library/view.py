@@ -146,6 +146,8 @@ def indexes(chosen: CollectionView, *, read_only: bool) -> Markup:
         text = (
             "They are built as soon as the documents are in."
             if chosen.state == "indexing"
+            else "Adding documents is paused. Resume it, and they are built afterwards."
+            if chosen.state == "paused"
             else "No index yet. Building one makes the collection searchable."
             if chosen.documents
             else "No index yet. Add documents first."

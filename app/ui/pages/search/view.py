@@ -216,9 +216,13 @@ def _nothing(result: SearchResult, state: UiState) -> Markup:
     return without_documents(filling=False)
 
 
-def without_documents(*, filling: bool, writes: bool = True) -> Markup:
-    """A collection in which nothing is yet; `filling` says that documents are on their way."""
+def without_documents(*, filling: bool, paused: bool = False, writes: bool = True) -> Markup:
+    """A collection in which nothing is yet; `filling` says that documents are on their way, `paused` that they would be."""
     library = button("Go to the Library", "go", look="" if filling else "primary", page="library")
+    if paused and not writes:
+        return empty("document", "Adding documents is paused", reading("It can be resumed"))
+    if paused:
+        return empty("document", "Adding documents is paused", "Resume it on the Library page.", library)
     if not filling and not writes:
         return empty("document", "This collection is empty", reading("Documents are added"))
     if not filling:
