@@ -85,7 +85,7 @@ def test_no_table_of_any_export_holds_a_cell_that_begins_a_formula(formula: str)
     column = Column(view, (ColumnHit(card, 3, False),), (), 1.0, 1)
     compared: Any = SimpleNamespace(query=formula, columns=(column,))
     row = LedgerRow(formula, formula, 1, -0.5, (LedgerEntry(1, -0.5, -0.5, -0.5),))
-    record = dict.fromkeys(("doc_id", "title", "venue", "url", "text"), formula) | {"authors": [formula], "year": 1}
+    record = dict.fromkeys(("doc_id", "title", "venue", "url", "text"), formula) | {"authors": [formula], "year": -0.5}
     for text, times in (
         (table([record]), 6),
         (exports.columns(compared), 4),
@@ -93,6 +93,6 @@ def test_no_table_of_any_export_holds_a_cell_that_begins_a_formula(formula: str)
     ):
         found = cells(text)
         assert [cell for cell in found if cell.startswith(formula)] == []
-        assert sum(cell.startswith("'") and cell.replace("'", "") == formula for cell in found) == times
+        assert sum(cell.startswith("'") and cell.replace("'", "").startswith(formula) for cell in found) == times
         # Numbers stay numbers, the negative ones too.
-        assert "-0.5" in found or text == table([record])
+        assert "-0.5" in found
