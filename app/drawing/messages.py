@@ -17,6 +17,8 @@ TITLES = {
     "ReadOnly": "This is open for reading only",
     "MissingDependency": "An optional part is not installed",
     "StorageFull": "There is no room left",
+    "StorageFailed": "The disk reported an error",
+    "NotExact": "This has no exact answer",
     "IndexNotReady": "The index is not ready",
     "IndexBeingBuilt": "The index is being built",
     "Cancelled": "Cancelled",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from engine.files.lines import FORMULA_STARTS
+from engine.files.sheets import csv_text
 
 Rows = Sequence[Mapping[str, Any]]
 _TEX = str.maketrans(
@@ -20,7 +18,7 @@ _TEX = str.maketrans(
 
 def bibliography() -> dict[str, Callable[[Rows], str]]:
     """The export forms by name."""
-    return {"bibtex": bibtex, "ris": ris, "csv": csv_text}
+    return {"bibtex": bibtex, "ris": ris, "csv": table}
 
 
 def bibtex(rows: Rows) -> str:
@@ -59,22 +57,13 @@ def ris(rows: Rows) -> str:
     return "\r\n".join(records)
 
 
-def csv_text(rows: Rows) -> str:
-    """CSV with a header; cells that a spreadsheet would run as a formula are quoted with an apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
+def table(rows: Rows) -> str:
+    """CSV with a header."""
     columns = ("doc_id", "title", "authors", "year", "venue", "url", "text")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow(
-            [_cell("; ".join(row["authors"] or ()) if name == "authors" else row[name]) for name in columns]
-        )
-    return out.getvalue()
-
-
-def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return "'" + text if text.startswith(FORMULA_STARTS) else text
+    return csv_text(
+        columns,
+        (["; ".join(row["authors"] or ()) if name == "authors" else row[name] for name in columns] for row in rows),
+    )
 
 
 def tex(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import polars as pl
 
 from app.verbs.exporting import tex
 from engine.errors import BadInput
-from engine.files.lines import FORMULA_STARTS
+from engine.files.sheets import csv_text
 
 
 def table_bytes(table: pl.DataFrame, form: str) -> bytes:
@@ -24,15 +23,7 @@ def table_bytes(table: pl.DataFrame, form: str) -> bytes:
 
 def _csv(table: pl.DataFrame) -> bytes:
     """Numbers in full; texts that a spreadsheet would run as a formula begin with an apostrophe."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([_harmless(name) for name in table.columns])
-    writer.writerows([_harmless(cell) for cell in row] for row in table.iter_rows())
-    return out.getvalue().encode()
-
-
-def _harmless(cell: Any) -> Any:
-    return "'" + cell if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
+    return csv_text(table.columns, table.iter_rows(), "\n").encode()
 
 
 def _parquet(table: pl.DataFrame) -> bytes:

@@ -7,7 +7,6 @@ takes away again. TREC and BEIR files hold every id as it is.
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from pathlib import Path
 import polars as pl
 
 from engine.errors import BadInput
-from engine.files.lines import Mistakes, guarded, numbered_lines, shown, unguarded
+from engine.files.lines import Mistakes, numbered_lines, shown
+from engine.files.sheets import csv_text, unguarded
 from engine.types import Judgment
 
 FORMS = ("trec", "beir", "csv")
@@ -146,12 +146,9 @@ def write_judgments(judgments: pl.DataFrame, form: str, texts: dict[str, str] | 
         raise BadInput(f"There is no form of judgments called {form!r}. Known: {', '.join(FORMS)}.")
     rows: Sequence[tuple[str, str, int]] = list(judgments.select("qid", "doc_id", "rating").iter_rows())
     if form == "csv":
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("query", "docid", "rating"))
         named = texts or {}
-        writer.writerows((guarded(named.get(qid, qid)), guarded(doc_id), rating) for qid, doc_id, rating in rows)
-        return out.getvalue()
+        cells = ((named.get(qid, qid), doc_id, rating) for qid, doc_id, rating in rows)
+        return csv_text(("query", "docid", "rating"), cells, "\n")
     unsafe = re.compile(r"\s" if form == "trec" else r"[\t\r\n]")
     for qid, doc_id, _ in rows:
         for name in (qid, doc_id):

@@ -55,17 +55,3 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
 def shown(text: str) -> str:
     """A quoted excerpt for a message."""
     return repr(text if len(text) <= 60 else text[:57] + "…")
-
-
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""What a spreadsheet may take for the beginning of a formula, the full-width forms included."""
-
-
-def guarded(text: str) -> str:
-    """A cell that no spreadsheet runs: an apostrophe goes before what may begin a formula. `unguarded` gives back every text as it was."""
-    return "'" + text if text.lstrip("'").startswith(FORMULA_STARTS) else text
-
-
-def unguarded(text: str) -> str:
-    """A cell without the apostrophe of `guarded`."""
-    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(FORMULA_STARTS) else text

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from engine.errors import BadInput
 from engine.files.judgments import read_judgments, write_judgments
-from engine.files.lines import FORMULA_STARTS
 from engine.files.queries import read_queries, write_queries
 from engine.files.runs import RUN, read_run, write_run
+from engine.files.sheets import FORMULA_STARTS
 from engine.types import Query
 
 
@@ -120,7 +120,7 @@ def test_judgments_come_back(form: str, file: Any) -> None:
         assert theirs == {"1": {"d1": 2, "d2": 0}, "q-2": {"é": -1}}
 
 
-CELLS = st.text("'=+-@＝ab1é,\"", min_size=1).filter(lambda text: text.strip() == text)
+CELLS = st.text("'=+-@＝ab1é,;\"", min_size=1).filter(lambda text: text.strip() == text)
 
 
 @given(st.lists(st.tuples(CELLS, CELLS, st.integers(-1, 3)), min_size=1, max_size=6, unique_by=lambda row: row[:2]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.types import Record
+from engine.workspace.database import recovery
 from engine.workspace.workspace import Workspace
 
 BLOCK, FIRST_BLOCK = 262_144, 12_288
@@ -76,6 +77,18 @@ def flip(position: int, bit: int) -> Damage:
         raw[position] ^= 1 << bit
 
     return Damage(f"bit {bit} of byte {position}", apply)
+
+
+def flip_in(folder: Path, table: str) -> None:
+    """Turn one bit over in the first block of a table of a workspace that is closed."""
+    file = folder / recovery.DATABASE_NAME
+    connection = recovery.connect(file, read_only=True)
+    sql = "SELECT min(block_id) FROM pragma_storage_info(?) WHERE block_id >= 0"
+    block = connection.execute(sql, [table]).fetchall()[0][0]
+    connection.close()
+    raw = bytearray(file.read_bytes())
+    flip(FIRST_BLOCK + block * BLOCK + 999, 3).apply(raw)
+    file.write_bytes(raw)
 
 
 def flips(size: int, seed: int) -> Iterator[Damage]:

@@ -125,11 +125,9 @@ def broken(folder, probe):
 
 
 def flipped_in(filled, folder, table):
-    connection = recovery.connect(filled / recovery.DATABASE_NAME, read_only=True)
-    sql = "SELECT min(block_id) FROM pragma_storage_info(?) WHERE block_id >= 0"
-    block = connection.execute(sql, [table]).fetchall()[0][0]
-    connection.close()
-    return damaged(filled, folder, damaging.flip(damaging.FIRST_BLOCK + block * damaging.BLOCK + 999, 3))
+    shutil.rmtree(folder, ignore_errors=True)
+    damaging.flip_in(shutil.copytree(filled, folder), table)
+    return folder
 
 
 def test_passages_and_names_that_are_lost_are_made_anew(filled, tmp_path, probe):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,13 +69,13 @@ def ask(services: Services, key: str, *, judged: bool) -> None:
         documents.add_judgments(key, [Judgment(str(n), f"p{m}", (n + m) % 3) for n in range(6) for m in range(6)])
 
 
-def measure(services: Services) -> UiState:
+def measure(services: Services, pair: Sequence[str] = ("BM25", "Dense")) -> UiState:
     """One of everything that is made from judgments, and the address that names it all."""
-    pair = ["BM25", "Dense"]
+    pair = [*pair]
     jobs = {
         "evaluation": services.start_evaluation(NAME, pair, query_set="default", metrics=["nDCG@10", "P@5"]),
         "other": services.start_evaluation(NAME, pair, query_set="default", metrics=["nDCG@10"]),
-        "calibration": services.start_calibration(NAME, ["BM25"], query_set="default", folds=2),
+        "calibration": services.start_calibration(NAME, pair[:1], query_set="default", folds=2),
         "disagreement": services.start_disagreement(NAME, pair, query_set="default"),
     }
     queue = services.start_queue(NAME, pair, depth=3)

@@ -20,6 +20,7 @@ from app.ui.pages.compare.unrolled import VIEWS
 from app.ui.web.session import PAGES, PANELS, UiState
 from app.verbs.services import Services
 from engine import errors
+from tests.faults import damaging
 
 FAULT = "fault of Triptych"
 PLACES = (*MODULES, "models", *VIEWS)
@@ -191,6 +192,40 @@ def test_every_pane_opens_by_its_address(world: World, panel: str) -> None:
         reply = world.call("open", at(world.state, place).with_(panel=panel, subject=subject))
         sound(reply)
         assert not reply.get("failed"), reply["regions"]
+
+
+# a damaged database
+
+
+@pytest.fixture(scope="module", params=["documents", "passages"])
+def damaged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, full: Copy) -> Iterator[World]:
+    """A workspace with one of everything, where one bit of a table is turned over."""
+    folder = tmp_path_factory.mktemp("damaged") / "w"
+    state = full(folder)
+    damaging.flip_in(folder, request.param)
+    with Services(folder) as services:
+        yield World(services, state=state)
+
+
+def test_a_page_that_meets_damage_names_it_and_its_remedy(damaged: World) -> None:
+    met = 0
+    for place in PLACES:
+        for reply in (
+            damaged.call("open", at(damaged.state, place)),
+            *(damaged.call("panel", at(damaged.state, place), panel=panel) for panel in SIDE),
+        ):
+            sound(reply)
+            said = shown(" ".join(reply["regions"].values()))
+            if reply.get("failed"):
+                assert 'class="box box-error"' in reply["regions"]["tp-alert"], place
+                assert "A stored file is damaged" in said, (place, said)
+            if "is damaged" in said:
+                met += 1
+                assert "triptych doctor --salvage" in said, (place, said)
+                assert "triptych restore" in said
+    reply = damaged.call("read", at(damaged.state, "search"), doc="p1")
+    sound(reply)
+    assert met >= 1
 
 
 # hostile addresses

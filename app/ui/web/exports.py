@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from app.results.evaluation import Disagreement
 from app.results.search import CompareResult, Ledger, RejectionView
-from engine.files.lines import FORMULA_STARTS
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """CSV with a header and CRLF line ends."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow([_cell(value) for value in header])
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return out.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, str):
-        return "'" + value if value.startswith(FORMULA_STARTS) else value
-    return "" if value is None else value
+from engine.files.sheets import csv_text
 
 
 def columns(result: CompareResult) -> str:
     """Every hit of every column: query, pipeline, rank, document, score, movement."""
     header = ("query", "pipeline", "rank", "doc_id", "title", "score", "movement", "new")
-    return table(
+    return csv_text(
         header,
         (
             (
@@ -64,15 +46,15 @@ def ledger(found: Ledger) -> str:
         ]
         for row in found.rows
     )
-    return table(header, rows)
+    return csv_text(header, rows)
 
 
 def disagreement(found: Disagreement) -> str:
     """One row per question, the most different lists first."""
     header = ("qid", "query", "jaccard", "rbo_9", "rbo_5", "kendall_tau")
-    return table(header, ((one.qid, one.text, one.jaccard, one.rbo, one.rbo_top, one.tau) for one in found.queries))
+    return csv_text(header, ((one.qid, one.text, one.jaccard, one.rbo, one.rbo_top, one.tau) for one in found.queries))
 
 
 def rejections(rows: Iterable[RejectionView]) -> str:
     """The skipped rows of a job."""
-    return table(("where", "why", "what stood there"), ((row.place, row.reason, row.excerpt) for row in rows))
+    return csv_text(("where", "why", "what stood there"), ((row.place, row.reason, row.excerpt) for row in rows))

@@ -6,8 +6,8 @@ would keep the extension alive past the end of the interpreter, which then repor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -53,6 +53,13 @@ def lent(cursor: DuckDBPyConnection, **frames: pl.DataFrame) -> Iterator[None]:
         cursor.register(name, _Outgoing(frame))
     try:
         yield
-    finally:
-        for name in frames:
-            cursor.unregister(name)
+    except BaseException:
+        with suppress(Exception):  # after an error nothing can be taken back in its transaction; the error is what counts
+            _take_back(cursor, frames)
+        raise
+    _take_back(cursor, frames)
+
+
+def _take_back(cursor: DuckDBPyConnection, names: Iterable[str]) -> None:
+    for name in names:
+        cursor.unregister(name)

@@ -14,12 +14,12 @@ from app.results.evaluation import QuerySetView
 from app.ui.frame import choosing, common, shell
 from app.ui.pages.calibrate import calibrated, trying
 from app.ui.pages.calibrate import view as calibrate
-from app.ui.web import exports
 from app.ui.web.dispatch import Action, Ui
 from app.ui.web.protocol import Args, Download, Reply
 from app.ui.web.session import MAX_QUERY, UiState, column_names
 from engine.errors import BadInput, TriptychError
 from engine.evaluation.calibrate import Target
+from engine.files.sheets import csv_text
 
 KIND = "calibrate"
 SETTINGS = ("set", "wish", "value", "folds", "depth", "rating")
@@ -314,7 +314,7 @@ def export(ui: Ui, state: UiState, args: Args) -> Reply:
     view = ui.services.calibration(state.collection, state.option("run"))
     if args.text("format") == "markdown":
         return Reply(download=Download("calibration.md", "text/markdown", calibration_table.markdown(view)))
-    text = exports.table(calibration_table.HEADER, calibration_table.rows(view))
+    text = csv_text(calibration_table.HEADER, calibration_table.rows(view))
     return Reply(download=Download("calibration.csv", "text/csv", text))
 
 
