@@ -18,7 +18,7 @@ FAMILIES = (
     "readers",
     "chunkers",
     "expanders",
-    "encoders",
+    "families",
     "indexes",
     "rewriters",
     "retrievers",
@@ -30,7 +30,12 @@ FAMILIES = (
     "metrics",
     "indexes.structures",
 )
-NOUNS = {"indexes": "index", "fusers": "fusion method", "indexes.structures": "index structure"}
+NOUNS = {
+    "families": "model family",
+    "indexes": "index",
+    "fusers": "fusion method",
+    "indexes.structures": "index structure",
+}
 """What one component of a family is called, where that is not the family's name without its s."""
 
 

@@ -19,11 +19,22 @@ if TYPE_CHECKING:
     from engine.models.card import ModelCard
 
 
+def _family(name: str) -> str:
+    """The name of a family; which ones there are is known once their files are read, which a command that does not ask need not wait for."""
+    from engine.models.family import families
+
+    if name not in families():
+        raise ValueError(f"{name!r} is not one of {', '.join(map(repr, families()))}.")
+    return name
+
+
 Quantize = Literal["int8", "int4", "fp16", "none"]
-FamilyName = Literal["dense", "sparse", "late", "cross"]
 StateName = Literal["bundled", "here", "available"]
 FamilyOption = Annotated[
-    FamilyName | None, typer.Option(help="What kind of model it is; by default what its files say.")
+    str | None,
+    typer.Option(
+        parser=_family, metavar="FAMILY", help="What kind of model it is, like sparse; by default what its files say."
+    ),
 ]
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or its hub repository.")]
 
@@ -43,7 +54,9 @@ def register(app: typer.Typer) -> None:
 def models_list(
     run: Run,
     text: Annotated[str, typer.Argument(metavar="[WORDS]", help="Only models with these words in what is known.")] = "",
-    family: Annotated[FamilyName | None, typer.Option(help="Only this kind.")] = None,
+    family: Annotated[
+        str | None, typer.Option(parser=_family, metavar="FAMILY", help="Only this kind, like dense.")
+    ] = None,
     state: Annotated[StateName | None, typer.Option(help="Only those that are bundled, here, or available.")] = None,
 ) -> None:
     """List the models that come with the program, those of the workspace, and those that the catalogue knows.
@@ -242,12 +255,14 @@ def _show_models(out: Any, found: Sequence[ModelView]) -> None:
 
 def facts(view: ModelView) -> str:
     """A model in a line: "dense, 384 dimensions, 256 tokens, 25 MB, Apache-2.0"."""
+    from engine.models.family import family_of
+
     takes = size(view.bytes) if view.bytes else ""
     if not takes and view.download_megabytes:
         takes = f"about {view.download_megabytes:,} MB"
     parts = [
         view.family if view.state not in ("adding", "damaged") else f"{view.family}, {view.state}",
-        f"{view.dimensions:,} dimensions" if view.dimensions and view.family != "cross" else "",
+        f"{view.dimensions:,} dimensions" if view.dimensions and not family_of(view.family).scores_pairs else "",
         f"{view.max_tokens:,} tokens" if view.max_tokens else "",
         view.quantisation if view.quantisation not in ("", "none") else "",
         takes,
@@ -261,7 +276,9 @@ def facts(view: ModelView) -> str:
 def _show_details(out: Any, view: ModelView) -> None:
     out.print(printable(view.name), style="bold", soft_wrap=True)
     out.print("  " + printable(facts(view)), soft_wrap=True)
-    speed = view.speed
+    from engine.models.family import family_of
+
+    speed, family = view.speed, family_of(view.family)
     rows = (
         ("state", view.state),
         ("hub", view.hub),
@@ -270,9 +287,9 @@ def _show_details(out: Any, view: ModelView) -> None:
         ("languages", ", ".join(view.languages)),
         ("parameters", f"{view.parameters / 1e6:,.0f} million" if view.parameters else ""),
         ("may be cut to", ", ".join(map(str, view.matryoshka))),
-        ("compared by", view.similarity if view.family != "cross" else ""),
+        ("compared by", view.similarity if not family.scores_pairs else ""),
         ("pooling", view.pooling),
-        ("queries", view.queries if view.family == "sparse" else ""),
+        ("queries", view.queries if family.looks_up else ""),
         ("before queries", repr(view.prompt_query) if view.prompt_query else ""),
         ("before documents", repr(view.prompt_document) if view.prompt_document else ""),
         ("fingerprint", view.fingerprint),
@@ -316,6 +333,8 @@ def _show_plan(out: Any, planned: ModelPlan) -> None:
 
 
 def _show_benchmark(out: Any, found: Benchmark) -> None:
+    from engine.models.family import family_of
+
     out.print(
         printable(
             f"{found.model}: {found.documents} documents of {found.tokens_per_document:.0f} tokens, "
@@ -323,7 +342,7 @@ def _show_benchmark(out: Any, found: Benchmark) -> None:
         ),
         soft_wrap=True,
     )
-    what = "pairs" if found.family == "cross" else "documents"
+    what = family_of(found.family).unit
     for speed in found.speeds:
         threads = f", {speed.threads} threads" if speed.provider == "cpu" else ""
         share = "not known" if speed.share is None else f"{speed.share:.0%}"

@@ -24,7 +24,7 @@ class ModelView:
     """A model: one that is here, or one that the catalogue knows. Numbers that nobody stated are None, texts then empty."""
 
     name: str
-    family: Literal["dense", "sparse", "late", "cross"]
+    family: str
     state: Literal["bundled", "here", "available", "adding", "damaged"]
     """bundled: comes with the program; here: in this workspace; available: can be had; adding: a job is getting it."""
     hub: str

@@ -6,21 +6,21 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from app.results.models import ModelPlan, ModelView, SpeedView
 from app.verbs.base import writes
 from app.verbs.pipelines import PipelineVerbs
 from engine.errors import BadInput, NotFound
-from engine.models.card import Family, ModelCard
+from engine.models.card import FIRST_FAMILY, ModelCard
 from engine.models.catalogue import bundled_models
 from engine.models.entries import CatalogueEntry, catalogue, entry_of
+from engine.models.family import families
 
 if TYPE_CHECKING:
     from engine.export.speed.bench import Benchmark
     from engine.jobs.model_add import AddModel
 
-FAMILIES: tuple[Family, ...] = get_args(Family)
 STATES = ("bundled", "here", "available")
 
 
@@ -47,13 +47,14 @@ def views(known: Known) -> tuple[ModelView, ...]:
         if name not in taken:
             found.append(_from_entry(entry, "adding" if name in known.adding else "available", known))
     order = {"bundled": 0, "here": 1, "damaged": 1, "adding": 1, "available": 2}
-    return tuple(sorted(found, key=lambda view: (order[view.state], FAMILIES.index(view.family), view.name.lower())))
+    kinds = list(families())
+    return tuple(sorted(found, key=lambda view: (order[view.state], kinds.index(view.family), view.name.lower())))
 
 
 def chosen(known: Sequence[ModelView], *, family: str = "", state: str = "", text: str = "") -> tuple[ModelView, ...]:
     """The models of a family, in a state, with all of these words somewhere in what is told of them. Raises BadInput."""
-    if family and family not in FAMILIES:
-        raise BadInput(f"There is no family {family!r}. Families: {', '.join(FAMILIES)}.")
+    if family and family not in families():
+        raise BadInput(f"There is no family {family!r}. Families: {', '.join(families())}.")
     if state and state not in STATES:
         raise BadInput(f"There is no state {state!r}. States: {', '.join(STATES)}.")
     states = {"here": ("here", "adding", "damaged")}.get(state, (state,) if state else ())
@@ -123,7 +124,7 @@ class ModelVerbs(PipelineVerbs):
     def models(self, *, family: str = "", state: str = "", text: str = "") -> tuple[ModelView, ...]:
         """The models that are here and those of the catalogue: bundled, own, available; each group in alphabetical order.
 
-        family: dense, sparse, late or cross; state: bundled, here or available ("here" and what is being added); text: words that stand in
+        family: the name of one, as "dense" or "cross"; state: bundled, here or available ("here" and what is being added); text: words that stand in
         its name, source, license or description. Raises BadInput on an unknown family or state.
         """
         return chosen(self._models(), family=family, state=state, text=text)
@@ -282,7 +283,7 @@ def _from_card(name: str, card: ModelCard, state: str, known: Known) -> ModelVie
 def _damaged(name: str, problem: str, known: Known) -> ModelView:
     """A model folder whose card cannot be read."""
     return ModelView(
-        name=name, family="dense", state="damaged", hub="", architecture="", licence="", languages=(), parameters=None, bytes=0,
+        name=name, family=FIRST_FAMILY, state="damaged", hub="", architecture="", licence="", languages=(), parameters=None, bytes=0,
         download_megabytes=None, dimensions=None, matryoshka=(), max_tokens=None, similarity="", pooling="", queries="", quantisation="",
         fingerprint="", source="", revision="", prompt_query="", prompt_document="", gated=False, custom_code=False, runs=False,
         note=problem, citation="", training_data="", measured=(), speed=None,

@@ -6,12 +6,9 @@ import json
 from collections.abc import Mapping
 from functools import lru_cache
 
-from engine.component import discover
-from engine.models.card import Family, ModelCard
+from engine.models.card import ModelCard
+from engine.models.family import family_of
 from engine.pipeline.stages import PipelineSpec
-
-RERANKED = 50
-"""Hits of BM25 that a reranker scores anew."""
 
 
 def offered(cards: Mapping[str, ModelCard]) -> dict[str, PipelineSpec]:
@@ -23,23 +20,8 @@ def offered(cards: Mapping[str, ModelCard]) -> dict[str, PipelineSpec]:
 
 
 @lru_cache(maxsize=256)
-def _offered(model: str, family: Family) -> tuple[tuple[str, PipelineSpec], ...]:
-    component = "rerankers" if family == "cross" else "retrievers"
-    if family not in discover(component):
-        return ()
-    named = json.dumps(model)
-    if family == "cross":
-        steps = f"- bm25: {{k: {RERANKED}}}\n- cross: {{model: {named}, candidates: {RERANKED}}}\n"
-        return (_spec(f"BM25 → {model}", f"The first {RERANKED} hits of BM25, scored anew by {model}.", steps),)
-    alone = f"- {family}: {{model: {named}, k: 1000}}\n"
-    both = (
-        f"- fuse:\n    inputs:\n    - bm25: {{k: 1000}}\n    - {family}: {{model: {named}, k: 1000}}\n"
-        "    method: {rrf: {k: 60}}\n- cutoff: {k: 1000}\n"
-    )
-    return (
-        _spec(model, f"What {model} finds by itself.", alone),
-        _spec(f"BM25 + {model}", f"BM25 and {model}, merged by rank.", both),
-    )
+def _offered(model: str, family: str) -> tuple[tuple[str, PipelineSpec], ...]:
+    return tuple(_spec(*told) for told in family_of(family).pipelines(model))
 
 
 def _spec(name: str, description: str, steps: str) -> tuple[str, PipelineSpec]:

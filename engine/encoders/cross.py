@@ -14,6 +14,7 @@ from engine.encoders.runner import Runner
 from engine.encoders.units import Scores, refuse_infinite, run_units
 from engine.errors import BadInput
 from engine.models.card import PASSES_FILE, ModelCard
+from engine.models.family import family_of
 from engine.types import Ints, Progress, ProgressSink, ignore_progress
 
 if TYPE_CHECKING:
@@ -32,10 +33,7 @@ class PairScorer:
 
     def __init__(self, runner: Runner) -> None:
         """runner: of a graph whose output is one logit a pair, float32 [batch, 1]. Raises BadInput on a model of another family."""
-        if runner.card.family != "cross":
-            raise BadInput(
-                f"Model {runner.card.name!r} is of the family {runner.card.family!r}; a reranker needs a cross-encoder."
-            )
+        family_of(runner.card.family).checked_scorer(runner.card.name)
         self.runner = runner.open()
         self.card: ModelCard = runner.card
         self.fingerprint = runner.card.fingerprint

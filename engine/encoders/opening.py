@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import BadInput
 from engine.models.card import read_card
 from engine.models.catalogue import DEFAULT_CROSS, DEFAULT_DENSE, model_folder
+from engine.models.family import family_of
 
 if TYPE_CHECKING:
     from engine.encoders.base import Encoder
@@ -29,25 +30,16 @@ def load_scorer(
     name: str = DEFAULT_CROSS, provider: str = "auto", threads: int | None = None, own: Path | None = None
 ) -> PairScorer:
     """Open a cross-encoder, bundled or in the folder `own`; raises what `load_encoder` raises, and BadInput on a model that encodes texts."""
-    from engine.encoders.cross import PairScorer
-
-    return PairScorer.load(model_folder(name, own), provider=provider, threads=threads)
+    folder = model_folder(name, own)
+    scorer: PairScorer = family_of(read_card(folder).family).checked_scorer(name).open(folder, provider, threads)
+    return scorer
 
 
 def open_encoder(folder: Path, provider: str = "auto", threads: int | None = None) -> Encoder[Any]:
     """The encoder of a model folder, wherever it is; raises what `load_encoder` raises."""
     card = read_card(folder)
-    name, family = card.name, card.family
-    if family == "dense":
-        from engine.encoders.dense import DenseEncoder
-
-        return DenseEncoder.load(folder, provider=provider, threads=threads)
-    if family == "sparse":
-        from engine.encoders.sparse import SparseEncoder
-
-        return SparseEncoder.load(folder, provider=provider, threads=threads)
-    if family == "late":
-        from engine.encoders.late import LateEncoder
-
-        return LateEncoder.load(folder, provider=provider, threads=threads)
-    raise BadInput(f"Model {name!r} is of the family {family!r}, which does not encode texts.")
+    family = family_of(card.family)
+    if family.scores_pairs:
+        raise BadInput(f"Model {card.name!r} is of the family {card.family!r}, which does not encode texts.")
+    encoder: Encoder[Any] = family.open(folder, provider, threads)
+    return encoder

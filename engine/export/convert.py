@@ -46,7 +46,7 @@ def export_task(arguments: dict[str, Any], progress: ProgressSink) -> None:
 
 def round_task(arguments: dict[str, Any], progress: ProgressSink) -> None:
     """What the child does of `round_model`."""
-    from engine.export.quantise.rounding import round_model
+    from engine.export.rounding import round_model
 
     source, out = Path(arguments.pop("source")), Path(arguments.pop("out_folder"))
     round_model(source, out, progress=progress, **arguments)

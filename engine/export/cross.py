@@ -46,7 +46,6 @@ def open_cross(path: str, dimensions: int | None = None) -> Source:
         return stage.auto_model(input_ids=input_ids, attention_mask=attention_mask, **further).logits
 
     return Source(
-        family="cross",
         stage=stage,
         forward=forward,
         parts=[stage.auto_model],
@@ -70,7 +69,6 @@ def _open_pairs(path: str) -> Source:
         return stage.read(input_ids, token_type_ids, attention_mask if padded else None)
 
     return Source(
-        family="cross",
         stage=stage,
         forward=forward,
         parts=[stage],

@@ -44,7 +44,6 @@ def open_dense(path: str, dimensions: int | None = None) -> Source:
         return states[..., :cut] if cut and cut < full else states
 
     return Source(
-        family="dense",
         stage=stages[0],
         forward=forward,
         parts=[stages[0].auto_model, *projections],

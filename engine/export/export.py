@@ -1,6 +1,6 @@
 """A sentence-transformers model as a Triptych model folder: ONNX graph, tokenizer and card, checked against the original.
 
-Each family has its file (export_dense, export_sparse, export_late, export_cross), which says what its graph computes and how it is compared.
+Each family has its file (dense, sparse, late, cross), which says what its graph computes and how it is compared.
 Recipe for CPUs: TorchScript export with eager attention (ONNX Runtime's optimizer recognizes that graph), fusion of attention and GELU,
 then `engine.export.quantise.int8`. Needs the packages torch, sentence-transformers and onnx, which running the result does not.
 """
@@ -18,14 +18,13 @@ import numpy as np
 from engine.errors import BadInput, MissingDependency
 from engine.export.graph import Precision, write_graph
 from engine.export.recipes import RECIPES, SAMPLES, Recipe, check_texts
-from engine.export.source import Source, detect_family
-from engine.models.card import MODEL_FILE, TOKENIZER_FILE, Family, ModelCard, Prompts, describe_file, write_card
+from engine.export.source import Source
+from engine.models.card import MODEL_FILE, TOKENIZER_FILE, ModelCard, Prompts, describe_file, write_card
 from engine.models.catalogue import models_folder
+from engine.models.family import detect_family, family_of
 from engine.system.scratch import scratch as scratch_folder
 from engine.types import Progress, ProgressSink, ignore_progress
 
-THRESHOLDS: Mapping[Family, float] = {"dense": 0.99, "sparse": 0.98, "late": 0.98, "cross": 0.98}
-"""Lowest accepted mean agreement with the original: cosine of vectors, of term weights, of token vectors; rank correlation of scores."""
 INSTALL = "pip install torch==2.13.0 && pip install sentence-transformers onnx"
 NOTES: Mapping[Precision, str] = {
     "none": "",
@@ -45,7 +44,7 @@ def export_model(
     out_folder: Path,
     *,
     quantise: Precision = "int8",
-    family: Family | None = None,
+    family: str | None = None,
     dimensions: int | None = None,
     about: Mapping[str, str] | None = None,
     samples: Sequence[str] = SAMPLES,
@@ -61,7 +60,7 @@ def export_model(
     family: default what its files say. dimensions: keep the first ones of each vector (Matryoshka).
     about: card texts (name, title, source, revision, licence, training_data, citation) that override what the source tells.
     samples: texts by which weights are rounded. checks: texts on which the export is compared with the original, default abstracts that come
-    with the program. min_agreement: lowest accepted mean agreement on these (default by THRESHOLDS), else nothing is written unless `force`.
+    with the program. min_agreement: lowest accepted mean agreement on these (default its family's), else nothing is written unless `force`.
     `progress` hears the phases read, trace, round (matrix by matrix) and compare.
     Raises MissingDependency without torch, sentence-transformers or onnx; BadInput on a model that cannot be exported or is not faithful.
     """
@@ -71,16 +70,17 @@ def export_model(
     recipe = RECIPES.get(str(source))
     path = str(recipe.folder()) if recipe else str(source)
     progress(Progress("read", 0, None, "files"))
-    original = open_source(path, family, dimensions)
+    kind = family_of(family or detect_family(path))
+    original: Source = kind.open_original(path, dimensions)
     texts = _texts(path, str(source), recipe) | dict(about or {})
     with scratch_folder("export") as scratch:
         folder = Path(scratch) / "model"
         folder.mkdir()
-        say(f"Exporting {texts['name']} ({original.family}, {quantise})")
+        say(f"Exporting {texts['name']} ({kind.name}, {quantise})")
         done = _write_files(original, folder, quantise, samples, progress)
         if recipe:
             shutil.copyfile(models_folder() / texts["name"] / "LICENSE", folder / "LICENSE")
-        card = _card(original, folder, texts, quantise)
+        card = _card(original, folder, texts | {"family": kind.name}, quantise)
         write_card(folder, card)
         progress(Progress("compare", 0, None, "texts"))
         found = original.agreement(folder, check_texts() if checks is None else checks)
@@ -88,7 +88,7 @@ def export_model(
             f"{found.measure.capitalize()} with the original over {found.count}: mean {found.mean:.4f}, lowest {found.lowest:.4f}; "
             f"{done}; {card.bytes / 1e6:.1f} MB"
         )
-        least = THRESHOLDS[original.family] if min_agreement is None else min_agreement
+        least = kind.least_agreement if min_agreement is None else min_agreement
         if not found.mean >= least and not force:
             raise BadInput(
                 f"The {quantise} export of {texts['name']} is not faithful: mean {found.measure} {found.mean:.4f} < {least}. Nothing was "
@@ -98,22 +98,6 @@ def export_model(
         write_card(folder, card)
         shutil.copytree(folder, out_folder, dirs_exist_ok=True)
     return card
-
-
-def open_source(path: str, family: Family | None = None, dimensions: int | None = None) -> Source:
-    """The original at `path`, opened by the library class of its family. Raises BadInput where it cannot be exported."""
-    from engine.export.cross import open_cross
-    from engine.export.dense import open_dense
-    from engine.export.late import open_late
-    from engine.export.sparse import open_sparse
-
-    openers: dict[Family, Callable[[str, int | None], Source]] = {
-        "dense": open_dense,
-        "sparse": open_sparse,
-        "late": open_late,
-        "cross": open_cross,
-    }
-    return openers[family or detect_family(path)](path, dimensions)
 
 
 def require(*modules: str) -> None:
@@ -149,7 +133,6 @@ def _card(original: Source, folder: Path, texts: Mapping[str, str], quantise: Pr
         {
             **texts,
             **fields,
-            "family": original.family,
             "prompts": Prompts(**fields.get("prompts", {})),
             "files": {path.name: describe_file(path) for path in sorted(folder.iterdir())},
             "quantisation": quantise,

@@ -40,7 +40,6 @@ def open_late(path: str, dimensions: int | None = None) -> Source:
         return states / states.norm(dim=-1, keepdim=True).clamp_min(1e-12)
 
     return Source(
-        family="late",
         stage=stage,
         forward=forward,
         parts=[stage.auto_model, *projections],

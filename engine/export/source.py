@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from engine.errors import BadInput
 from engine.export.agreement import Agreement
 from engine.export.quantise.int8 import Sample
-from engine.models.card import Family
-from engine.models.settings import refuse_links_out, stages, table
 
 STATES_INPUTS = ("input_ids", "attention_mask")
 
@@ -28,7 +26,6 @@ class Source:
     agreement(folder, texts): the exported folder against the original.
     """
 
-    family: Family
     stage: Any
     forward: Callable[..., Any]
     parts: Sequence[Any]
@@ -47,39 +44,6 @@ class Source:
     def tokenizer(self) -> Any:
         """The tokenizer as the library uses it."""
         return self.stage.tokenizer
-
-
-def detect_family(path: str) -> Family:
-    """The family of a model folder, by the files that say which library class it is for; dense where nothing says otherwise.
-
-    A name that is not a local folder counts as dense, since its files are not here to tell. Raises BadInput where a file is damaged or a link
-    leads out of the folder.
-    """
-    folder = Path(path)
-    if folder.is_dir():
-        refuse_links_out(folder)
-    saved = table(folder / "config_sentence_transformers.json")
-    named = {"SparseEncoder": "sparse", "CrossEncoder": "cross", "MultiVectorEncoder": "late", "ColBERT": "late"}
-    told = named.get(str(saved.get("model_type")))
-    if told is not None:
-        return told  # type: ignore[return-value]
-    kinds = {stage.kind for stage in stages(folder) or ()}
-    routes = table(folder / "router_config.json").get("types")
-    if isinstance(routes, dict):
-        kinds |= {str(kind).rpartition(".")[2] for kind in routes.values()}
-    if kinds & {"SpladePooling", "SparseStaticEmbedding", "SparseAutoEncoder"}:
-        return "sparse"
-    if kinds & {"MultiVectorMask"} or "query_prefix" in saved:
-        return "late"
-    architectures = table(folder / "config.json").get("architectures")
-    architecture = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
-    if architecture == "HF_ColBERT" or (folder / "artifact.metadata").exists():
-        return "late"
-    if architecture.endswith("ForSequenceClassification") or (architecture.endswith("ForCausalLM") and not kinds):
-        return "cross"
-    if architecture.endswith("ForMaskedLM") and not kinds:
-        return "sparse"
-    return "dense"
 
 
 def open_model(library_class: Any, path: str) -> Any:

@@ -55,7 +55,6 @@ def open_sparse(path: str, dimensions: int | None = None) -> Source:
 
     arrays = {} if lookup is None else {QUERY_WEIGHTS: _query_weights(path, stage, lookup, width)}
     return Source(
-        family="sparse",
         stage=stage,
         forward=forward,
         parts=[stage.auto_model],

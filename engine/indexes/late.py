@@ -17,7 +17,7 @@ from pydantic import Field
 from engine.errors import BadInput
 from engine.indexes.base import Allowed, BuildInfo, OpenIndex, UnitSource, checked_mask, checked_width
 from engine.indexes.files import NUMBERS, damaged, load_array, save_array, save_blocks
-from engine.indexes.rows import CodedTokens, TokenKind
+from engine.indexes.rows import CodedTokens, TokenKind, row_kind
 from engine.indexes.shards import Shards
 from engine.indexes.structured import StructuredIndex, StructuredInfo, StructuredOpenIndex
 from engine.indexes.structures.base import IN_DATA, Named, Structure
@@ -66,7 +66,7 @@ class LateIndex(StructuredIndex, name="late"):
         """
         self.require()
         encoder = source.encoder(self.model)
-        if encoder.card.family != "late":
+        if not isinstance(row_kind(encoder.card), TokenKind):
             raise BadInput(
                 f"Model {self.model!r} gives one row a text; late interaction needs a vector for each token."
             )

@@ -15,6 +15,7 @@ from engine.errors import BadInput
 from engine.indexes.files import load_array
 from engine.kernels.maxsim import TokenStore, quantised
 from engine.models.card import ModelCard
+from engine.models.family import family_of
 from engine.types import FloatRows, Ints, SparseRows, TokenRows
 
 R = TypeVar("R")
@@ -208,10 +209,11 @@ class Segments:
 
 def row_kind(card: ModelCard) -> RowKind[Any]:
     """The kind of rows that models of this card give. Raises BadInput for cross-encoders, which give none."""
-    kinds: dict[str, type[RowKind[Any]]] = {"dense": VectorKind, "sparse": SparseKind, "late": TokenKind}
-    if card.family not in kinds:
+    family = family_of(card.family)
+    if family.scores_pairs:
         raise BadInput(f"Model {card.name!r} scores pairs of texts; an index needs one that encodes texts.")
-    return kinds[card.family](card.dimensions)
+    kind: RowKind[Any] = family.row_kind(card.dimensions)
+    return kind
 
 
 def _coded(rows: TokenRows | CodedTokens) -> CodedTokens:

@@ -15,7 +15,7 @@ from engine.errors import BadInput
 from engine.indexes.base import Allowed, BuildInfo, OpenIndex, UnitSource, checked_mask, checked_width
 from engine.indexes.encoded import EncodedIndex, EncodedInfo, EncodedOpenIndex, Prepared
 from engine.indexes.files import NUMBERS, damaged, load_array, positions, save_array
-from engine.indexes.rows import Segments, SparseKind, is_partition, is_within, rises_within
+from engine.indexes.rows import Segments, SparseKind, is_partition, is_within, rises_within, row_kind
 from engine.kernels.bm25 import inverse_document_frequency
 from engine.kernels.impacts import Impacts, WeightedTerms, best_rows_of, given_by, invert_rows, row_scores
 from engine.types import FloatRows, Ints, Progress, ProgressSink, SparseRows, TopK, ignore_progress
@@ -161,7 +161,7 @@ FILES = (
 
 def term_encoder(encoder: Encoder[Any]) -> TermEncoder:
     """The encoder, when it gives weighted terms. Raises BadInput."""
-    if encoder.card.family != "sparse" or not isinstance(encoder, TermEncoder):
+    if not isinstance(encoder, TermEncoder) or not isinstance(row_kind(encoder.card), SparseKind):
         raise BadInput(
             f"Model {encoder.card.name!r} is of the family {encoder.card.family!r}; a sparse index needs a sparse model."
         )

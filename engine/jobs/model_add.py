@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import BadInput, StorageFull, WorkspaceDamaged
 from engine.export.trial import take, try_out
-from engine.models.card import CARD_FILE, Family, ModelCard, Prompts, read_card, write_card
+from engine.models.card import CARD_FILE, FamilyName, ModelCard, Prompts, read_card, write_card
 from engine.models.entries import CatalogueEntry, entry_of
+from engine.models.family import family_of
 from engine.models.hub.hub import checked_repository
 from engine.models.hub.sources import Plan, attention_shape, first_files, local_sizes, plan
 from engine.models.verify import verify_files
@@ -50,7 +51,7 @@ class AddModel(BaseModel):
     source: str = Field(min_length=1, max_length=4096)
     local: bool = False
     name: str = ""
-    family: Family | None = None
+    family: FamilyName | None = None
     revision: str = "main"
     quantise: str | None = Field(None, pattern="^(none|fp16|int8|int4)$")
     dimensions: int | None = Field(None, ge=1)
@@ -129,7 +130,7 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
     about = {"name": name, "title": name, **about, "citation": entry.citation if entry else ""}
     with workspace.database.translated(f"the model {name!r}"):
         card = _Making(asked, source, chosen, about).into(built, running)
-        if entry is not None and card.family == "sparse" and card.queries != entry.queries:
+        if entry is not None and family_of(card.family).looks_up and card.queries != entry.queries:
             raise BadInput(
                 f"{entry.name} is made for {entry.queries} queries, but its files say {card.queries}: they lack the stages of "
                 "sentence-transformers. Name a revision that has them, with --revision."
@@ -332,7 +333,7 @@ def _copy_finished(source: Path, target: Path, running: Running) -> None:
 def _renamed(built: Path, about: dict[str, str], entry: CatalogueEntry | None = None) -> ModelCard:
     """The card in the folder, under the name that the model gets here, with the prompts that its makers ask for where its files name none."""
     card = read_card(built)
-    unsaid = entry is not None and card.family == "dense" and card.prompts == Prompts()
+    unsaid = entry is not None and family_of(card.family).pools and card.prompts == Prompts()
     prompts = entry.prompts if entry is not None and unsaid else card.prompts
     card = card.model_copy(update={"name": about["name"], "prompts": prompts})
     write_card(built, card)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
+from engine.component import discover
 from engine.errors import WorkspaceDamaged
 
 CARD_FILE = "card.json"
@@ -19,7 +21,20 @@ PASSES_FILE = "pass.onnx"
 PAIR_WEIGHTS = "interaction.safetensors"
 """The file by which a folder that holds a trained `engine.export.pair.model` is known."""
 
-Family = Literal["dense", "sparse", "late", "cross"]
+FIRST_FAMILY = "dense"
+"""The family of cards that name none: once there was no other."""
+
+
+def _known_family(name: str) -> str:
+    known = discover("families")
+    if name not in known:
+        words = "there is no model family called {name}; known: {known}"
+        raise PydanticCustomError("family", words, {"name": repr(name), "known": ", ".join(known)})
+    return name
+
+
+FamilyName = Annotated[str, AfterValidator(_known_family)]
+"""The name of a model family, a component of the family "families"."""
 
 
 class ModelFile(BaseModel):
@@ -47,7 +62,7 @@ class ModelCard(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="folder name and catalogue key")
     title: str
-    family: Family = "dense"
+    family: FamilyName = FIRST_FAMILY
     body: str = Field(
         "", description="the model whose token states this one reads; empty where it reads the text itself"
     )
@@ -102,8 +117,8 @@ class ModelCard(BaseModel):
             self.similarity == "cosine",
         ]
         if (
-            self.family != "dense"
-        ):  # what dense models do not have stays out, so that their fingerprints outlive new families
+            self.family != FIRST_FAMILY
+        ):  # what the first models lack stays out, so that their fingerprints outlive new families
             others = [file.sha256 for name, file in sorted(self.files.items()) if name.endswith(".npy")]
             identity += [
                 self.family,

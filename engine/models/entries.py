@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from engine.models.card import Family, Prompts
+from engine.models.card import FamilyName, Prompts
+from engine.models.family import families, family_of
 
 REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 
@@ -19,7 +20,7 @@ class CatalogueEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="folder name here, and catalogue key")
-    family: Family
+    family: FamilyName
     hub: str = Field(pattern=f"^{REPOSITORY}$", description="its repository on the model hub")
     architecture: str
     licence: str = Field(description="SPDX identifier of the weights' license")
@@ -46,13 +47,14 @@ class CatalogueEntry(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> CatalogueEntry:
-        if self.matryoshka and (self.family != "dense" or self.matryoshka[0] != self.dimensions):
+        family = family_of(self.family)
+        if self.matryoshka and (not family.pools or self.matryoshka[0] != self.dimensions):
             raise ValueError("matryoshka sizes belong to dense models and begin with the full size")
         if list(self.matryoshka) != sorted(set(self.matryoshka), reverse=True):
             raise ValueError("matryoshka sizes are different and descend")
-        if (self.pooling is not None) != (self.family == "dense"):
+        if (self.pooling is not None) != family.pools:
             raise ValueError("dense models have a pooling, others have none")
-        if self.queries == "inference-free" and self.family != "sparse":
+        if self.queries == "inference-free" and not family.looks_up:
             raise ValueError("only sparse models have inference-free queries")
         return self
 
@@ -66,7 +68,7 @@ def catalogue() -> dict[str, CatalogueEntry]:
         for file in folder.iterdir()
         if file.name.endswith(".json")
     ]
-    order = ("dense", "sparse", "late", "cross")
+    order = list(families())
     found.sort(key=lambda entry: (order.index(entry.family), entry.name.lower()))
     return {entry.name: entry for entry in found}
 

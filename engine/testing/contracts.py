@@ -25,6 +25,7 @@ from engine.retrievers.bm25 import Bm25
 from engine.rewriters.base import REWRITTEN_NOTE, Rewriter
 from engine.selectors.base import SELECTION_NOTE, Selector
 from engine.testing.fakes import SENTENCES, HashEncoder, HashTermEncoder, HashTokenEncoder, OverlapScorer, fake_encoder
+from engine.testing.families import check_family
 from engine.testing.indexes import RECALL_SAMPLE, check_index, query_rows
 from engine.testing.memory import MemoryResources, MemorySource, sentences
 from engine.types import HITS, QUERIES, Progress, Ranking
@@ -41,6 +42,7 @@ __all__ = [
     "check_chunker",
     "check_encoder",
     "check_expander",
+    "check_family",
     "check_feedback",
     "check_fuser",
     "check_index",

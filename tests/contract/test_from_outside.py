@@ -162,7 +162,7 @@ resources = MemoryResources(texts, folder / "run")
 found, root = Context(resources).execute(spec.pipeline, Ranking.of([("q", "scientific papers and more")]))
 built = [index for index in resources._open.values() if getattr(index, "structure", "") == "outside_structure"]
 print(json.dumps({
-    "families": {family: list(discover(family)) for family in FAMILIES if family != "encoders"},
+    "families": {family: list(discover(family)) for family in FAMILIES},
     "schema": json_schema(),
     "reference": components(),
     "yaml": spec.to_yaml(),

@@ -101,6 +101,7 @@ def _parameter(parameter: Any) -> tuple[str, str, str]:
 def components() -> str:
     """The page about components and their parameters."""
     from engine.component import FAMILIES, discover
+    from engine.models.family import families as model_families
     from engine.pipeline.stages import Cutoff, Fuse
 
     parts = [
@@ -110,7 +111,7 @@ def components() -> str:
         "## Stages",
     ]
     parts += [part for cls in (Fuse, Cutoff) for part in _component(cls)]
-    families = [family for family in (*TITLES, *FAMILIES) if family not in ("readers", "encoders")]
+    families = [family for family in (*TITLES, *FAMILIES) if family not in ("readers", "families")]
     for family in dict.fromkeys(families):
         known = discover(family) if family in FAMILIES else {}
         if known:
@@ -125,6 +126,8 @@ def components() -> str:
         for name, reader in discover("readers").items()
     ]
     parts += ["## Readers: the formats", table(("reader", "format", "file names"), rows)]
+    kinds = [(f"`{name}`", family.title, family.about) for name, family in model_families().items()]
+    parts += ["## Model families", table(("family", "on pages", "what it is"), kinds)]
     return _page(parts)
 
 

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from engine.encoders.dense import DenseEncoder
 from engine.errors import BadInput
-from engine.export.quantise.rounding import round_model
+from engine.export.rounding import round_model
 from engine.jobs import model_add as adding
 from engine.jobs.model_add import AddModel
 from engine.jobs.model_plan import plan_model
@@ -69,7 +69,7 @@ def test_a_graph_is_rounded_and_compared(tmp_path: Path, quantise: Any, least: f
 
 def test_what_changes_too_much_is_refused_unless_forced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = projected(tmp_path / "plain")
-    monkeypatch.setattr("engine.export.quantise.rounding.THRESHOLDS", {"dense": 0.99999})
+    monkeypatch.setattr("engine.families.dense.Dense.least_agreement", 0.99999)
     with pytest.raises(BadInput, match=r"not faithful: mean cosine 0\.9\d+ < 0\.99999.*force it"):
         round_model(source, tmp_path / "a", quantise="int4", samples=TEXTS, checks=TEXTS)
     round_model(source, tmp_path / "b", quantise="int4", samples=TEXTS, checks=TEXTS, force=True)

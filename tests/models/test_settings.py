@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from engine.errors import BadInput, TriptychError
-from engine.export.source import detect_family
 from engine.jobs.model_add import AddModel
 from engine.jobs.model_plan import plan_model
+from engine.models.family import detect_family
 from engine.models.hub.sources import local_sizes
 from engine.models.settings import refuse_links_out
 from engine.workspace.workspace import Workspace

@@ -24,9 +24,9 @@ from engine.encoders.late import LateEncoder  # noqa: E402
 from engine.encoders.pooling import normalize  # noqa: E402
 from engine.errors import BadInput  # noqa: E402
 from engine.export.export import export_model  # noqa: E402
-from engine.export.source import detect_family  # noqa: E402
 from engine.export.sparse import spread  # noqa: E402
 from engine.models.card import ModelCard  # noqa: E402
+from engine.models.family import detect_family  # noqa: E402
 from tests.models_reference import originals  # noqa: E402
 from tests.models_reference.originals import TEXTS, TOKENS  # noqa: E402
 

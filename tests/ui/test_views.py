@@ -46,7 +46,7 @@ from app.ui.pages.models import view as models
 from app.ui.pages.search import view as search
 from app.ui.web.session import UiState
 
-KINDS = frozenset({"status", "state", "mark", "verdict", "kind", "started_at", "finished_at", "built_at"})
+KINDS = frozenset({"status", "state", "mark", "verdict", "kind", "family", "started_at", "finished_at", "built_at"})
 QUERY = "dense retrieval"
 
 

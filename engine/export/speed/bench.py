@@ -7,11 +7,9 @@ over the roof; it tells how much faster the same model could at best be on the s
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -23,11 +21,12 @@ from engine.errors import BadInput
 from engine.export.recipes import example_texts
 from engine.export.speed.gemm import Kind, peak
 from engine.export.speed.operations import count_operations
-from engine.models.card import MODEL_FILE, Family, ModelCard, read_card
+from engine.models.card import MODEL_FILE, ModelCard, read_card
+from engine.models.family import family_of
 from engine.system import child
 from engine.types import Progress, ProgressSink, ignore_progress
 
-DOCUMENTS, QUERIES, CANDIDATES = 64, 20, 50
+DOCUMENTS, QUERIES = 64, 20
 SECONDS_ALL, MEMORY_BYTES = 3600.0, 8e9  # for all of it in a child; memory beside eight times the model's own
 SECONDS = 2.0  # least time over which documents are timed
 COUNTED = 8  # documents whose arithmetic is counted
@@ -61,7 +60,7 @@ class Benchmark:
     """What `bench_model` found. tokens: of a document on average, special ones included; operations: of one document."""
 
     model: str
-    family: Family
+    family: str
     fingerprint: str
     quantisation: str
     documents: int
@@ -90,19 +89,21 @@ def bench_model(
     chosen = list(available_providers() if providers is None else providers)
     texts, queries = example_texts(documents), example_texts(QUERIES, titles=True)
     card = read_card(folder)
+    family = family_of(card.family)
     body = read_card(body_folder(folder, card)) if card.body else card  # which does nearly all of the arithmetic
     speeds, notes = [], []
     for place, name in enumerate(chosen):
         progress(Progress("benchmark", place, len(chosen) + 1, "steps"))
-        encoder = _open(folder, card, name, threads or usable_cores())
-        running = encoder.runner.provider
+        model = family.open(folder, name, threads or usable_cores())
+        running = model.runner.provider
         if running != name:
-            notes.append(f"{name}: {' '.join(encoder.runner.warnings) or f'runs on {running}'}")
+            notes.append(f"{name}: {' '.join(model.runner.warnings) or f'runs on {running}'}")
             continue
-        speeds.append((_timed(encoder, card, texts, queries, seconds), encoder.runner))
+        speeds.append((family.rates(model, texts, queries, seconds), model.runner))
     progress(Progress("benchmark", len(chosen), len(chosen) + 1, "steps"))
-    reader = _open(folder, card, "cpu", 1)
-    tokens, operations = _arithmetic(reader, card, folder, texts[:COUNTED], queries[0])
+    runner = family.open(folder, "cpu", 1).runner
+    read = family.token_ids(runner.tokenizer, card, queries[0], texts[:COUNTED])
+    tokens, operations = _arithmetic(read, card, body, folder)
     progress(Progress("benchmark", len(chosen) + 1, len(chosen) + 1, "steps"))
     return Benchmark(
         card.name,
@@ -145,67 +146,15 @@ def bench_task(arguments: dict[str, Any], progress: ProgressSink) -> dict[str, A
     return asdict(bench_model(folder, progress=progress, **arguments))
 
 
-def _open(folder: Path, card: ModelCard, provider: str, threads: int) -> Any:
-    """The model as its family's encoder or scorer."""
-    if card.family == "dense":
-        from engine.encoders.dense import DenseEncoder
-
-        return DenseEncoder.load(folder, provider, threads)
-    if card.family == "sparse":
-        from engine.encoders.sparse import SparseEncoder
-
-        return SparseEncoder.load(folder, provider, threads)
-    if card.family == "late":
-        from engine.encoders.late import LateEncoder
-
-        return LateEncoder.load(folder, provider, threads)
-    from engine.encoders.cross import PairScorer
-
-    return PairScorer.load(folder, provider, threads)
-
-
-def _timed(encoder: Any, card: ModelCard, texts: list[str], queries: list[str], seconds: float) -> tuple[float, float]:
-    """Documents and queries a second."""
-    if card.family == "cross":
-        candidates = [texts[place % len(texts)] for place in range(CANDIDATES)]
-        rate = _rate(lambda: encoder.score(queries[0], texts), len(texts), seconds)
-        return rate, _rate(lambda: encoder.score(queries[1], candidates), 1, seconds)
-    documents = _rate(lambda: encoder.encode_documents(texts), len(texts), seconds)
-    encoder.encode_queries(queries[:1])
-    times = []
-    for query in queries:
-        start = time.perf_counter()
-        encoder.encode_queries([query])
-        times.append(time.perf_counter() - start)
-    return documents, 1 / median(times)
-
-
-def _rate(work: Callable[[], Any], count: int, seconds: float) -> float:
-    """Things done a second: one untimed round, then whole rounds until `seconds` are over, the best of them."""
-    work()
-    best, until = 0.0, time.perf_counter() + seconds
-    while not best or time.perf_counter() < until:
-        start = time.perf_counter()
-        work()
-        best = max(best, count / (time.perf_counter() - start))
-    return best
-
-
-def _arithmetic(encoder: Any, card: ModelCard, folder: Path, texts: list[str], query: str) -> tuple[float, float]:
-    """Tokens and operations of a document on average; of a head, its body's are included."""
-    runner, prompts = encoder.runner, card.prompts
-    if card.family == "cross":
-        pairs = runner.tokenizer.pairs(query, texts, prompts.query, prompts.document)
-    else:
-        pairs = [(ids, np.zeros_like(ids)) for ids in runner.ids(texts, "document")]
+def _arithmetic(pairs: list[tuple[Any, Any]], card: ModelCard, body: ModelCard, folder: Path) -> tuple[float, float]:
+    """Tokens and operations of a document on average, by token ids and types of some; of a head, its body's are included."""
     given = [
         {"input_ids": ids[None], "attention_mask": np.ones_like(ids)[None], "token_type_ids": types[None]}
         for ids, types in pairs
     ]
     total = count_operations((body_folder(folder, card) if card.body else folder) / MODEL_FILE, given)
     if card.body:
-        width = runner.card.dimensions
-        states = [np.zeros((1, len(ids), width), np.float32) for ids, _ in pairs]
+        states = [np.zeros((1, len(ids), body.dimensions), np.float32) for ids, _ in pairs]
         read = [one | {"token_embeddings": rows} for one, rows in zip(given, states, strict=True)]
         total += count_operations(folder / MODEL_FILE, read)
     return float(np.mean([len(ids) for ids, _ in pairs])), total / len(pairs)

@@ -7,37 +7,30 @@ and perhaps an ONNX graph in `onnx/`. Python files and pickled weights are never
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from engine.errors import BadInput
 from engine.models.card import (
     CARD_FILE,
     MODEL_FILE,
     TOKENIZER_FILE,
-    Family,
     ModelCard,
     Prompts,
     describe_file,
     read_card,
 )
 from engine.models.entries import CatalogueEntry
-from engine.models.settings import Stage, refuse_links_out, stages, table
+from engine.models.family import detect_family, family_of
+from engine.models.settings import refuse_links_out, stages, table
 
 GRAPHS = ("onnx/model.onnx", "model.onnx")
-RUNNABLE: Mapping[Family, frozenset[str]] = {
-    "dense": frozenset({"Transformer", "Pooling", "Normalize"}),
-    "sparse": frozenset({"Transformer", "MLMTransformer", "SpladePooling"}),
-    "cross": frozenset({"Transformer"}),
-}
-"""Stages of models whose published graphs, with what is done here, compute all that is asked of them; others are converted."""
 MAX_SIDE_FILE = 100_000_000
 _FIRST = ("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "tokenizer_config.json", "router_config.json", "artifact.metadata", CARD_FILE)  # fmt: skip
 _SIDE = (".json", ".txt", ".model", ".metadata")
 _FOREIGN = {"onnx", "openvino", "coreml", "gguf", "tf", "flax", "assets", "images", "runs", "eval", "logs"}
-_POOLINGS = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls", "lasttoken": "last"}
 Sizes = Mapping[str, int]
 """Size in bytes of every file of a source, by its path."""
 
@@ -48,7 +41,7 @@ class Plan:
     that this needs."""
 
     how: Literal["copy", "graph", "round", "convert"]
-    family: Family
+    family: str
     files: tuple[str, ...]
     graph: str = ""
 
@@ -69,7 +62,7 @@ def local_sizes(folder: Path) -> dict[str, int]:
 
 
 def plan(
-    folder: Path, sizes: Sizes, name: str, family: Family | None, quantise: str | None, converts: bool = True
+    folder: Path, sizes: Sizes, name: str, family: str | None, quantise: str | None, converts: bool = True
 ) -> Plan:
     """How the source `name` becomes a model. `folder` holds its first files; quantise None: its own graph where it has one.
 
@@ -88,11 +81,10 @@ def plan(
         return Plan("round", card.family, tuple(sizes))
     if not {"config.json", "router_config.json"} & sizes.keys():  # a router has its models in folders of their own
         raise BadInput(f"{name} has no config.json, so it is not a model in sentence-transformers layout.")
-    from engine.export.source import detect_family
-
     kind = family or detect_family(str(folder))
     graph = next((path for path in GRAPHS if path in sizes), "")
-    runs = bool(graph) and TOKENIZER_FILE in sizes and _runs_as_it_is(folder, kind)
+    kinds = {stage.kind: stage.path for stage in stages(folder) or ()}
+    runs = bool(graph) and TOKENIZER_FILE in sizes and family_of(kind).runs_as_it_is(folder, kinds)
     weights = [path for path in sizes if path.endswith((".safetensors", ".safetensors.index.json")) and _own(path)]
     as_it_is = quantise in (None, "none")
     if runs and (as_it_is or not weights or not converts):
@@ -124,16 +116,6 @@ def _side_files(sizes: Sizes) -> list[str]:
     return [path for path, size in sizes.items() if path.endswith(_SIDE) and _own(path) and size <= MAX_SIDE_FILE]
 
 
-def _runs_as_it_is(folder: Path, family: Family) -> bool:
-    """Whether a model has no stages but those that its graph holds, and those that encoders add."""
-    kinds = {stage.kind: stage.path for stage in stages(folder) or ()}
-    if family not in RUNNABLE or not kinds.keys() <= RUNNABLE[family]:
-        return False
-    splade = table(folder / kinds["SpladePooling"] / "config.json") if "SpladePooling" in kinds else {}
-    settings = (splade.get("pooling_strategy", "max"), splade.get("activation_function", "relu"))
-    return settings == ("max", "relu")
-
-
 def take_graph(
     source: Path, built: Path, chosen: Plan, about: Mapping[str, str], entry: CatalogueEntry | None
 ) -> ModelCard:
@@ -144,13 +126,9 @@ def take_graph(
         if not path.stat().st_size:
             raise BadInput(f"{path} is empty, so the model cannot be used. Fetch it again.")
         shutil.copyfile(path, built / path.name)  # a graph names its data file, so that keeps its name
-    fields: dict[str, Any] = {"pooling": "none", "similarity": "dot", "dimensions": 1}
-    if chosen.family == "cross":
-        _refuse_many_labels(source, about["name"])
-    elif chosen.family == "sparse":
-        fields |= {"pooling": "max", "dimensions": _width(built / MODEL_FILE, about["name"], ("logits",))}
-    else:
-        fields = _dense_fields(source, built, about["name"], entry)
+    pooling, prompts = (entry.pooling, entry.prompts) if entry is not None else (None, Prompts())
+    graph = built / MODEL_FILE
+    fields = family_of(chosen.family).graph_fields(source, graph, about["name"], pooling or "mean", prompts)
     return ModelCard.model_validate(
         {
             **about,
@@ -170,56 +148,6 @@ def attention_shape(source: Path) -> dict[str, int]:
     return {name: value if isinstance(value, int) else 0 for name, value in found.items()}
 
 
-def _refuse_many_labels(source: Path, name: str) -> None:
-    config = table(source / "config.json")
-    named = config.get("id2label")
-    labels = (
-        config.get("num_labels") or (len(named) if isinstance(named, dict) else 0) or 2
-    )  # the library's default is 2
-    if labels != 1:
-        raise BadInput(f"{name} gives {labels} scores to a pair; a reranker gives one.")
-
-
-def _dense_fields(source: Path, built: Path, name: str, entry: CatalogueEntry | None) -> dict[str, Any]:
-    found = stages(source) or []
-    saved = table(source / "config_sentence_transformers.json")
-    similarity = saved.get("similarity_fn_name") or "cosine"
-    if any(stage.kind.endswith("Normalize") for stage in found):
-        similarity = "cosine"
-    if similarity not in ("cosine", "dot"):
-        raise BadInput(f"{name} compares vectors by {similarity!r}; only cosine and dot are supported.")
-    return {
-        "pooling": _pooling(source, found, name, entry),
-        "similarity": similarity,
-        "dimensions": _width(built / MODEL_FILE, name, ("token_embeddings", "last_hidden_state")),
-        "prompts": _prompts(saved, entry),
-    }
-
-
-def _pooling(source: Path, found: Iterable[Stage], name: str, entry: CatalogueEntry | None) -> str:
-    for stage in found:
-        if stage.kind.endswith("Pooling"):
-            config = table(source / stage.path / "config.json")
-            mode = config.get("pooling_mode")
-            old = [key for key, chosen in config.items() if key.startswith("pooling_mode_") and chosen is True]
-            named = mode if isinstance(mode, str) else ", ".join(name.removeprefix("pooling_mode_") for name in old)
-            if named not in _POOLINGS:
-                raise BadInput(f"Pooling {named!r} of {name} is not supported; mean, cls and lasttoken are.")
-            return _POOLINGS[named]
-    return (
-        entry.pooling if entry is not None and entry.pooling else "mean"
-    )  # what sentence-transformers does without a statement
-
-
-def _prompts(saved: Mapping[str, Any], entry: CatalogueEntry | None) -> Prompts:
-    """What the files say; where they say nothing, what the catalogue knows."""
-    told = saved.get("prompts")
-    told = told if isinstance(told, dict) else {}
-    document = told.get("document") or told.get("passage") or ""
-    stated = Prompts(query=str(told.get("query") or ""), document=str(document))
-    return entry.prompts if entry is not None and stated == Prompts() else stated
-
-
 def _max_tokens(source: Path, entry: CatalogueEntry | None) -> int:
     limits = [
         table(source / "sentence_bert_config.json").get("max_seq_length"),
@@ -231,7 +159,7 @@ def _max_tokens(source: Path, entry: CatalogueEntry | None) -> int:
     return found[0] if found else 512
 
 
-def _width(graph: Path, name: str, wanted: Sequence[str]) -> int:
+def graph_width(graph: Path, name: str, wanted: Sequence[str]) -> int:
     """Dimensions of what a graph gives for each token under one of the `wanted` names. Raises BadInput where it gives none of them."""
     import onnxruntime
 

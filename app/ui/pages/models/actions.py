@@ -12,11 +12,12 @@ from app.ui.pages.models import view as views
 from app.ui.web.dispatch import Action, Ui
 from app.ui.web.protocol import Args, Reply
 from app.ui.web.session import UiState
-from app.verbs.models import FAMILIES, STATES, chosen, named
+from app.verbs.models import STATES, chosen, named
 from engine.errors import NotFound
+from engine.models.family import families
 
 ACTIVE = ("queued", "running", "paused", "interrupted")
-FILTERS = {"kind": FAMILIES, "where": STATES, "find": None}
+FILTERS = ("kind", "where", "find")
 SHOWN_JOBS = 2
 
 
@@ -72,7 +73,7 @@ PANELS: dict[str, common.Panel] = {"model": pane}
 
 def _filters(state: UiState) -> tuple[str, str, str]:
     kind, where = state.option("kind"), state.option("where")
-    return kind if kind in FAMILIES else "", where if where in STATES else "", state.option("find")[:100]
+    return kind if kind in families() else "", where if where in STATES else "", state.option("find")[:100]
 
 
 def _catalogue(ui: Ui, state: UiState) -> Markup:

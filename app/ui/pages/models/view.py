@@ -15,15 +15,9 @@ from app.drawing.messages import empty, error_box
 from app.drawing.tables import head, table
 from app.results.models import ModelPlan, ModelView
 from app.results.search import JobView
+from engine.models.family import families, family_of
 
 WHERE = {"": "All", "bundled": "Bundled", "here": "Added", "available": "Available"}
-KINDS = {"dense": "Dense", "sparse": "Sparse", "late": "Late interaction", "cross": "Reranker"}
-ABOUT = {
-    "dense": "One vector for a text",
-    "sparse": "Weighted words of a vocabulary",
-    "late": "One vector for every token",
-    "cross": "Reads query and document together",
-}
 STATES = {
     "bundled": "Bundled",
     "here": "Added",
@@ -119,6 +113,7 @@ def planned(plan: ModelPlan, source: str, precision: str, *, replace: bool) -> M
         "convert": "Its weights are converted here, and the result is compared with the original.",
     }.get(plan.how, "")
     place = link(f"https://huggingface.co/{plan.source}", plan.source) if plan.revision else plan.source
+    precisions = [(value, words) for value, words in PRECISIONS if value in ("", *family_of(plan.family).precisions)]
     facts: tuple[tuple[str, Child], ...] = (
         ("From", place),
         ("Kind", _kind(plan.family)),
@@ -143,7 +138,7 @@ def planned(plan: ModelPlan, source: str, precision: str, *, replace: bool) -> M
                 "Name here",
                 el("input", type="text", class_="input", data_field="name", value=plan.name, autocomplete="off", spellcheck="false", maxlength=100),
             ),
-            el("label", "Weights", select("quantise", PRECISIONS, precision, label="Weights", action="model-plan")),
+            el("label", "Weights", select("quantise", precisions, precision, label="Weights", action="model-plan")),
             el("span", class_="grow"),
             button("Leave it", "model-plan-discard", look="quiet"),
             el(
@@ -173,7 +168,7 @@ def catalogue(
         el("div", el("h2", "Models"), el("span", _counted(models), class_="muted"), class_="panel-head"),
         el(
             "div",
-            switch("Kind", "model-filter", "value", {"": "All kinds"} | KINDS, kind, what="kind"),
+            switch("Kind", "model-filter", "value", {"": "All kinds"} | {name: family.title for name, family in families().items()}, kind, what="kind"),
             switch("Where", "model-filter", "value", WHERE, where, what="where"),
             el(
                 "input",
@@ -209,6 +204,7 @@ def _table(shown: Sequence[ModelView], *, read_only: bool) -> Markup:
 
 
 def _row(view: ModelView, read_only: bool) -> Markup:
+    family = family_of(view.family)
     below = view.note if view.state == "damaged" else view.hub if view.state != "bundled" else view.architecture
     return el(
         "tr",
@@ -219,7 +215,7 @@ def _row(view: ModelView, read_only: bool) -> Markup:
             class_="md-name",
         ),
         el("td", el("span", class_=f"state s-{DOTS.get(view.state, '')}"), STATES.get(view.state, view.state), class_="md-state"),
-        el("td", KINDS.get(view.family, view.family), title=ABOUT.get(view.family)) if view.state != "damaged" else el("td"),
+        el("td", family.title, title=family.about) if view.state != "damaged" else el("td"),
         el("td", _dimensions(view), class_="num md-wide"),
         el("td", f"{view.max_tokens:,}" if view.max_tokens else "–", class_="num md-wide"),
         el("td", size(view), class_="num"),
@@ -230,12 +226,13 @@ def _row(view: ModelView, read_only: bool) -> Markup:
     )  # fmt: skip
 
 
-def _kind(family: str) -> str:
-    return f"{KINDS.get(family, family)}: {ABOUT.get(family, '').lower()}"
+def _kind(name: str) -> str:
+    family = family_of(name)
+    return f"{family.title}: {family.about.lower()}"
 
 
 def _dimensions(view: ModelView) -> str:
-    if view.family == "cross" or not view.dimensions:
+    if family_of(view.family).scores_pairs or not view.dimensions:
         return "–"
     return f"{view.dimensions:,}"
 
@@ -250,8 +247,7 @@ def size(view: ModelView) -> str:
 def _speed(view: ModelView) -> str:
     if view.speed is None:
         return "–"
-    unit = "pairs/s" if view.family == "cross" else "docs/s"
-    return f"{view.speed.documents_per_second:,.0f} {unit}"
+    return f"{view.speed.documents_per_second:,.0f} {family_of(view.family).brief}/s"
 
 
 def _tools(view: ModelView) -> list[Markup]:
@@ -269,7 +265,7 @@ def _tools(view: ModelView) -> list[Markup]:
 
 def pane(view: ModelView, *, read_only: bool) -> Markup:
     """Everything that is known about a model, beside the table."""
-    speed = view.speed
+    speed, family = view.speed, family_of(view.family)
     rows: tuple[tuple[str, Child], ...] = (
         ("State", STATES.get(view.state, view.state)),
         ("Kind", _kind(view.family) if view.state != "damaged" else ""),
@@ -281,21 +277,20 @@ def pane(view: ModelView, *, read_only: bool) -> Markup:
         ("Parameters", f"{view.parameters / 1e6:,.0f} million" if view.parameters else ""),
         ("Size", size(view) if size(view) != "–" else ""),
         ("Weights", view.quantisation if view.quantisation != "none" else "float32"),
-        ("Dimensions", _dimensions(view) if view.family != "cross" else ""),
+        ("Dimensions", _dimensions(view) if not family.scores_pairs else ""),
         ("May be cut to", ", ".join(f"{value:,}" for value in view.matryoshka)),
         ("Longest text", f"{view.max_tokens:,} tokens" if view.max_tokens else ""),
-        ("Compared by", view.similarity if view.family != "cross" else ""),
+        ("Compared by", view.similarity if not family.scores_pairs else ""),
         ("Pooling", view.pooling),
-        ("Queries", view.queries if view.family == "sparse" else ""),
+        ("Queries", view.queries if family.looks_up else ""),
         ("Before a query", el("code", view.prompt_query) if view.prompt_query else ""),
         ("Before a document", el("code", view.prompt_document) if view.prompt_document else ""),
         ("Fingerprint", el("code", view.fingerprint[:16], title=view.fingerprint) if view.fingerprint else ""),
     )
     measured: tuple[tuple[str, Child], ...] = tuple((label, said) for label, said in view.measured)
     if speed is not None:
-        unit = "pairs" if view.family == "cross" else "documents"
-        fast = f"{speed.documents_per_second:,.0f} {unit}/s"
-        fast += f", {speed.queries_per_second:,.0f} queries/s" if view.family != "cross" else ""
+        fast = f"{speed.documents_per_second:,.0f} {family.unit}/s"
+        fast += f", {speed.queries_per_second:,.0f} queries/s" if not family.scores_pairs else ""
         fast += f", {speed.share:.0%} of the peak" if speed.share is not None else ""
         measured = (
             ("Speed here", f"{fast} on {speed.provider}, {speed.measured_at[:16].replace('T', ' ')}"),

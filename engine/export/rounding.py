@@ -8,16 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
+from engine.encoders.tokens import TextTokenizer
 from engine.errors import BadInput
-from engine.export.agreement import Agreement, cosines, rank_correlations
-from engine.export.cross import pairs_of
-from engine.export.export import NOTES, THRESHOLDS, require
+from engine.export.agreement import Agreement
+from engine.export.export import NOTES, require
 from engine.export.graph import Precision, fuse, store
-from engine.export.quantise.int8 import Sample
 from engine.export.recipes import SAMPLES, check_texts
 from engine.models.card import MODEL_FILE, TOKENIZER_FILE, ModelCard, describe_file, read_card, write_card
+from engine.models.family import family_of
 from engine.system.scratch import scratch as scratch_folder
 from engine.types import Progress, ProgressSink, ignore_progress
 
@@ -47,7 +45,8 @@ def round_model(
     out_folder.mkdir(parents=True)
     shutil.copyfile(source / TOKENIZER_FILE, out_folder / TOKENIZER_FILE)
     progress(Progress("read", 0, None, "files"))
-    given = _inputs(source, card, samples)
+    family, tokenizer = family_of(card.family), TextTokenizer.load(source / TOKENIZER_FILE, card.max_tokens)
+    given = family.samples(tokenizer, card, samples)
     with scratch_folder("round") as scratch:
         config = SimpleNamespace(num_attention_heads=heads, hidden_size=width)
         model, fused = fuse(source / MODEL_FILE, config, given, Path(scratch))
@@ -56,45 +55,12 @@ def round_model(
     changes: dict[str, Any] = {"files": files, "quantisation": quantise, "quantisation_notes": NOTES[quantise]}
     write_card(out_folder, card.model_copy(update=changes))
     progress(Progress("compare", 0, None, "texts"))
-    found = _agreement(card, source, out_folder, check_texts() if checks is None else checks)
-    if not found.mean >= THRESHOLDS[card.family] and not force:
+    found: Agreement = family.agreement(source, out_folder, check_texts() if checks is None else checks)
+    if not found.mean >= family.least_agreement and not force:
         raise BadInput(
-            f"{card.name} with {quantise} weights is not faithful: mean {found.measure} {found.mean:.4f} < {THRESHOLDS[card.family]}. "
+            f"{card.name} with {quantise} weights is not faithful: mean {found.measure} {found.mean:.4f} < {family.least_agreement}. "
             "Nothing was written; take its graph as it is (none), or force it."
         )
     card = card.model_copy(update=changes | {"measured": found.measured()})
     write_card(out_folder, card)
     return card
-
-
-def _inputs(source: Path, card: ModelCard, texts: Sequence[str]) -> list[Sample]:
-    """Token ids of the texts as documents, or of queries with documents."""
-    from engine.encoders.tokens import TextTokenizer
-
-    tokenizer = TextTokenizer.load(source / TOKENIZER_FILE, card.max_tokens)
-    if card.family != "cross":
-        return list(tokenizer.ids(texts, card.prompts.document))
-    queries, documents = pairs_of(texts)
-    pairs = [tokenizer.pairs(queries[place % len(queries)], [text])[0] for place, text in enumerate(documents)]
-    return [{"input_ids": ids, "token_type_ids": types} for ids, types in pairs]
-
-
-def _agreement(card: ModelCard, one: Path, other: Path, texts: Sequence[str]) -> Agreement:
-    """Of the model in the folder `one` with the one in `other`."""
-    given = list(texts)
-    if card.family == "cross":
-        from engine.encoders.cross import PairScorer
-
-        queries, documents = pairs_of(given)
-        scorers = [PairScorer.load(folder, provider="cpu") for folder in (one, other)]
-        scores = [np.array([scorer.score(query, documents) for query in queries]) for scorer in scorers]
-        return rank_correlations(*scores)
-    from engine.encoders.opening import open_encoder
-    from engine.export.sparse import spread
-
-    rows = []
-    for folder in (one, other):
-        encoder = open_encoder(folder, provider="cpu")
-        both = [encoder.encode_documents(given), encoder.encode_queries(given)]
-        rows.append(np.concatenate([spread(part) for part in both] if card.family == "sparse" else both))
-    return cosines(*rows)

@@ -1,0 +1,1 @@
+"""Model families: base.py and one file per family."""
