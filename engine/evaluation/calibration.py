@@ -23,9 +23,8 @@ from engine.types import Mask, Progress, ProgressSink, Ranking, ignore_progress
 from engine.workspace.query_sets import DEFAULT_SET
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
+    from engine.serving.running import Running
     from engine.workspace.calibrations import StoredCalibration
-    from engine.workspace.workspace import Workspace
 
 DEPTH = 100
 SCORE_BINS = 40
@@ -80,10 +79,10 @@ def method(data: Any) -> Calibrator:
     return cast(Calibrator, parse("calibrators", data))
 
 
-def run_calibrate(workspace: Workspace, running: Running) -> None:
+def run_calibrate(engine: Engine, running: Running) -> None:
     """The work of a job of kind "calibrate"; its counts name the calibration."""
     asked = Asked.of(running.job.params)
-    stored = calibrate_collection(Engine.of(workspace), running.job.collection_id, asked, progress=running)
+    stored = calibrate_collection(engine, running.job.collection_id, asked, progress=running)
     running.counts |= {"calibration": stored.calibration_id}
 
 

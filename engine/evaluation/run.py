@@ -25,7 +25,7 @@ from engine.workspace.query_sets import DEFAULT_SET
 from engine.workspace.runs import run_digest
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
+    from engine.serving.running import Running
     from engine.workspace.evaluations import StoredEvaluation
     from engine.workspace.workspace import Workspace
 
@@ -187,24 +187,24 @@ def imported_run(workspace: Workspace, run_id: str) -> ImportedRun:
     return ImportedRun(hits, run_digest(hits))
 
 
-def run_evaluate(workspace: Workspace, running: Running) -> None:
+def run_evaluate(engine: Engine, running: Running) -> None:
     """The work of a job of kind "evaluate"; its counts tell the evaluation, the queries it ran, and how many failed."""
-    found = evaluate_for(workspace, running)
+    found = evaluate_for(engine, running)
     if found.ran.failures.height and found.values["value"].null_count() == found.values.height:
         raise_all_failed(found.ran)
 
 
-def evaluate_for(workspace: Workspace, running: Running) -> Evaluated:
+def evaluate_for(engine: Engine, running: Running) -> Evaluated:
     """Evaluate what a job's params ask. A job that is taken up again runs only what is not finished, also where it began with `fresh`."""
     params, counts = running.job.params, running.counts
-    asked = asked_by(workspace, params)
+    asked = asked_by(engine.workspace, params)
     again = "evaluation" in counts
 
     def begun(stored: StoredEvaluation) -> None:
         counts["evaluation"] = stored.evaluation_id
 
     found = evaluate(
-        Engine.of(workspace), running.job.collection_id, asked, fresh=params["fresh"] and not again, progress=running, begun=begun
+        engine, running.job.collection_id, asked, fresh=params["fresh"] and not again, progress=running, begun=begun
     )  # fmt: skip
     failed = found.ran.failures["qid"].n_unique()
     counts |= {"queries": len(found.ran.qids), **({"failed": failed} if failed else {})}

@@ -24,7 +24,8 @@ from engine.workspace.database import arrow
 from engine.workspace.documents import OUTCOMES, Chunker, Duplicates
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
+    from engine.serving.engine import Engine
+    from engine.serving.running import Running
     from engine.workspace.workspace import Workspace
 
 BATCH_ITEMS, BATCH_CHARS, BATCH_SECONDS = 2_000, 20_000_000, 5.0
@@ -58,13 +59,13 @@ def parse_chunker(raw: Mapping[str, Any]) -> Chunker:
     return cast(Chunker, parse("chunkers", raw))
 
 
-def run_add(workspace: Workspace, running: Running) -> None:
+def run_add(engine: Engine, running: Running) -> None:
     """The work of a job of kind "add".
 
     params: {"paths": [...], "options": {reader options}, "duplicates": "replace"|"keep"|"error", "chunker": {...}, "then_index": [index specs]}.
     A file that failed is counted and named, and the others are stored. Raises BadInput when nothing could be read at all.
     """
-    files = Ingest(workspace, running).run()
+    files = Ingest(engine.workspace, running).run()
     failed = [file for file in files if file.status == "failed"]
     if failed and not any(file.counts["items_done"] > file.counts["rejected"] for file in files):
         raise BadInput(f"None of the {len(failed)} file(s) could be read. {failed[0].label}: {failed[0].error}")
@@ -72,7 +73,7 @@ def run_add(workspace: Workspace, running: Running) -> None:
     if specs:
         from engine.jobs.index import index_all
 
-        index_all(workspace, running, specs)
+        index_all(engine.workspace, running, specs)
 
 
 class Ingest:

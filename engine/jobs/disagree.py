@@ -15,10 +15,10 @@ from engine.statistics.agreement import pairwise
 from engine.types import Ran
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
     from engine.pipeline.stages import PipelineSpec
+    from engine.serving.engine import Engine
+    from engine.serving.running import Running
     from engine.workspace.evaluations import StoredEvaluation
-    from engine.workspace.workspace import Workspace
 
 PURPOSE = "disagreement"
 
@@ -28,18 +28,18 @@ def asked_for(pipelines: Mapping[str, PipelineSpec], runs: Mapping[str, Imported
     return Asked(pipelines, (), runs, query_set, k, every_query=True, settings={"purpose": PURPOSE})
 
 
-def run_disagree(workspace: Workspace, running: Running) -> None:
+def run_disagree(engine: Engine, running: Running) -> None:
     """The work of a job of kind "disagree": params of an evaluation as `asked_for` makes them.
 
     Older ones of the same names, queries and depth are forgotten: something that they were made from has changed.
     """
-    found = evaluate_for(workspace, running)
-    stored, params = found.stored, running.job.params
+    found = evaluate_for(engine, running)
+    evaluations, stored, params = engine.workspace.evaluations, found.stored, running.job.params
     assert stored is not None
     check_answered(found.ran, [*params["pipelines"], *params["runs"]])
-    for other in workspace.evaluations.list(stored.collection_id):
+    for other in evaluations.list(stored.collection_id):
         if other.evaluation_id != stored.evaluation_id and _about(other) == _about(stored):
-            workspace.evaluations.delete(other.evaluation_id)
+            evaluations.delete(other.evaluation_id)
 
 
 def _about(stored: StoredEvaluation) -> tuple[object, ...]:

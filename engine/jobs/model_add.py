@@ -23,8 +23,9 @@ from engine.types import Progress
 from engine.workspace.models import checked_model_name
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
     from engine.models.hub.hub import Hub, HubFile, Repository
+    from engine.serving.engine import Engine
+    from engine.serving.running import Running
     from engine.workspace.workspace import Workspace
 
 LICENCES = {
@@ -86,8 +87,9 @@ class AddModel(BaseModel):
         return self.quantise or ("int8" if self.dimensions else None)
 
 
-def run_add_model(workspace: Workspace, running: Running) -> None:
+def run_add_model(engine: Engine, running: Running) -> None:
     """The work of a job of kind "model-add"; params: an AddModel."""
+    workspace = engine.workspace
     asked = AddModel.model_validate(running.job.params)
     key = running.job.job_id
     try:

@@ -11,7 +11,8 @@ from engine.errors import BadInput
 
 if TYPE_CHECKING:
     from engine.export.speed.bench import Benchmark
-    from engine.jobs.queue import Running
+    from engine.serving.engine import Engine
+    from engine.serving.running import Running
     from engine.workspace.workspace import Workspace
 
 SETTING = "model_benchmarks"
@@ -50,13 +51,13 @@ def keep(workspace: Workspace, name: str, found: Benchmark) -> Speed | None:
     return speed
 
 
-def run_bench_model(workspace: Workspace, running: Running) -> None:
+def run_bench_model(engine: Engine, running: Running) -> None:
     """The work of a job of kind "model-bench"; params {"name"}. Raises BadInput on an unknown name, WorkspaceDamaged on a damaged model."""
     from engine.export.speed.bench import bench_in_child
 
     name = str(running.job.params["name"])
-    folder = workspace.models.find(name)
-    if keep(workspace, name, bench_in_child(folder, progress=running, check=running.check)) is None:
+    folder = engine.workspace.models.find(name)
+    if keep(engine.workspace, name, bench_in_child(folder, progress=running, check=running.check)) is None:
         raise BadInput(f"No provider of this computer could run {name!r}.")
 
 

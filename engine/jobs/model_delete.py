@@ -9,7 +9,8 @@ from engine.errors import BadInput
 from engine.types import Progress
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
+    from engine.serving.engine import Engine
+    from engine.serving.running import Running
     from engine.workspace.workspace import Workspace
 
 
@@ -41,8 +42,9 @@ def refuse_used(workspace: Workspace, name: str) -> None:
         )
 
 
-def run_delete_model(workspace: Workspace, running: Running) -> None:
+def run_delete_model(engine: Engine, running: Running) -> None:
     """The work of a job of kind "model-delete"; params {"name", "force"}. Raises BadInput where indexes use it, unless forced; NotFound."""
+    workspace = engine.workspace
     name, force = str(running.job.params["name"]), bool(running.job.params.get("force"))
     if not force:
         refuse_used(workspace, name)

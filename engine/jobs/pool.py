@@ -14,21 +14,22 @@ from engine.metrics.base import parse_metric
 from engine.types import Progress
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
+    from engine.serving.engine import Engine
+    from engine.serving.running import Running
     from engine.workspace.workspace import Workspace
 
 
-def run_pool(workspace: Workspace, running: Running) -> None:
+def run_pool(engine: Engine, running: Running) -> None:
     """The work of a job of kind "pool": params of an evaluation over every query, and `queue`: its id and how it is ordered."""
     running.counts["queue"] = running.job.params["queue"]["queue_id"]
-    found = evaluate_for(workspace, running)
+    found = evaluate_for(engine, running)
     running(Progress("order", 0, 1, "queues"))
-    asked = asked_by(workspace, running.job.params)
+    asked = asked_by(engine.workspace, running.job.params)
     names = [*asked.pipelines, *asked.runs]
     if len(found.ran.failures) and found.ran.hits.is_empty():
         raise_all_failed(found.ran)
     assert found.stored is not None
-    fill_queue(workspace, running.job.collection_id, running.job.params["queue"], found, names)
+    fill_queue(engine.workspace, running.job.collection_id, running.job.params["queue"], found, names)
 
 
 def fill_queue(

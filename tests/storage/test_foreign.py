@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from engine.errors import BadInput, WorkspaceDamaged
 from engine.indexes.bm25 import Bm25Index
-from engine.jobs.index import build_index
+from engine.serving.building import build_index
 from engine.serving.doctor import check, worst
 from engine.types import Record
 from engine.workspace.creation import MARKER

@@ -15,9 +15,9 @@ from app.ui.web.session import UiState
 from app.ui.web.uploads import Uploads
 from app.verbs.services import Services
 from engine.jobs import add as ingest
-from engine.jobs.queue import Running
+from engine.serving.engine import Engine
+from engine.serving.running import Running
 from engine.types import Judgment, Progress, Query, Record
-from engine.workspace.workspace import Workspace
 
 NAME = "Papers"
 WORDS = ("sparse", "dense", "fusion", "onion", "bread", "token")
@@ -102,12 +102,12 @@ def held(services: Services, phase: str) -> Iterator[str]:
     """A job that adds documents and stays in one phase for as long as this is open. Gives its id."""
     real, entered, go = ingest.run_add, threading.Event(), threading.Event()
 
-    def waiting(workspace: Workspace, running: Running) -> None:
+    def waiting(engine: Engine, running: Running) -> None:
         running(Progress(phase, 3, 10, "documents"))
         entered.set()
         while not go.wait(0.01):
             running.check()
-        real(workspace, running)
+        real(engine, running)
 
     source = services.folder.parent / "more.jsonl"
     source.write_text('{"id": "n1", "title": "new"}\n')
