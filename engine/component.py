@@ -29,8 +29,9 @@ FAMILIES = (
     "calibrators",
     "metrics",
     "indexes.structures",
+    "jobs",
 )
-NOUNS = {"indexes": "index", "fusers": "fusion method", "indexes.structures": "index structure"}
+NOUNS = {"indexes": "index", "fusers": "fusion method", "indexes.structures": "index structure", "jobs": "kind of job"}
 """What one component of a family is called, where that is not the family's name without its s."""
 
 

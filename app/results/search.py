@@ -324,6 +324,10 @@ class CollectionView:
     state: Literal["empty", "ready", "behind", "indexing", "unindexed"]
 
 
+DELETED = "(deleted)"
+"""What stands for the name of a collection that is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobView:
     """A job as it stands: how far it is, what it counted, what went wrong."""

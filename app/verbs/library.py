@@ -10,11 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from app.results.search import CollectionView, ColumnGuess, IndexView, JobView, Preview, RejectionView, WorkspaceView
+from app.results.search import (
+    DELETED,
+    CollectionView,
+    ColumnGuess,
+    IndexView,
+    JobView,
+    Preview,
+    RejectionView,
+    WorkspaceView,
+)
 from app.verbs.base import writes
 from app.verbs.pipelines import PipelineVerbs
 from engine.errors import BadInput, NotFound, TriptychError
 from engine.indexes.base import parse_spec
+from engine.jobs.base import kind_of, label_of
 from engine.models.catalogue import bundled_models
 from engine.workspace.documents import Duplicates
 
@@ -27,14 +37,7 @@ if TYPE_CHECKING:
 
 DUPLICATE_POLICIES = get_args(Duplicates)
 SIZE_SECONDS = 10.0
-ASKING = {"evaluate": "Evaluate", "pool": "Pool for judging:", "disagree": "Disagreement of"}
-"""Jobs that run pipelines over a query set, in words."""
-FILLING = ("add", "index")
-"""Jobs that change a collection or its indexes."""
-BEFORE_INDEXES = ("", "start", "add")
-"""Phases of an adding job in which no index is being built yet."""
 _UNREADABLE = "What was asked of it cannot be read, so it cannot be searched. Drop it, and build what is missing."
-_MADE = ("queue", "evaluation", "calibration", "model")  # counts of a job that hold the id of what it made
 
 
 class LibraryVerbs(PipelineVerbs):
@@ -232,8 +235,9 @@ class LibraryVerbs(PipelineVerbs):
 
     def _collection_view(self, stored: Collection) -> CollectionView:
         unfinished = self.engine.jobs.unfinished(stored.collection_id)
-        busy = [job for job in unfinished if job.kind in FILLING and job.status in ("queued", "running")]
-        building = any(job.kind == "index" or job.phase not in BEFORE_INDEXES for job in busy)
+        at_work = [(kind_of(job.kind), job.phase) for job in unfinished if job.status in ("queued", "running")]
+        busy = [(kind, phase) for kind, phase in at_work if kind.ends_in_indexes]
+        building = any(phase not in kind.before_indexes for kind, phase in busy)
         indexes = self._indexes(stored, building=building)
         ready = [view for view in indexes if view.state in ("ready", "behind")]
         state = (
@@ -386,13 +390,12 @@ def _size(folder: Path) -> int:
 
 
 def _job_view(job: Job) -> JobView:
-    sources = [Path(path).name for path in job.params.get("paths", ())]
-    what = ", ".join(sources[:3]) + (f" and {len(sources) - 3} more" if len(sources) > 3 else "")
+    kind = kind_of(job.kind)
     return JobView(
         job_id=job.job_id,
         kind=job.kind,
-        collection=job.collection or ("(deleted)" if job.collection_id else ""),
-        label=_label(job, what),
+        collection=job.collection or (DELETED if job.collection_id else ""),
+        label=label_of(job.kind, job.params),
         status=job.status,
         phase=job.phase,
         done=job.done,
@@ -406,25 +409,5 @@ def _job_view(job: Job) -> JobView:
         finished_at=str(job.finished_at or ""),
         wish=job.wish,
         hosts=str(job.counts.get("hosts", "")),
-        result=str(next((job.counts[made] for made in _MADE if job.counts.get(made)), "")),
+        result=str(job.counts.get(kind.makes) or ""),
     )
-
-
-def _label(job: Job, sources: str) -> str:
-    """A job in a few words."""
-    if job.kind == "add":
-        return f"Add {sources}"
-    if job.kind in ASKING:
-        names = [*job.params.get("pipelines", ()), *job.params.get("runs", ())]
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        return f"{ASKING[job.kind]} {', '.join(names[:3])}{more} on {job.params.get('query_set', '')}"
-    if job.kind == "calibrate":
-        return f"Calibrate {', '.join(job.params.get('pipelines', ()))} on {job.params.get('query_set', '')}"
-    if job.kind == "model-add":
-        source = str(job.params.get("source", ""))
-        return f"Add the model {job.params.get('name') or (Path(source).name if job.params.get('local') else source)}"
-    if job.kind == "model-bench":
-        return f"Measure the speed of {job.params.get('name', '')}"
-    if job.kind == "model-delete":
-        return f"Delete the model {job.params.get('name', '')}"
-    return "Update indexes"

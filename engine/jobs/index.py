@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.errors import Cancelled, StorageFull, TriptychError
 from engine.indexes.base import IndexSpec, parse_spec
 from engine.indexes.files import positions
+from engine.jobs.base import JobKind
 from engine.serving.building import StoredUnits, build_index, open_previous, settle, source_of
 from engine.types import Ints, Snapshot
 from engine.workspace.generations import Build
@@ -18,9 +19,20 @@ if TYPE_CHECKING:
     from engine.workspace.workspace import Workspace
 
 
-def run_index(engine: Engine, running: Running) -> None:
-    """The work of a job of kind "index"; params {"specs": [...]}."""
-    index_all(engine.workspace, running, running.job.params.get("specs", []))
+class IndexJob(JobKind, name="index"):
+    """Builds or updates indexes of a collection, by their specifications."""
+
+    ends_in_indexes: ClassVar[bool] = True
+
+    specs: tuple[Any, ...] = ()
+
+    def label(self) -> str:
+        """The same for all of them."""
+        return "Update indexes"
+
+    def run(self, engine: Engine, running: Running) -> None:
+        """Raises what `index_all` raises."""
+        index_all(engine.workspace, running, self.specs)
 
 
 def index_all(workspace: Workspace, running: Running, specs: Sequence[Any]) -> None:

@@ -147,17 +147,12 @@ class Engine:
         """The newest published generation of this specification."""
         return self.workspace.generations.find(collection_id, spec.kind, spec.model_dump(mode="json"))
 
-    def _being_built(self, collection_id: str) -> bool:
-        """Whether a job that waits or runs ends in indexes of the collection."""
-        jobs = self.jobs.unfinished(collection_id)
-        return any(job.kind in ("add", "index") and job.status in ("queued", "running") for job in jobs)
-
     def open_index(self, collection_id: str, spec: IndexSpec, *, rebuild: bool = True) -> OpenIndex:
         """The open index of a specification. Raises IndexNotReady when it is absent, of another encoder, or damaged;
         with `rebuild` a damaged one is dropped and its rebuild is queued."""
         generation = self.generation(collection_id, spec)
         if generation is None:
-            if self._being_built(collection_id):
+            if self.jobs.builds(collection_id):
                 raise IndexBeingBuilt(f"The index {spec.label()!r} is being built; search again in a moment.")
             raise IndexNotReady(
                 f"The index {spec.label()!r} is not built yet. Build it in the Library, or with `triptych index`."

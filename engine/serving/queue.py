@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, cast
 
+from engine.component import discover, lookup
 from engine.errors import BadInput, StorageFull, TriptychError
 from engine.network.budget import watched
 from engine.serving.running import Halted, Running, Wish
@@ -38,26 +38,39 @@ Runner: TypeAlias = "Callable[[Engine, Running], None]"
 """Does a job's work and keeps `running.counts`. Everything it commits must be safe to meet again when the job is resumed."""
 
 
-RUNNERS = {
-    "add": ("engine.jobs.add", "run_add"),
-    "index": ("engine.jobs.index", "run_index"),
-    "evaluate": ("engine.evaluation.run", "run_evaluate"),
-    "pool": ("engine.jobs.pool", "run_pool"),
-    "disagree": ("engine.jobs.disagree", "run_disagree"),
-    "calibrate": ("engine.evaluation.calibration", "run_calibrate"),
-    "model-add": ("engine.jobs.model_add", "run_add_model"),
-    "model-delete": ("engine.jobs.model_delete", "run_delete_model"),
-    "model-bench": ("engine.jobs.model_bench", "run_bench_model"),
-}
-"""Module and function of each kind of job; loaded when a job of it is queued."""
+class Kind(Protocol):
+    """What the queue needs to know of a kind of job (see engine.jobs.base.JobKind)."""
+
+    ends_in_indexes: ClassVar[bool]
+    resumable: ClassVar[bool]
+
+    @classmethod
+    def read(cls, params: Mapping[str, Any]) -> Kind:
+        """From the parameters in a row. Raises BadInput."""
+        ...
+
+    def run(self, engine: Engine, running: Running) -> None:
+        """Do the work."""
+        ...
 
 
-def _runner(kind: str) -> Runner:
-    if kind not in RUNNERS:
-        raise BadInput(f"There is no kind of job called {kind!r}. Kinds: {', '.join(RUNNERS)}.")
-    module, name = RUNNERS[kind]
-    runner: Runner = getattr(importlib.import_module(module), name)
-    return runner
+def _kind(name: str) -> type[Kind]:
+    """Raises BadInput that lists the known kinds."""
+    return cast("type[Kind]", lookup("jobs", name))
+
+
+def _runner(name: str) -> Runner:
+    """Loads the kind of this name. Raises BadInput that lists the known ones."""
+    kind = _kind(name)
+    return lambda engine, running: kind.read(running.job.params).run(engine, running)
+
+
+def _resumable(job: Job) -> bool:
+    """Whether its kind goes on where it stopped; one that is not installed may, once it is."""
+    try:
+        return _kind(job.kind).resumable
+    except BadInput:
+        return True
 
 
 class Jobs:
@@ -89,7 +102,11 @@ class Jobs:
         return job_id
 
     def pause(self, job_id: str) -> None:
-        """Halt a job so that `resume` continues it, also after a restart. Raises BadInput when it is finished."""
+        """Halt a job so that `resume` continues it, also after a restart. Raises BadInput when it is finished, or cannot be continued."""
+        if not _resumable(self.get(job_id)):
+            raise BadInput(
+                f"The job {job_id} cannot go on where it stopped, so it cannot be paused. Let it end, or cancel it."
+            )
         self._halt(job_id, "pause")
 
     def cancel(self, job_id: str) -> None:
@@ -116,6 +133,8 @@ class Jobs:
                 raise BadInput(
                     f"The job {job_id} is {job.status}; only paused, interrupted and failed jobs can be resumed."
                 )
+            if not _resumable(job):
+                raise BadInput(f"The job {job_id} cannot go on where it stopped. Start it again.")
             self._set(job_id, "queued")
         self._wake()
 
@@ -143,6 +162,12 @@ class Jobs:
     def unfinished(self, collection_id: str) -> tuple[Job, ...]:
         """Jobs on a collection that run, wait or are paused."""
         return tuple(self._live(job) for job in self._records.unfinished(collection_id))
+
+    def builds(self, collection_id: str) -> bool:
+        """Whether a job that waits or runs ends in indexes of the collection."""
+        at_work = [job for job in self.unfinished(collection_id) if job.status in ("queued", "running")]
+        kinds = discover("jobs")
+        return any(getattr(kinds.get(job.kind), "ends_in_indexes", False) for job in at_work)
 
     def _live(self, job: Job) -> Job:
         """A job as its row and, where it runs here, its worker tell."""
@@ -172,6 +197,7 @@ class Jobs:
         self._mailbox.clean()
         try:
             self._set_aside()
+            self._give_up()
             interrupted = self._records.take_up("queued" if resume else "interrupted")
             self._tell()
         except StorageFull as error:
@@ -194,6 +220,13 @@ class Jobs:
             self._engine.workspace.notices.append(
                 f"A job ({job.kind}) was set aside after {job.attempts} starts that ended badly. Try it again with: triptych jobs resume {job.job_id[:12]}"
             )
+
+    def _give_up(self) -> None:
+        for job in self._records.cut_off():
+            if not _resumable(job):
+                self._set(
+                    job.job_id, "failed", "The program ended while this job ran, and it cannot go on. Start it again."
+                )
 
     def _wake(self) -> None:
         with self._changed:

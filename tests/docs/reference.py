@@ -110,7 +110,7 @@ def components() -> str:
         "## Stages",
     ]
     parts += [part for cls in (Fuse, Cutoff) for part in _component(cls)]
-    families = [family for family in (*TITLES, *FAMILIES) if family not in ("readers", "encoders")]
+    families = [family for family in (*TITLES, *FAMILIES) if family not in ("readers", "encoders", "jobs")]
     for family in dict.fromkeys(families):
         known = discover(family) if family in FAMILIES else {}
         if known:

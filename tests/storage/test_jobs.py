@@ -56,7 +56,7 @@ def test_a_job_runs_and_tells(engine, workspace, papers, work):
 
 
 def test_unknown_kind_and_unknown_job(engine, workspace, papers):
-    with pytest.raises(BadInput, match="Kinds: add, index"):
+    with pytest.raises(BadInput, match="Known: add, calibrate"):
         engine.jobs.submit("fly", papers.collection_id, {})
     for call in (engine.jobs.get, engine.jobs.pause, engine.jobs.resume):
         with pytest.raises(NotFound):
@@ -254,3 +254,26 @@ def test_no_job_goes_on_before_the_folders_of_an_earlier_run_are_swept(tmp_path,
         pass
     assert order[0] == "swept"
     assert order.index("at work") == len(order) - 1
+
+
+def test_a_kind_that_cannot_go_on_is_neither_paused_nor_resumed_and_fails_when_the_program_ends(
+    tmp_path, work, monkeypatch
+):
+    class Once:
+        resumable = False
+
+    monkeypatch.setattr(jobs_module, "_kind", lambda name: Once)
+    slow(work)
+    with Engine.open(tmp_path) as engine:
+        job_id = engine.jobs.submit("count", engine.workspace.create_collection("papers").collection_id, {})
+        assert work.reached.wait(10)
+        with pytest.raises(BadInput, match="cannot be paused"):
+            engine.jobs.pause(job_id)
+        assert engine.jobs.get(job_id).status == "running"
+    with Engine.open(tmp_path) as engine:
+        job = engine.jobs.get(job_id)
+        assert (job.status, "Start it again" in job.error) == ("failed", True)
+        assert engine.workspace.notices == []
+        with pytest.raises(BadInput, match="Start it again"):
+            engine.jobs.resume(job_id)
+    assert work.starts == [0]
