@@ -14,7 +14,7 @@ from pydantic import Field
 from engine.component import Component, parse
 from engine.encoders.base import Encoder
 from engine.errors import BadInput
-from engine.indexes.files import ascending
+from engine.indexes.stored.files import ascending
 from engine.types import FloatRows, Ints, Mask, ProgressSink, TopK, ignore_progress
 
 if TYPE_CHECKING:

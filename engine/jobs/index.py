@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from engine.errors import Cancelled, StorageFull, TriptychError
 from engine.indexes.base import IndexSpec, parse_spec
-from engine.indexes.files import positions
+from engine.indexes.stored.files import positions
 from engine.jobs.base import JobKind
 from engine.serving.building import StoredUnits, build_index, open_previous, settle, source_of
 from engine.types import Ints, Snapshot

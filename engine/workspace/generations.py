@@ -24,7 +24,7 @@ from engine.errors import BadInput, TriptychError, WorkspaceDamaged
 from engine.system import belongings
 from engine.system.belongings import MANIFEST
 from engine.system.permissions import private_folder, tighten, tighten_tree
-from engine.workspace.quarantine import Quarantine
+from engine.system.quarantine import Quarantine
 from engine.workspace.versions import library_versions
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from engine.errors import BadInput, NotFound, WorkspaceDamaged
 from engine.system import scratch
 from engine.system.locking import WorkspaceLock
 from engine.system.permissions import FOLDER
+from engine.system.quarantine import KEPT_DAYS, Quarantine
 from engine.workspace import creation
 from engine.workspace.calibrations import Calibrations
 from engine.workspace.contents import tighten_workspace
@@ -32,7 +33,6 @@ from engine.workspace.generations import Generations
 from engine.workspace.jobs import JobRecords
 from engine.workspace.judging import Judging
 from engine.workspace.models import Models
-from engine.workspace.quarantine import KEPT_DAYS, Quarantine
 from engine.workspace.runs import Runs
 from engine.workspace.shelf import Shelf
 from engine.workspace.votes import Blind

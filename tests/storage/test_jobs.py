@@ -11,9 +11,9 @@ from engine.errors import BadInput, NotFound, StorageFull
 from engine.serving import queue as jobs_module
 from engine.serving import running
 from engine.serving.engine import Engine
+from engine.system.quarantine import Quarantine
 from engine.types import Progress
 from engine.workspace.jobs import JobRecords
-from engine.workspace.quarantine import Quarantine
 
 
 @pytest.fixture
