@@ -29,12 +29,14 @@ FAMILIES = (
     "calibrators",
     "metrics",
     "indexes.structures",
+    "jobs",
 )
 NOUNS = {
     "families": "model family",
     "indexes": "index",
     "fusers": "fusion method",
     "indexes.structures": "index structure",
+    "jobs": "kind of job",
 }
 """What one component of a family is called, where that is not the family's name without its s."""
 

@@ -6,9 +6,13 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from engine.serving.engine import Engine
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,6 +28,15 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
     monkeypatch.delenv("COLUMNS", raising=False)
     yield
     logging.disable(logging.NOTSET)  # the command does so with --json, for the rest of its process
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """An engine at work on a new workspace."""
+    from engine.serving.engine import Engine
+
+    with Engine.open(tmp_path / "workspace") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

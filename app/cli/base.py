@@ -92,7 +92,7 @@ class Run:
         if self.adopt:
             from engine.workspace.workspace import Workspace
 
-            Workspace.open(self.folder, resume_jobs=False, adopt=True).close()
+            Workspace.open(self.folder, adopt=True).close()
         with _services()(self.folder) as services:
             self.notify(*services.workspace().notices)
             yield services

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 
@@ -10,7 +11,8 @@ from app.drawing import format, tables
 from app.drawing.controls import button, icon_button
 from app.drawing.html import classes, el, join
 from app.drawing.messages import error_box
-from app.results.search import JobView, RejectionView
+from app.results.search import DELETED, JobView, RejectionView
+from engine.jobs.base import kind_of
 
 ACTIVE = ("queued", "running", "paused", "interrupted")
 WORDS = {
@@ -53,7 +55,7 @@ def _job(job: JobView, read_only: bool) -> Markup:
         el(
             "div",
             el("span", WISHES.get(job.wish) or WORDS.get(job.status, job.status), class_=f"job-status j-{job.status}"),
-            el("span", job.label, class_="job-label", dir="auto", title=job.label),
+            _label(job),
             el("span", job.collection, class_="chip", dir="auto") if job.collection else None,
             el("span", class_="grow"),
             None if read_only else _controls(job),
@@ -81,13 +83,29 @@ def _job(job: JobView, read_only: bool) -> Markup:
     )
 
 
+def _label(job: JobView) -> Markup:
+    """What it does; where another page shows it, a link to there."""
+    target = address(job)
+    return el("a" if target else "span", job.label, class_="job-label", dir="auto", title=job.label, href=target)
+
+
+def address(job: JobView) -> str | None:
+    """Where a job or what it made is shown, as the part of an address after the path; None where that is no page but the list of jobs."""
+    kind = kind_of(job.kind)
+    if kind.page == "library" or job.collection == DELETED:
+        return None
+    made = {kind.option: job.result} if job.status == "done" and kind.option and job.result else {"job": job.job_id}
+    options = [(f"o.{name}", value) for name, value in (*kind.address.items(), *made.items())]
+    return "?" + urlencode([("tab", kind.page), ("c", job.collection), *options])
+
+
 def _controls(job: JobView) -> list[Markup]:
-    controls = []
-    if job.status in ("running", "queued") and not job.wish:
+    controls, resumable = [], kind_of(job.kind).resumable
+    if resumable and job.status in ("running", "queued") and not job.wish:
         controls.append(icon_button("Pause", "job-pause", "pause", job=job.job_id))
-    if job.status in ("paused", "interrupted"):
+    if resumable and job.status in ("paused", "interrupted"):
         controls.append(icon_button("Resume", "job-resume", "play", job=job.job_id))
-    if job.status == "failed":
+    if resumable and job.status == "failed":
         controls.append(icon_button("Try again where it stopped", "job-resume", "play", job=job.job_id))
     if job.status in ACTIVE and job.wish not in ("cancel", "stop"):
         controls.append(icon_button("Cancel; what was committed stays", "job-cancel", "close", job=job.job_id))

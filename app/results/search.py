@@ -325,6 +325,10 @@ class CollectionView:
     """paused: nothing is in it yet, and a job that would add something was paused or waits to be resumed."""
 
 
+DELETED = "(deleted)"
+"""What stands for the name of a collection that is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class JobView:
     """A job as it stands: how far it is, what it counted, what went wrong."""

@@ -56,7 +56,7 @@ class CalibrationVerbs(PipelineVerbs):
         """Queue the job of `calibrate` (same arguments); returns its id. What can be checked at once is checked at once. Raises BadInput, NotFound, ReadOnly."""
         stored = self._collection(collection)
         asked = self._asked_calibration(pipelines, **options)
-        return self.engine.workspace.jobs.submit("calibrate", stored.collection_id, asked.spec())
+        return self.engine.jobs.submit("calibrate", stored.collection_id, asked.spec())
 
     @writes
     def calibrate(

@@ -45,7 +45,7 @@ class DisagreementVerbs(EvaluationVerbs):
         request = ComparisonRequest(pipelines, **settings)
         key, asked = self._compared(collection, request)
         run_ids = {name: self.engine.workspace.runs.get(key, name).run_id for name in request.runs}
-        return str(self.engine.workspace.jobs.submit("disagree", key, job_params(asked, run_ids)))
+        return str(self.engine.jobs.submit("disagree", key, job_params(asked, run_ids)))
 
     @keeps
     def disagreement(

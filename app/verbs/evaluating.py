@@ -84,7 +84,7 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
         run_ids = {name: self.engine.workspace.runs.get(stored.collection_id, name).run_id for name in request.runs}
         params = job_params(asked, run_ids, fresh=request.fresh)
         questions(self.engine, stored.collection_id, asked_by(self.engine.workspace, params))
-        return str(self.engine.workspace.jobs.submit("evaluate", stored.collection_id, params))
+        return str(self.engine.jobs.submit("evaluate", stored.collection_id, params))
 
     @keeps
     def evaluate(
@@ -191,7 +191,7 @@ class EvaluationVerbs(PipelineVerbs, FacetVerbs, QuerySetVerbs, RunVerbs):
 
     def _finished(self, job_id: str, progress: ProgressSink) -> str:
         """Wait for a job, telling how far it is; gives its evaluation. A sink that raises cancels it. Raises TriptychError when it failed."""
-        jobs = self.engine.workspace.jobs
+        jobs = self.engine.jobs
         try:
             while (job := jobs.wait(job_id, POLL_SECONDS)).status in ("queued", "running"):
                 progress(Progress(job.phase, job.done, job.total, job.unit))

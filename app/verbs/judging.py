@@ -79,7 +79,7 @@ class JudgingVerbs(EvaluationVerbs):
         params = {**job_params(asked, run_ids), "every_query": True, "queue": chosen}
         judging = self.engine.workspace.judging
         judging.begin(queue_id, stored.collection_id, query_set, chosen)
-        judging.started(queue_id, self.engine.workspace.jobs.submit("pool", stored.collection_id, params))
+        judging.started(queue_id, self.engine.jobs.submit("pool", stored.collection_id, params))
         return self.queue(collection, queue_id)
 
     def queues(self, collection: str, *, assessor: str = ME) -> tuple[QueueView, ...]:
@@ -203,7 +203,7 @@ class JudgingVerbs(EvaluationVerbs):
 
     def _queue_view(self, queue: Queue, assessor: str) -> QueueView:
         total, judged, skipped = self.engine.workspace.judging.counts(queue.queue_id, checked_assessor(assessor))
-        jobs = self.engine.workspace.jobs
+        jobs = self.engine.jobs
         ended = not queue.job_id or jobs.get(queue.job_id).status in ("failed", "cancelled")
         state = "ready" if queue.ready_at else "failed" if ended else "preparing"
         return QueueView(

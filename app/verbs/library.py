@@ -10,31 +10,34 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from app.results.search import CollectionView, ColumnGuess, IndexView, JobView, Preview, RejectionView, WorkspaceView
+from app.results.search import (
+    DELETED,
+    CollectionView,
+    ColumnGuess,
+    IndexView,
+    JobView,
+    Preview,
+    RejectionView,
+    WorkspaceView,
+)
 from app.verbs.base import writes
 from app.verbs.pipelines import PipelineVerbs
 from engine.errors import BadInput, NotFound, TriptychError
-from engine.jobs.index import parse_spec
+from engine.indexes.base import parse_spec
+from engine.jobs.base import kind_of, label_of
 from engine.models.catalogue import bundled_models
 from engine.workspace.documents import Duplicates
 
 if TYPE_CHECKING:
     from engine.indexes.base import IndexSpec
-    from engine.jobs.queue import Job
     from engine.serving.doctor import Finding
     from engine.workspace.generations import Generation
+    from engine.workspace.jobs import Job
     from engine.workspace.workspace import Collection
 
 DUPLICATE_POLICIES = get_args(Duplicates)
 SIZE_SECONDS = 10.0
-ASKING = {"evaluate": "Evaluate", "pool": "Pool for judging:", "disagree": "Disagreement of"}
-"""Jobs that run pipelines over a query set, in words."""
-FILLING = ("add", "index")
-"""Jobs that change a collection or its indexes."""
-BEFORE_INDEXES = ("", "start", "add")
-"""Phases of an adding job in which no index is being built yet."""
 _UNREADABLE = "What was asked of it cannot be read, so it cannot be searched. Drop it, and build what is missing."
-_MADE = ("queue", "evaluation", "calibration", "model")  # counts of a job that hold the id of what it made
 
 
 class LibraryVerbs(PipelineVerbs):
@@ -89,10 +92,10 @@ class LibraryVerbs(PipelineVerbs):
     def delete_collection(self, name: str) -> None:
         """Delete a collection with its documents, indexes and shortlist."""
         stored = self._collection(name)
-        for job in self.engine.workspace.jobs.unfinished(stored.collection_id):
+        for job in self.engine.jobs.unfinished(stored.collection_id):
             with suppress(BadInput):  # it may have ended by itself meanwhile
-                self.engine.workspace.jobs.cancel(job.job_id)
-            self.engine.workspace.jobs.wait(job.job_id, 30)
+                self.engine.jobs.cancel(job.job_id)
+            self.engine.jobs.wait(job.job_id, 30)
         self.engine.workspace.delete_collection(name)
 
     def preview(self, paths: Sequence[str], columns: Mapping[str, str] | None = None) -> tuple[Preview, ...]:
@@ -154,16 +157,14 @@ class LibraryVerbs(PipelineVerbs):
             "duplicates": duplicates,
             "then_index": [_spec_data(spec) for spec in self._kept_indexes(stored.collection_id)] if index else [],
         }
-        return str(self.engine.workspace.jobs.submit("add", stored.collection_id, params))
+        return str(self.engine.jobs.submit("add", stored.collection_id, params))
 
     @writes
     def index(self, collection: str, specs: Sequence[IndexSpec | Mapping[str, Any] | str] | None = None) -> str:
         """Queue the building or updating of indexes: the given ones, or all that the known pipelines read. Gives the job's id."""
         stored = self._collection(collection)
         chosen = [parse_spec(spec) for spec in specs] if specs else list(self.needed_indexes())
-        return str(
-            self.engine.workspace.jobs.submit("index", stored.collection_id, {"specs": [_spec_data(s) for s in chosen]})
-        )
+        return str(self.engine.jobs.submit("index", stored.collection_id, {"specs": [_spec_data(s) for s in chosen]}))
 
     def needed_indexes(self, pipelines: Sequence[str] | None = None) -> tuple[IndexSpec, ...]:
         """The distinct indexes that these pipelines read; by default all known ones whose models are here."""
@@ -195,30 +196,30 @@ class LibraryVerbs(PipelineVerbs):
 
     def jobs(self, limit: int = 50) -> tuple[JobView, ...]:
         """The latest jobs, newest first."""
-        return tuple(_job_view(job) for job in self.engine.workspace.jobs.list(limit))
+        return tuple(_job_view(job) for job in self.engine.jobs.list(limit))
 
     def job(self, job_id: str) -> JobView:
         """One job as it stands. Raises NotFound."""
-        return _job_view(self.engine.workspace.jobs.get(job_id))
+        return _job_view(self.engine.jobs.get(job_id))
 
     @writes
     def pause(self, job_id: str) -> None:
         """Hold a job at its next step; what it committed stays."""
-        self.engine.workspace.jobs.pause(job_id)
+        self.engine.jobs.pause(job_id)
 
     @writes
     def resume(self, job_id: str) -> None:
         """Let a paused, interrupted or failed job go on where it stopped."""
-        self.engine.workspace.jobs.resume(job_id)
+        self.engine.jobs.resume(job_id)
 
     @writes
     def cancel(self, job_id: str) -> None:
         """Stop a job at its next step; what it committed stays."""
-        self.engine.workspace.jobs.cancel(job_id)
+        self.engine.jobs.cancel(job_id)
 
     def wait(self, job_id: str, timeout: float | None = None) -> JobView:
         """Block until a job ends, or the timeout in seconds passes."""
-        self.engine.workspace.jobs.wait(job_id, timeout)
+        self.engine.jobs.wait(job_id, timeout)
         return self.job(job_id)
 
     def rejections(self, job_id: str, offset: int = 0, limit: int = 100) -> tuple[RejectionView, ...]:
@@ -233,9 +234,10 @@ class LibraryVerbs(PipelineVerbs):
         return check(self.folder, self.engine.workspace)
 
     def _collection_view(self, stored: Collection) -> CollectionView:
-        unfinished = self.engine.workspace.jobs.unfinished(stored.collection_id)
-        busy = [job for job in unfinished if job.kind in FILLING and job.status in ("queued", "running")]
-        building = any(job.kind == "index" or job.phase not in BEFORE_INDEXES for job in busy)
+        unfinished = self.engine.jobs.unfinished(stored.collection_id)
+        at_work = [(kind_of(job.kind), job.phase) for job in unfinished if job.status in ("queued", "running")]
+        busy = [(kind, phase) for kind, phase in at_work if kind.ends_in_indexes]
+        building = any(phase not in kind.before_indexes for kind, phase in busy)
         indexes = self._indexes(stored, building=building)
         ready = [view for view in indexes if view.state in ("ready", "behind")]
         state = (
@@ -304,9 +306,9 @@ class LibraryVerbs(PipelineVerbs):
 
 def jobs_elsewhere(folder: Path) -> tuple[JobView, ...]:
     """The unfinished jobs of the process that has the workspace open, newest first. Raises WorkspaceInUse where it tells of none."""
-    from engine.jobs import mailbox as control
-    from engine.jobs.queue import job_told
     from engine.system import locking
+    from engine.workspace import mailbox as control
+    from engine.workspace.jobs import job_told
 
     told = control.unfinished(folder)
     if told is None:
@@ -320,7 +322,7 @@ def jobs_elsewhere(folder: Path) -> tuple[JobView, ...]:
 
 def cancel_elsewhere(folder: Path, job: JobView, seconds: float = 10.0) -> JobView:
     """Ask the process that has the workspace open to cancel one of its jobs, and wait until it is over. Raises BadInput, TriptychError."""
-    from engine.jobs import mailbox as control
+    from engine.workspace import mailbox as control
 
     control.ask(folder, "cancel", job.job_id)
     until = time.monotonic() + seconds
@@ -389,13 +391,12 @@ def _size(folder: Path) -> int:
 
 
 def _job_view(job: Job) -> JobView:
-    sources = [Path(path).name for path in job.params.get("paths", ())]
-    what = ", ".join(sources[:3]) + (f" and {len(sources) - 3} more" if len(sources) > 3 else "")
+    kind = kind_of(job.kind)
     return JobView(
         job_id=job.job_id,
         kind=job.kind,
-        collection=job.collection or ("(deleted)" if job.collection_id else ""),
-        label=_label(job, what),
+        collection=job.collection or (DELETED if job.collection_id else ""),
+        label=label_of(job.kind, job.params),
         status=job.status,
         phase=job.phase,
         done=job.done,
@@ -409,25 +410,5 @@ def _job_view(job: Job) -> JobView:
         finished_at=str(job.finished_at or ""),
         wish=job.wish,
         hosts=str(job.counts.get("hosts", "")),
-        result=str(next((job.counts[made] for made in _MADE if job.counts.get(made)), "")),
+        result=str(job.counts.get(kind.makes) or ""),
     )
-
-
-def _label(job: Job, sources: str) -> str:
-    """A job in a few words."""
-    if job.kind == "add":
-        return f"Add {sources}"
-    if job.kind in ASKING:
-        names = [*job.params.get("pipelines", ()), *job.params.get("runs", ())]
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        return f"{ASKING[job.kind]} {', '.join(names[:3])}{more} on {job.params.get('query_set', '')}"
-    if job.kind == "calibrate":
-        return f"Calibrate {', '.join(job.params.get('pipelines', ()))} on {job.params.get('query_set', '')}"
-    if job.kind == "model-add":
-        source = str(job.params.get("source", ""))
-        return f"Add the model {job.params.get('name') or (Path(source).name if job.params.get('local') else source)}"
-    if job.kind == "model-bench":
-        return f"Measure the speed of {job.params.get('name', '')}"
-    if job.kind == "model-delete":
-        return f"Delete the model {job.params.get('name', '')}"
-    return "Update indexes"

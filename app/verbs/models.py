@@ -156,7 +156,7 @@ class ModelVerbs(PipelineVerbs):
         """
         asked = request(source, options)
         self.engine.workspace.models.refuse_taken(asked.target, asked.replace)
-        return str(self.engine.workspace.jobs.submit("model-add", "", asked.model_dump(mode="json")))
+        return str(self.engine.jobs.submit("model-add", "", asked.model_dump(mode="json")))
 
     @writes
     def remove_model(self, name: str, *, force: bool = False) -> str:
@@ -174,13 +174,13 @@ class ModelVerbs(PipelineVerbs):
             raise NotFound(f"There is no model {name!r} in this workspace. Models that were added: {known}.")
         if not force:
             refuse_used(self.engine.workspace, name)
-        return str(self.engine.workspace.jobs.submit("model-delete", "", {"name": name, "force": force}))
+        return str(self.engine.jobs.submit("model-delete", "", {"name": name, "force": force}))
 
     @writes
     def bench_model(self, name: str) -> str:
         """Queue the measuring of a model's speed on this computer. Gives the job's id. Raises BadInput where the model is not here."""
         self.engine.workspace.models.find(name)
-        return str(self.engine.workspace.jobs.submit("model-bench", "", {"name": name}))
+        return str(self.engine.jobs.submit("model-bench", "", {"name": name}))
 
     @writes
     def keep_speed(self, name: str, found: Benchmark) -> None:
@@ -221,7 +221,7 @@ class ModelVerbs(PipelineVerbs):
 
     def _adding(self) -> set[str]:
         """Names of the models that a job is getting."""
-        jobs = self.engine.workspace.jobs.list(200)
+        jobs = self.engine.jobs.list(200)
         busy = [job for job in jobs if job.kind == "model-add" and job.status in ("queued", "running", "paused")]
         names = {str(job.params.get("name") or job.params.get("source", "")) for job in busy}
         return names | {entry.name for name in names if (entry := entry_of(name)) is not None}

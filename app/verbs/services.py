@@ -43,7 +43,7 @@ class Services(
     """One workspace, open. Thread-safe; one per process. Every verb raises `engine.errors.TriptychError` for what a user can act on."""
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        self.engine = Engine(Path(folder).expanduser().resolve(), read_only=read_only)
+        self.engine = Engine.open(Path(folder).expanduser().resolve(), read_only=read_only)
         self.folder = self.engine.workspace.folder
         self.read_only = self.engine.workspace.read_only
 

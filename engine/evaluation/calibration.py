@@ -23,9 +23,7 @@ from engine.types import Mask, Progress, ProgressSink, Ranking, ignore_progress
 from engine.workspace.query_sets import DEFAULT_SET
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
     from engine.workspace.calibrations import StoredCalibration
-    from engine.workspace.workspace import Workspace
 
 DEPTH = 100
 SCORE_BINS = 40
@@ -78,13 +76,6 @@ class Asked:
 def method(data: Any) -> Calibrator:
     """A calibrator from its name or `{name: parameters}`. Raises BadInput."""
     return cast(Calibrator, parse("calibrators", data))
-
-
-def run_calibrate(workspace: Workspace, running: Running) -> None:
-    """The work of a job of kind "calibrate"; its counts name the calibration."""
-    asked = Asked.of(running.job.params)
-    stored = calibrate_collection(Engine.of(workspace), running.job.collection_id, asked, progress=running)
-    running.counts |= {"calibration": stored.calibration_id}
 
 
 def calibrate_collection(

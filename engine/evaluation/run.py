@@ -25,7 +25,6 @@ from engine.workspace.query_sets import DEFAULT_SET
 from engine.workspace.runs import run_digest
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
     from engine.workspace.evaluations import StoredEvaluation
     from engine.workspace.workspace import Workspace
 
@@ -163,7 +162,7 @@ def asked_of(stored: StoredEvaluation) -> Asked:
 
 
 def job_params(asked: Asked, run_ids: Mapping[str, str], *, fresh: bool = False) -> dict[str, Any]:
-    """The parameters of a job of kind "evaluate"; the runs are named by where the workspace keeps them."""
+    """The parameters of a job that asks this (engine.jobs.asking); the runs are named by where the workspace keeps them."""
     return {**_spec(asked), "settings": dict(asked.settings), "runs": dict(run_ids), "fresh": fresh}
 
 
@@ -185,30 +184,6 @@ def imported_run(workspace: Workspace, run_id: str) -> ImportedRun:
     """A stored run as an evaluation takes it. Raises NotFound."""
     hits = workspace.runs.hits(run_id)
     return ImportedRun(hits, run_digest(hits))
-
-
-def run_evaluate(workspace: Workspace, running: Running) -> None:
-    """The work of a job of kind "evaluate"; its counts tell the evaluation, the queries it ran, and how many failed."""
-    found = evaluate_for(workspace, running)
-    if found.ran.failures.height and found.values["value"].null_count() == found.values.height:
-        raise_all_failed(found.ran)
-
-
-def evaluate_for(workspace: Workspace, running: Running) -> Evaluated:
-    """Evaluate what a job's params ask. A job that is taken up again runs only what is not finished, also where it began with `fresh`."""
-    params, counts = running.job.params, running.counts
-    asked = asked_by(workspace, params)
-    again = "evaluation" in counts
-
-    def begun(stored: StoredEvaluation) -> None:
-        counts["evaluation"] = stored.evaluation_id
-
-    found = evaluate(
-        Engine.of(workspace), running.job.collection_id, asked, fresh=params["fresh"] and not again, progress=running, begun=begun
-    )  # fmt: skip
-    failed = found.ran.failures["qid"].n_unique()
-    counts |= {"queries": len(found.ran.qids), **({"failed": failed} if failed else {})}
-    return found
 
 
 def raise_all_failed(ran: Ran) -> None:

@@ -18,7 +18,7 @@ from engine.models.settings import Stage, stages, table
 if TYPE_CHECKING:
     from engine.encoders.dense import DenseEncoder
     from engine.export.source import Source
-    from engine.indexes.rows import VectorKind
+    from engine.indexes.stored.rows import VectorKind
 
 _POOLINGS = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls", "lasttoken": "last"}
 
@@ -42,7 +42,7 @@ class Dense(Encoding, name="dense"):
 
     def row_kind(self, width: int) -> VectorKind:
         """See ModelFamily."""
-        from engine.indexes.rows import VectorKind
+        from engine.indexes.stored.rows import VectorKind
 
         return VectorKind(width)
 

@@ -18,7 +18,7 @@ from engine.types import TokenRows
 if TYPE_CHECKING:
     from engine.encoders.late import LateEncoder
     from engine.export.source import Source
-    from engine.indexes.rows import TokenKind
+    from engine.indexes.stored.rows import TokenKind
 
 
 class Late(Encoding, name="late"):
@@ -37,7 +37,7 @@ class Late(Encoding, name="late"):
 
     def row_kind(self, width: int) -> TokenKind:
         """See ModelFamily."""
-        from engine.indexes.rows import TokenKind
+        from engine.indexes.stored.rows import TokenKind
 
         return TokenKind(width)
 

@@ -19,7 +19,7 @@ from engine.types import SparseRows
 if TYPE_CHECKING:
     from engine.encoders.sparse import SparseEncoder
     from engine.export.source import Source
-    from engine.indexes.rows import SparseKind
+    from engine.indexes.stored.rows import SparseKind
 
 
 class Sparse(Encoding, name="sparse"):
@@ -40,7 +40,7 @@ class Sparse(Encoding, name="sparse"):
 
     def row_kind(self, width: int) -> SparseKind:
         """See ModelFamily."""
-        from engine.indexes.rows import SparseKind
+        from engine.indexes.stored.rows import SparseKind
 
         return SparseKind(width)
 

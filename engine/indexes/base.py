@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 from pydantic import Field
 
-from engine.component import Component
+from engine.component import Component, parse
 from engine.encoders.base import Encoder
 from engine.errors import BadInput
-from engine.indexes.files import ascending
+from engine.indexes.stored.files import ascending
 from engine.types import FloatRows, Ints, Mask, ProgressSink, TopK, ignore_progress
 
 if TYPE_CHECKING:
@@ -162,3 +162,8 @@ def checked_mask(allowed: Allowed | None, numbers: Ints) -> Mask | None:
     if not isinstance(allowed, np.ndarray) or allowed.dtype != np.bool_ or allowed.shape != numbers.shape:
         raise BadInput(f"A filter for this index must be {len(numbers)} booleans, one a row, or int64 unit numbers.")
     return None if allowed.all() else allowed  # type: ignore[return-value]
+
+
+def parse_spec(raw: str | Mapping[str, Any] | IndexSpec) -> IndexSpec:
+    """An index specification from "bm25" or {"dense": {"model": …}}. Raises BadInput."""
+    return cast(IndexSpec, parse("indexes", raw))

@@ -28,8 +28,17 @@ from engine.indexes.base import (
     checked_numbers,
     checked_width,
 )
-from engine.indexes.files import NUMBERS, damaged, load_array, load_info, load_numbers, positions, save_array, save_info
-from engine.indexes.rows import is_partition, is_within, rises_within
+from engine.indexes.stored.files import (
+    NUMBERS,
+    damaged,
+    load_array,
+    load_info,
+    load_numbers,
+    positions,
+    save_array,
+    save_info,
+)
+from engine.indexes.stored.rows import is_partition, is_within, rises_within
 from engine.kernels.bm25 import Variant, invert, weigh
 from engine.kernels.impacts import Impacts, WeightedTerms, best_rows_of, given_by, row_scores
 from engine.types import FloatRows, Ints, Progress, ProgressSink, TopK, ignore_progress

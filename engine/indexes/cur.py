@@ -29,8 +29,17 @@ from engine.indexes.base import (
     checked_numbers,
     checked_width,
 )
-from engine.indexes.files import NUMBERS, damaged, load_array, load_info, load_numbers, positions, save_array, save_info
 from engine.indexes.shards import PARTIAL, Shards
+from engine.indexes.stored.files import (
+    NUMBERS,
+    damaged,
+    load_array,
+    load_info,
+    load_numbers,
+    positions,
+    save_array,
+    save_info,
+)
 from engine.kernels.cur import sampled
 from engine.kernels.topk import empty_hits, put_hits
 from engine.models.catalogue import DEFAULT_CROSS

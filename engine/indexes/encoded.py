@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from engine.encoders.base import Encoder
 from engine.errors import IndexNotReady
 from engine.indexes.base import IndexSpec, OpenIndex, UnitSource, checked_numbers
-from engine.indexes.files import load_info, load_numbers, positions, save_info
 from engine.indexes.shards import PARTIAL, Shards
+from engine.indexes.stored.files import load_info, load_numbers, positions, save_info
 from engine.types import Ints, ProgressSink
 
 

@@ -16,9 +16,9 @@ from pydantic import Field
 
 from engine.errors import BadInput
 from engine.indexes.base import Allowed, BuildInfo, OpenIndex, UnitSource, checked_mask, checked_width
-from engine.indexes.files import NUMBERS, damaged, load_array, save_array, save_blocks
-from engine.indexes.rows import CodedTokens, TokenKind, row_kind
 from engine.indexes.shards import Shards
+from engine.indexes.stored.files import NUMBERS, damaged, load_array, save_array, save_blocks
+from engine.indexes.stored.rows import CodedTokens, TokenKind, row_kind
 from engine.indexes.structured import StructuredIndex, StructuredInfo, StructuredOpenIndex
 from engine.indexes.structures.base import IN_DATA, Named, Structure
 from engine.kernels.maxsim import best_texts, maxsim

@@ -14,8 +14,8 @@ from engine.encoders.base import Encoder
 from engine.encoders.runner import encode_together
 from engine.errors import WorkspaceDamaged
 from engine.indexes.base import UnitSource
-from engine.indexes.files import ascending, load_array, positions, save_array
-from engine.indexes.rows import row_kind
+from engine.indexes.stored.files import ascending, load_array, positions, save_array
+from engine.indexes.stored.rows import row_kind
 from engine.types import Ints, Progress, ProgressSink
 
 SHARD = 2_000  # units

@@ -14,8 +14,8 @@ from engine.encoders.base import Encoder
 from engine.errors import BadInput
 from engine.indexes.base import Allowed, BuildInfo, OpenIndex, UnitSource, checked_mask, checked_width
 from engine.indexes.encoded import EncodedIndex, EncodedInfo, EncodedOpenIndex, Prepared
-from engine.indexes.files import NUMBERS, damaged, load_array, positions, save_array
-from engine.indexes.rows import Segments, SparseKind, is_partition, is_within, rises_within, row_kind
+from engine.indexes.stored.files import NUMBERS, damaged, load_array, positions, save_array
+from engine.indexes.stored.rows import Segments, SparseKind, is_partition, is_within, rises_within, row_kind
 from engine.kernels.bm25 import inverse_document_frequency
 from engine.kernels.impacts import Impacts, WeightedTerms, best_rows_of, given_by, invert_rows, row_scores
 from engine.types import FloatRows, Ints, Progress, ProgressSink, SparseRows, TopK, ignore_progress

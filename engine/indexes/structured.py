@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 
 from engine.indexes.base import Allowed, UnitSource
 from engine.indexes.encoded import EncodedIndex, EncodedInfo, EncodedOpenIndex
-from engine.indexes.files import INFO, damaged
+from engine.indexes.stored.files import INFO, damaged
 from engine.indexes.structures.base import AUTO, OpenStructure, Structure, structures
 from engine.indexes.structures.exact import Exact
 from engine.types import ProgressSink, TopK

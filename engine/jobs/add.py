@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from engine.component import parse
 from engine.errors import BadInput, Cancelled, NotFound
+from engine.jobs.base import JobKind, some
 from engine.readers.base import ReaderOptions
 from engine.readers.sandbox import Batch, FileFinished, FileStarted, Source, expand, read_in_child
 from engine.types import Item, Judgment, Progress, Query, Record, Rejected
@@ -24,7 +25,8 @@ from engine.workspace.database import arrow
 from engine.workspace.documents import OUTCOMES, Chunker, Duplicates
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
+    from engine.serving.engine import Engine
+    from engine.serving.running import Running
     from engine.workspace.workspace import Workspace
 
 BATCH_ITEMS, BATCH_CHARS, BATCH_SECONDS = 2_000, 20_000_000, 5.0
@@ -58,42 +60,52 @@ def parse_chunker(raw: Mapping[str, Any]) -> Chunker:
     return cast(Chunker, parse("chunkers", raw))
 
 
-def run_add(workspace: Workspace, running: Running) -> None:
-    """The work of a job of kind "add".
+class AddJob(JobKind, name="add"):
+    """Reads files, folders and zips into a collection, then updates indexes. A file that failed is counted and named, and the others are stored."""
 
-    params: {"paths": [...], "options": {reader options}, "duplicates": "replace"|"keep"|"error", "chunker": {...}, "then_index": [index specs]}.
-    A file that failed is counted and named, and the others are stored. Raises BadInput when nothing could be read at all.
-    """
-    files = Ingest(workspace, running).run()
-    failed = [file for file in files if file.status == "failed"]
-    if failed and not any(file.counts["items_done"] > file.counts["rejected"] for file in files):
-        raise BadInput(f"None of the {len(failed)} file(s) could be read. {failed[0].label}: {failed[0].error}")
-    specs = running.job.params.get("then_index") or []
-    if specs:
-        from engine.jobs.index import index_all
+    ends_in_indexes: ClassVar[bool] = True
+    before_indexes: ClassVar[tuple[str, ...]] = ("", "start", "add")
 
-        index_all(workspace, running, specs)
+    paths: tuple[str, ...] = ()
+    options: dict[str, Any] | None = None
+    """Fields of ReaderOptions."""
+    duplicates: Duplicates | None = None
+    chunker: dict[str, Any] | None = None
+    """Else that of the collection, else DEFAULT_CHUNKER."""
+    then_index: tuple[Any, ...] | None = None
+
+    def label(self) -> str:
+        """The names of what is read."""
+        return f"Add {some([Path(path).name for path in self.paths])}"
+
+    def run(self, engine: Engine, running: Running) -> None:
+        """Raises BadInput when nothing could be read at all."""
+        files = Ingest(engine.workspace, self, running).run()
+        failed = [file for file in files if file.status == "failed"]
+        if failed and not any(file.counts["items_done"] > file.counts["rejected"] for file in files):
+            raise BadInput(f"None of the {len(failed)} file(s) could be read. {failed[0].label}: {failed[0].error}")
+        if self.then_index:
+            from engine.jobs.index import index_all
+
+            index_all(engine.workspace, running, self.then_index)
 
 
 class Ingest:
     """One add job at work: gathers what the readers send, and stores it batch by batch."""
 
-    def __init__(self, workspace: Workspace, running: Running) -> None:
-        params = running.job.params
-        self._workspace, self._running = workspace, running
+    def __init__(self, workspace: Workspace, asked: AddJob, running: Running) -> None:
+        self._workspace, self._asked, self._running = workspace, asked, running
         self._db, self._job_id = workspace.database, running.job.job_id
         self._collection_id = running.job.collection_id
-        self._duplicates = cast(Duplicates, params.get("duplicates") or "replace")
+        self._duplicates: Duplicates = asked.duplicates or "replace"
         try:
-            self._options = ReaderOptions.model_validate(params.get("options") or {})
+            self._options = ReaderOptions.model_validate(asked.options or {})
         except ValidationError as error:
             raise BadInput(f"The reading options cannot be used: {error}") from error
         found = self._db.rows("SELECT settings FROM collections WHERE collection_id = ?", [self._collection_id])
         if not found:
             raise NotFound("The collection to add to was deleted.")
-        self._chunker = parse_chunker(
-            params.get("chunker") or json.loads(found[0][0]).get("chunker") or DEFAULT_CHUNKER
-        )
+        self._chunker = parse_chunker(asked.chunker or json.loads(found[0][0]).get("chunker") or DEFAULT_CHUNKER)
         self._files = self._journaled()
         self._pending: list[tuple[File, Item]] = []
         self._touched: set[str] = set()
@@ -113,7 +125,7 @@ class Ingest:
 
     def run(self) -> list[File]:
         """Read and store what is left; returns all files as they stand afterwards. Raises Halted, StorageFull, BadInput."""
-        sources = expand(self._running.job.params["paths"])
+        sources = expand(self._asked.paths)
         if not sources:
             raise BadInput("There is nothing to add: no file was given, or the folders are empty.")
         packed = any(source.format == "zip" for source in sources)  # whose inner files are longer

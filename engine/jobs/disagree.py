@@ -6,19 +6,20 @@ It is kept like an evaluation that has no metric: finished queries stay when it 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import polars as pl
 
-from engine.evaluation.run import Asked, ImportedRun, evaluate_for, raise_all_failed
+from engine.evaluation.run import Asked, ImportedRun, raise_all_failed
+from engine.jobs.asking import AskingJob
 from engine.statistics.agreement import pairwise
 from engine.types import Ran
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
     from engine.pipeline.stages import PipelineSpec
+    from engine.serving.engine import Engine
+    from engine.serving.running import Running
     from engine.workspace.evaluations import StoredEvaluation
-    from engine.workspace.workspace import Workspace
 
 PURPOSE = "disagreement"
 
@@ -28,18 +29,23 @@ def asked_for(pipelines: Mapping[str, PipelineSpec], runs: Mapping[str, Imported
     return Asked(pipelines, (), runs, query_set, k, every_query=True, settings={"purpose": PURPOSE})
 
 
-def run_disagree(workspace: Workspace, running: Running) -> None:
-    """The work of a job of kind "disagree": params of an evaluation as `asked_for` makes them.
+class DisagreeJob(AskingJob, name="disagree"):
+    """A comparison as `asked_for` asks it. Older ones of the same names, queries and depth are forgotten: what they were made from has changed."""
 
-    Older ones of the same names, queries and depth are forgotten: something that they were made from has changed.
-    """
-    found = evaluate_for(workspace, running)
-    stored, params = found.stored, running.job.params
-    assert stored is not None
-    check_answered(found.ran, [*params["pipelines"], *params["runs"]])
-    for other in workspace.evaluations.list(stored.collection_id):
-        if other.evaluation_id != stored.evaluation_id and _about(other) == _about(stored):
-            workspace.evaluations.delete(other.evaluation_id)
+    words: ClassVar[str] = "Disagreement of"
+    makes: ClassVar[str] = "evaluation"
+    page: ClassVar[str] = "evaluate"
+    option: ClassVar[str] = "disagree"
+
+    def run(self, engine: Engine, running: Running) -> None:
+        """Raises TriptychError when every pipeline failed on every query, and what an evaluation raises."""
+        found = self.evaluated(engine, running)
+        evaluations, stored = engine.workspace.evaluations, found.stored
+        assert stored is not None
+        check_answered(found.ran, self.names)
+        for other in evaluations.list(stored.collection_id):
+            if other.evaluation_id != stored.evaluation_id and _about(other) == _about(stored):
+                evaluations.delete(other.evaluation_id)
 
 
 def _about(stored: StoredEvaluation) -> tuple[object, ...]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import BadInput, StorageFull, WorkspaceDamaged
 from engine.export.trial import take, try_out
+from engine.jobs.base import MODELS_VIEW, JobKind
 from engine.models.card import CARD_FILE, FamilyName, ModelCard, Prompts, read_card, write_card
 from engine.models.entries import CatalogueEntry, entry_of
 from engine.models.family import family_of
@@ -24,8 +25,9 @@ from engine.types import Progress
 from engine.workspace.models import checked_model_name
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
     from engine.models.hub.hub import Hub, HubFile, Repository
+    from engine.serving.engine import Engine
+    from engine.serving.running import Running
     from engine.workspace.workspace import Workspace
 
 LICENCES = {
@@ -87,18 +89,35 @@ class AddModel(BaseModel):
         return self.quantise or ("int8" if self.dimensions else None)
 
 
-def run_add_model(workspace: Workspace, running: Running) -> None:
-    """The work of a job of kind "model-add"; params: an AddModel."""
-    asked = AddModel.model_validate(running.job.params)
-    key = running.job.job_id
-    try:
-        card = add_model(workspace, asked, key, running)
-    except BaseException:
-        if running.wish == "cancel" or asked.local:  # only what was downloaded is worth keeping
-            workspace.models.drop_work(key)
-        raise
-    workspace.models.drop_work(key)
-    running.counts.update({"bytes": card.bytes, "model": card.name})
+class ModelAddJob(JobKind, name="model-add"):
+    """Gets a model, and makes it one that runs here. Its row holds the fields of AddModel."""
+
+    makes: ClassVar[str] = "model"
+    address: ClassVar[Mapping[str, str]] = MODELS_VIEW
+
+    asked: AddModel
+
+    @classmethod
+    def read(cls, params: Mapping[str, Any]) -> Self:
+        """As JobKind.read, where the parameters are those of AddModel."""
+        return super().read({"asked": params})
+
+    def label(self) -> str:
+        """The name that it gets, else where it comes from."""
+        source = self.asked.source
+        return f"Add the model {self.asked.name or (Path(source).name if self.asked.local else source)}"
+
+    def run(self, engine: Engine, running: Running) -> None:
+        """Raises what `add_model` raises."""
+        models, key = engine.workspace.models, running.job.job_id
+        try:
+            card = add_model(engine.workspace, self.asked, key, running)
+        except BaseException:
+            if running.wish == "cancel" or self.asked.local:  # only what was downloaded is worth keeping
+                models.drop_work(key)
+            raise
+        models.drop_work(key)
+        running.counts.update({"bytes": card.bytes, "model": card.name})
 
 
 def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running) -> ModelCard:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
 
 from engine.errors import BadInput
+from engine.jobs.base import MODELS_VIEW, JobKind
 
 if TYPE_CHECKING:
     from engine.export.speed.bench import Benchmark
-    from engine.jobs.queue import Running
+    from engine.serving.engine import Engine
+    from engine.serving.running import Running
     from engine.workspace.workspace import Workspace
 
 SETTING = "model_benchmarks"
@@ -50,14 +54,24 @@ def keep(workspace: Workspace, name: str, found: Benchmark) -> Speed | None:
     return speed
 
 
-def run_bench_model(workspace: Workspace, running: Running) -> None:
-    """The work of a job of kind "model-bench"; params {"name"}. Raises BadInput on an unknown name, WorkspaceDamaged on a damaged model."""
-    from engine.export.speed.bench import bench_in_child
+class ModelBenchJob(JobKind, name="model-bench"):
+    """Measures the speed of a model on every provider of this computer."""
 
-    name = str(running.job.params["name"])
-    folder = workspace.models.find(name)
-    if keep(workspace, name, bench_in_child(folder, progress=running, check=running.check)) is None:
-        raise BadInput(f"No provider of this computer could run {name!r}.")
+    address: ClassVar[Mapping[str, str]] = MODELS_VIEW
+
+    model: str = Field("", alias="name")
+
+    def label(self) -> str:
+        """Of which model."""
+        return f"Measure the speed of {self.model}"
+
+    def run(self, engine: Engine, running: Running) -> None:
+        """Raises BadInput on an unknown name, WorkspaceDamaged on a damaged model."""
+        from engine.export.speed.bench import bench_in_child
+
+        folder = engine.workspace.models.find(self.model)
+        if keep(engine.workspace, self.model, bench_in_child(folder, progress=running, check=running.check)) is None:
+            raise BadInput(f"No provider of this computer could run {self.model!r}.")
 
 
 def speed_of(workspace: Workspace, name: str, fingerprint: str) -> Speed | None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
 
 from engine.errors import BadInput
+from engine.jobs.base import MODELS_VIEW, JobKind
 from engine.types import Progress
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
+    from engine.serving.engine import Engine
+    from engine.serving.running import Running
     from engine.workspace.workspace import Workspace
 
 
@@ -41,17 +46,29 @@ def refuse_used(workspace: Workspace, name: str) -> None:
         )
 
 
-def run_delete_model(workspace: Workspace, running: Running) -> None:
-    """The work of a job of kind "model-delete"; params {"name", "force"}. Raises BadInput where indexes use it, unless forced; NotFound."""
-    name, force = str(running.job.params["name"]), bool(running.job.params.get("force"))
-    if not force:
-        refuse_used(workspace, name)
-    workspace.models.refuse_absent(name)
-    built = uses(workspace, name)
-    # Before the model, so that a job that was interrupted still finds what is left to do.
-    for step, use in enumerate(built):
-        running(Progress("delete", step, len(built) + 1, "steps"))
-        workspace.generations.drop(use.generation_id)
-    running(Progress("delete", len(built), len(built) + 1, "steps"))
-    workspace.models.remove(name)
-    running.counts["indexes_dropped"] = len(built)
+class ModelDeleteJob(JobKind, name="model-delete"):
+    """Deletes a model of the workspace and, with `force`, the indexes that it made."""
+
+    address: ClassVar[Mapping[str, str]] = MODELS_VIEW
+
+    model: str = Field("", alias="name")
+    force: bool = False
+
+    def label(self) -> str:
+        """Which model."""
+        return f"Delete the model {self.model}"
+
+    def run(self, engine: Engine, running: Running) -> None:
+        """Raises BadInput where indexes use it, unless forced; NotFound."""
+        workspace = engine.workspace
+        if not self.force:
+            refuse_used(workspace, self.model)
+        workspace.models.refuse_absent(self.model)
+        built = uses(workspace, self.model)
+        # Before the model, so that a job that was interrupted still finds what is left to do.
+        for step, use in enumerate(built):
+            running(Progress("delete", step, len(built) + 1, "steps"))
+            workspace.generations.drop(use.generation_id)
+        running(Progress("delete", len(built), len(built) + 1, "steps"))
+        workspace.models.remove(self.model)
+        running.counts["indexes_dropped"] = len(built)

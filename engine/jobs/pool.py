@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
+from pydantic import Field
 
 from engine.evaluation.pooling import queue_items
-from engine.evaluation.run import Evaluated, asked_by, evaluate_for, raise_all_failed
+from engine.evaluation.run import Evaluated, raise_all_failed
 from engine.evaluation.verdicts import EFFECTS, verdicts
+from engine.jobs.asking import AskingJob
 from engine.metrics.base import parse_metric
 from engine.types import Progress
 
 if TYPE_CHECKING:
-    from engine.jobs.queue import Running
+    from engine.serving.engine import Engine
+    from engine.serving.running import Running
     from engine.workspace.workspace import Workspace
 
 
-def run_pool(workspace: Workspace, running: Running) -> None:
-    """The work of a job of kind "pool": params of an evaluation over every query, and `queue`: its id and how it is ordered."""
-    running.counts["queue"] = running.job.params["queue"]["queue_id"]
-    found = evaluate_for(workspace, running)
-    running(Progress("order", 0, 1, "queues"))
-    asked = asked_by(workspace, running.job.params)
-    names = [*asked.pipelines, *asked.runs]
-    if len(found.ran.failures) and found.ran.hits.is_empty():
-        raise_all_failed(found.ran)
-    assert found.stored is not None
-    fill_queue(workspace, running.job.collection_id, running.job.params["queue"], found, names)
+class PoolJob(AskingJob, name="pool"):
+    """Runs pipelines over every query, and fills a judging queue with what they found. queue: its id and how it is ordered (`fill_queue`)."""
+
+    words: ClassVar[str] = "Pool for judging:"
+    makes: ClassVar[str] = "queue"
+    page: ClassVar[str] = "judge"
+    option: ClassVar[str] = "queue"
+
+    queue: dict[str, Any] = Field(default_factory=dict)
+
+    def run(self, engine: Engine, running: Running) -> None:
+        """Raises TriptychError when nothing was found because every pipeline failed, and what an evaluation raises."""
+        running.counts["queue"] = self.queue["queue_id"]
+        found = self.evaluated(engine, running)
+        running(Progress("order", 0, 1, "queues"))
+        if len(found.ran.failures) and found.ran.hits.is_empty():
+            raise_all_failed(found.ran)
+        fill_queue(engine.workspace, running.job.collection_id, self.queue, found, self.names)
 
 
 def fill_queue(

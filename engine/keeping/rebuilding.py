@@ -67,7 +67,7 @@ class Rebuilding:
         self.cursor.execute("CHECKPOINT").fetchall()
         self.cursor.close()
         made = self.aside / "workspace"
-        Workspace.open(made, resume_jobs=False).close()  # with all that belongs to a workspace
+        Workspace.open(made).close()  # with all that belongs to a workspace
         os.replace(self._rows, made / recovery.DATABASE_NAME)
         (made / recovery.DATABASE_NAME).chmod(0o600)
         if self.models.is_dir():

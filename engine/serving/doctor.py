@@ -13,12 +13,12 @@ from engine.errors import TriptychError, WorkspaceDamaged, WorkspaceInUse
 from engine.models.catalogue import bundled_models
 from engine.models.verify import verify_files
 from engine.system import locking
+from engine.system.quarantine import KEPT_DAYS, Quarantine
 from engine.workspace.contents import survey
 from engine.workspace.creation import read_marker
 from engine.workspace.database import recovery, tables
 from engine.workspace.database.probing import Probe, Unreadable
 from engine.workspace.generations import INDEXES, Generation, Generations
-from engine.workspace.quarantine import KEPT_DAYS, Quarantine
 from engine.workspace.records import row_hash
 from engine.workspace.versions import library_versions
 from engine.workspace.workspace import Workspace

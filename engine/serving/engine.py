@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from engine.encoders.opening import load_encoder, load_scorer
 from engine.errors import BadInput, IndexBeingBuilt, IndexNotReady, WorkspaceDamaged
-from engine.jobs.index import dropped
 from engine.models.catalogue import model_folder
 from engine.models.chat import SETTING, ChatModel, named_endpoint
+from engine.serving.queue import Jobs
 from engine.serving.searcher import Searcher
 from engine.system import ending
 from engine.workspace.workspace import Workspace
@@ -28,23 +30,11 @@ CLOSE_SECONDS = 2.0  # that closing waits for an index or a model that is being 
 
 
 class Engine:
-    """Owns a workspace for as long as it lives. Thread-safe."""
+    """What works on a workspace for as long as it is open: it owns the open indexes, models and searchers, and the queue of jobs. Thread-safe."""
 
-    def __init__(self, folder: Path, *, read_only: bool = False) -> None:
-        self._prepare()
-        Workspace.open(folder, read_only=read_only, attach=self._attach)
-
-    @classmethod
-    def of(cls, workspace: Workspace) -> Engine:
-        """The engine of an open workspace, for jobs that search; made where the workspace was opened without one."""
-        if workspace.engine is None:
-            made = cls.__new__(cls)
-            made._prepare()
-            made._attach(workspace)
-        assert workspace.engine is not None
-        return workspace.engine
-
-    def _prepare(self) -> None:
+    def __init__(self, workspace: Workspace, *, resume_jobs: bool = True) -> None:
+        """Takes the workspace over, and closes it in the end. Interrupted jobs go on by themselves unless `resume_jobs` is false."""
+        self.workspace = workspace
         self._lock = threading.RLock()
         self._open: OrderedDict[str, OpenIndex] = OrderedDict()
         self._damaged: dict[str, str] = {}
@@ -52,16 +42,34 @@ class Engine:
         self._scorers: dict[str, PairScorer] = {}
         self._searchers: OrderedDict[str, tuple[object, Searcher]] = OrderedDict()
         self._chat: ChatModel | None = None
-
-    def _attach(self, workspace: Workspace) -> None:
-        """Called before the workspace takes up interrupted jobs, which may need the engine at once."""
-        self.workspace = workspace
         self._models_epoch = workspace.models.epoch
-        workspace.generations.dropping = dropped
-        workspace.engine = self
+        self.jobs = Jobs(self)
+        atexit.register(self.close)
+        try:
+            if not workspace.read_only:
+                self.jobs.take_up(resume_jobs)
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(
+        cls, folder: Path | str, *, read_only: bool = False, resume_jobs: bool = True, adopt: bool = False
+    ) -> Engine:
+        """The engine of the workspace in a folder. Raises what Workspace.open raises."""
+        return cls(Workspace.open(folder, read_only=read_only, adopt=adopt), resume_jobs=resume_jobs)
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
-        """Let go of every index and of the workspace; running jobs stop at their next step and can be resumed."""
+        """Stop the jobs (they resume on the next open), let go of every index, and close the workspace. Idempotent."""
+        atexit.unregister(self.close)
         # Whoever holds the lock may be inside native code that does not end.
         held = self._lock.acquire(timeout=ending.patience(CLOSE_SECONDS))
         try:
@@ -74,6 +82,7 @@ class Engine:
         finally:
             if held:
                 self._lock.release()
+        self.jobs.close()
         self.workspace.close()
 
     def encoder(self, model: str) -> Encoder[Any]:
@@ -139,17 +148,12 @@ class Engine:
         """The newest published generation of this specification."""
         return self.workspace.generations.find(collection_id, spec.kind, spec.model_dump(mode="json"))
 
-    def _being_built(self, collection_id: str) -> bool:
-        """Whether a job that waits or runs ends in indexes of the collection."""
-        jobs = self.workspace.jobs.unfinished(collection_id)
-        return any(job.kind in ("add", "index") and job.status in ("queued", "running") for job in jobs)
-
     def open_index(self, collection_id: str, spec: IndexSpec, *, rebuild: bool = True) -> OpenIndex:
         """The open index of a specification. Raises IndexNotReady when it is absent, of another encoder, or damaged, BadInput when its model is
         not here; with `rebuild` a damaged one is dropped and its rebuild is queued."""
         generation = self.generation(collection_id, spec)
         if generation is None:
-            if self._being_built(collection_id):
+            if self.jobs.builds(collection_id):
                 raise IndexBeingBuilt(f"The index {spec.label()!r} is being built; search again in a moment.")
             self._refuse_without_model(spec)
             raise IndexNotReady(
@@ -198,7 +202,5 @@ class Engine:
         if self.workspace.read_only:
             raise IndexNotReady(f"{error} The workspace is read-only, so it cannot be rebuilt here.") from error
         self.workspace.generations.drop(generation.generation_id)
-        self.workspace.jobs.submit(
-            "index", generation.collection_id, {"specs": [{spec.name: spec.model_dump(mode="json")}]}
-        )
+        self.jobs.submit("index", generation.collection_id, {"specs": [{spec.name: spec.model_dump(mode="json")}]})
         raise IndexBeingBuilt(f"{error} It is being rebuilt from the documents; search again in a moment.") from error

@@ -35,9 +35,9 @@ TASKS = {
     "take": ("engine.export.trial", "take_task"),
     "try": ("engine.export.trial", "try_task"),
     "bench": ("engine.export.speed.bench", "bench_task"),
-    "hnsw build": ("engine.indexes.hnsw", "build_task"),
-    "hnsw extend": ("engine.indexes.hnsw", "extend_task"),
-    "hnsw open": ("engine.indexes.hnsw", "open_task"),
+    "hnsw build": ("engine.indexes.stored.hnsw", "build_task"),
+    "hnsw extend": ("engine.indexes.stored.hnsw", "extend_task"),
+    "hnsw open": ("engine.indexes.stored.hnsw", "open_task"),
 }
 """Module and function of each task: it is called with the request's other entries and a progress sink, and gives what JSON can hold."""
 

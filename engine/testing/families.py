@@ -12,7 +12,7 @@ import numpy as np
 from engine.encoders.base import Encoder
 from engine.encoders.opening import open_encoder
 from engine.errors import BadInput
-from engine.indexes.rows import row_kind
+from engine.indexes.stored.rows import row_kind
 from engine.models.card import read_card
 from engine.models.family import Hint, ModelFamily, Original, families
 from engine.pipeline.stages import PipelineSpec

@@ -12,11 +12,11 @@ from engine.errors import WorkspaceDamaged
 from engine.models.card import CARD_FILE, read_card
 from engine.system import belongings
 from engine.system.permissions import tighten
+from engine.system.quarantine import FOLDER as QUARANTINE
+from engine.system.quarantine import LEDGER, STAMPED
 from engine.workspace.creation import FILES, FOLDERS, SYSTEM, UPLOADS, read_marker
 from engine.workspace.generations import INDEXES
 from engine.workspace.models import ASIDE, MODELS, TRASH, WORK
-from engine.workspace.quarantine import FOLDER as QUARANTINE
-from engine.workspace.quarantine import LEDGER, STAMPED
 
 if TYPE_CHECKING:
     from engine.workspace.database.database import Database

@@ -18,15 +18,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from engine.errors import BadInput, ReadOnly, StorageFull, TriptychError, WorkspaceDamaged
-from engine.jobs.mailbox import FOLDER as MAILBOX
 from engine.system import belongings, locking
 from engine.system.permissions import private_folder, private_opener, tighten
+from engine.system.quarantine import FOLDER as QUARANTINE
+from engine.system.quarantine import STAMPED, Quarantine
 from engine.workspace.database import migrations, recovery
 from engine.workspace.database.writelog import LOG_NAME, NEW_LOG_NAME, WriteLog
 from engine.workspace.generations import INDEXES, sync
+from engine.workspace.mailbox import FOLDER as MAILBOX
 from engine.workspace.models import MODELS
-from engine.workspace.quarantine import FOLDER as QUARANTINE
-from engine.workspace.quarantine import STAMPED, Quarantine
 
 MARKER = "triptych.workspace"
 SERVER = "server.json"

@@ -12,18 +12,19 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import TriptychError, WorkspaceDamaged
+from engine.component import parse
+from engine.errors import BadInput, TriptychError, WorkspaceDamaged
 from engine.system import belongings
 from engine.system.belongings import MANIFEST
 from engine.system.permissions import private_folder, tighten, tighten_tree
-from engine.workspace.quarantine import Quarantine
+from engine.system.quarantine import Quarantine
 from engine.workspace.versions import library_versions
 
 if TYPE_CHECKING:
@@ -124,8 +125,6 @@ class Generations:
         self._active: set[str] = set()
         self._verified: set[str] = set()
         self._live: dict[str, tuple[int, list[Generation]]] = {}
-        self.dropping: Callable[[Path], None] = lambda folder: None
-        """Told of the folder of a generation before it is removed, since an index may keep something elsewhere, too."""
         self.epoch = 0
         """Grows whenever something is published or dropped."""
 
@@ -332,7 +331,12 @@ class Generations:
     def _let_go(self, folder: Path) -> bool:
         """Tell the index that it goes; false where what it owns elsewhere cannot be reached, and the next start has to try again."""
         try:
-            self.dropping(folder)
+            about = json.loads((folder / MANIFEST).read_text("utf-8"))
+            index: Any = parse("indexes", {about["kind"]: about["params"]})
+        except (OSError, ValueError, KeyError, TypeError, BadInput):
+            return True  # without a manifest, or of a component that is no longer installed
+        try:
+            index.dropped(folder)
         except TriptychError:
             return False
         return True

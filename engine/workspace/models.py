@@ -22,8 +22,8 @@ from engine.models.catalogue import bundled_models, model_folder, own_models
 from engine.models.verify import verify_files
 from engine.system import belongings
 from engine.system.permissions import private_folder, tighten
+from engine.system.quarantine import Quarantine
 from engine.workspace.generations import sync
-from engine.workspace.quarantine import Quarantine
 
 MODELS = "models"
 WORK, ASIDE, TRASH = ".work", ".old", ".trash"

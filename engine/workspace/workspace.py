@@ -9,7 +9,7 @@ import json
 import shutil
 import unicodedata
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from engine.errors import BadInput, NotFound, StorageFull, WorkspaceDamaged
-from engine.jobs.queue import Jobs
+from engine.errors import BadInput, NotFound, WorkspaceDamaged
 from engine.system import scratch
 from engine.system.locking import WorkspaceLock
 from engine.system.permissions import FOLDER
+from engine.system.quarantine import KEPT_DAYS, Quarantine
 from engine.workspace import creation
 from engine.workspace.calibrations import Calibrations
 from engine.workspace.contents import tighten_workspace
@@ -30,17 +30,15 @@ from engine.workspace.database.database import Database
 from engine.workspace.documents import DocumentStore
 from engine.workspace.evaluations import Evaluations
 from engine.workspace.generations import Generations
+from engine.workspace.jobs import JobRecords
 from engine.workspace.judging import Judging
 from engine.workspace.models import Models
-from engine.workspace.quarantine import KEPT_DAYS, Quarantine
 from engine.workspace.runs import Runs
 from engine.workspace.shelf import Shelf
 from engine.workspace.votes import Blind
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-    from engine.serving.engine import Engine
 
 MAX_NAME = 200
 MAX_DESCRIPTION = 1_000
@@ -96,8 +94,7 @@ class Workspace(Shelf):
         self.blind = Blind(database)
         self.calibrations = Calibrations(database)
         self.models = Models(folder)
-        self.engine: Engine | None = None
-        self.jobs = Jobs(self)
+        self.jobs = JobRecords(database)
         atexit.register(self.close)
 
     @classmethod
@@ -106,14 +103,12 @@ class Workspace(Shelf):
         folder: Path | str,
         *,
         read_only: bool = False,
-        resume_jobs: bool = True,
         adopt: bool = False,
-        attach: Callable[[Workspace], None] = lambda workspace: None,
     ) -> Workspace:
-        """Open a workspace folder; creates it unless `read_only`. Interrupted jobs go on by themselves unless `resume_jobs` is false.
+        """Open a workspace folder, as storage: no job goes on by it (see engine.serving.engine). It is created unless `read_only`.
 
-        A folder that holds other files becomes a workspace only with `adopt`, which leaves them alone. `attach` is given the workspace
-        before any job goes on. `notices` tells what recovery did. Raises BadInput, WorkspaceInUse, WorkspaceDamaged, ReadOnly, StorageFull.
+        A folder that holds other files becomes a workspace only with `adopt`, which leaves them alone. `notices` tells what recovery did.
+        Raises BadInput, WorkspaceInUse, WorkspaceDamaged, ReadOnly, StorageFull.
         """
         folder = Path(folder).expanduser().absolute()
         try:
@@ -125,9 +120,7 @@ class Workspace(Shelf):
         if is_file:
             raise BadInput(f"{folder} is a file; a workspace is a folder.")
         if read_only:
-            reading = cls(folder, Database(folder, read_only=True), None)
-            attach(reading)
-            return reading
+            return cls(folder, Database(folder, read_only=True), None)
         creation.examine(folder, adopt=adopt)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -145,41 +138,26 @@ class Workspace(Shelf):
             raise
         try:
             tighten_workspace(workspace.database)
-            attach(workspace)
-            workspace._recover(resume_jobs)
+            workspace._sweep()
         except BaseException:
             workspace.close()
             raise
         return workspace
 
-    def _recover(self, resume_jobs: bool) -> None:
-        """Settle what an earlier run left: orphaned folders, and then interrupted jobs, whose new folders no sweep may meet."""
-        try:
-            interrupted = self.jobs.recover(resume_jobs)
-        except StorageFull as error:
-            self.notices.append(f"{error} Interrupted jobs wait until then.")
-            interrupted, resume_jobs = 0, False
-        if interrupted:
-            self.notices.append(
-                f"{interrupted} interrupted job(s) "
-                + ("go on where they stopped." if resume_jobs else "wait to be resumed.")
-            )
+    def _sweep(self) -> None:
+        """Settle what an earlier run left: folders that nothing refers to, before any job of this run makes new ones."""
         Quarantine(self.folder).expire()
         scratch.sweep()
-        jobs = [str(row[0]) for row in self._db.rows("SELECT job_id FROM jobs")]
-        swept = self.generations.sweep() + self.models.sweep(self.jobs.resumable(), jobs)
+        swept = self.generations.sweep() + self.models.sweep(self.jobs.resumable(), self.jobs.ids())
         if swept:
             self.notices.append(
                 f"Moved {len(swept)} unfinished folder(s) of an earlier run to quarantine, to be deleted in {KEPT_DAYS} days: "
                 f"{', '.join(swept[:5])}."
             )
-        if resume_jobs:
-            self.jobs.start()
 
     def close(self) -> None:
-        """Stop the jobs (they resume on the next open), close the database, give the lock up. Idempotent."""
+        """Close the database and give the lock up. Idempotent."""
         atexit.unregister(self.close)
-        self.jobs.close()
         self._db.close()
         if self._lock is not None:
             self._lock.release()

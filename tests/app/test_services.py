@@ -395,7 +395,7 @@ def test_an_index_that_only_a_saved_pipeline_wants_is_no_alarm(services: Service
 
 
 def test_a_collection_is_indexing_only_while_its_indexes_change(services: Services, monkeypatch: pytest.MonkeyPatch):
-    jobs = services.engine.workspace.jobs
+    jobs = services.engine.jobs
     job = next(one for one in jobs.list(10) if one.kind == "index")
 
     def running(kind: str, phase: str) -> None:

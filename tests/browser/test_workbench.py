@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from engine.jobs.queue import Running
+from engine.serving.running import Running
 
 pytestmark = pytest.mark.browser
 

@@ -36,8 +36,8 @@ def folder(tmp_path_factory):
         good = [Judgment(q.qid, f"{q.qid.split('-')[0]}-{n}", 2 if n == 3 else 1) for q in queries for n in range(10)]
         bad = [Judgment(q.qid, "vision-1", 0) for q in nothing]
         workspace.documents.add_judgments(key, [*good, *bad])
-        job = workspace.jobs.submit("index", key, {"specs": ["bm25"]})
-        assert workspace.jobs.wait(job).status == "done"
+        job = services.engine.jobs.submit("index", key, {"specs": ["bm25"]})
+        assert services.engine.jobs.wait(job).status == "done"
     return folder
 
 
@@ -48,7 +48,7 @@ def calibrated(folder):
         job_id = services.start_calibration(
             "papers", ["BM25"], methods=("min_max", "platt", "isotonic"), target="best>=0.9", folds=3, depth=30
         )
-        job = services.engine.workspace.jobs.wait(job_id)
+        job = services.engine.jobs.wait(job_id)
         assert (job.status, job.error) == ("done", "")
         yield services, job.counts["calibration"]
 
@@ -159,7 +159,7 @@ def test_what_cannot_be_asked_is_refused_at_once(calibrated, options, message):
 def test_a_job_that_cannot_fit_says_why(calibrated):
     services, _ = calibrated
     job_id = services.start_calibration("papers", ["BM25"], methods=["platt"], folds=20)
-    job = services.engine.workspace.jobs.wait(job_id)
+    job = services.engine.jobs.wait(job_id)
     assert job.status == "failed"
     assert "14 judged queries" in job.error
 

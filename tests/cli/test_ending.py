@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from app.verbs.services import Services
-from engine.jobs import mailbox as control
-from engine.workspace.workspace import Workspace
+from engine.serving.engine import Engine
+from engine.workspace import mailbox as control
 from tests.conftest import ROOT
 from tests.faults.bad_models import write_bad_model
 
@@ -24,8 +24,8 @@ PATIENCE = 120.0
 MAIN = "from app.cli.main import main\nmain()"
 BUSY = """
 import ctypes, threading
-from engine.jobs import queue as jobs
-def busy(workspace, running):
+from engine.serving import queue as jobs
+def busy(engine, running):
     while True:
         ctypes.CDLL(None).sleep(600)  # a native call that no flag ends
 jobs._runner = lambda kind: busy
@@ -84,8 +84,9 @@ def test_indexing_ends(endless: Path, number: int, code: int, status: str, busy:
     child = started(endless, "index", "-c", "papers", "-p", "Endless", code=busy)
     found, err = ended(child, number)
     assert found == code, err
-    with Workspace.open(endless, resume_jobs=False) as workspace:
-        job = workspace.jobs.list()[0]
+    with Engine.open(endless, resume_jobs=False) as engine:
+        workspace = engine.workspace
+        job = engine.jobs.list()[0]
         assert job.status == status
         assert workspace.notices == ([] if status == "paused" else ["1 interrupted job(s) wait to be resumed."]), (
             "the database was closed in order"
@@ -98,18 +99,20 @@ def test_indexing_ends(endless: Path, number: int, code: int, status: str, busy:
 def test_adding_and_the_interface_end(endless: Path, papers: Path, number: int) -> None:
     child = started(endless, "add", str(papers), "-c", "papers", code=BUSY)
     ended(child, number)
-    with Workspace.open(endless, resume_jobs=False) as workspace:
-        job = workspace.jobs.list()[0]
+    with Engine.open(endless, resume_jobs=False) as engine:
+        workspace = engine.workspace
+        job = engine.jobs.list()[0]
         if job.status == "paused":
-            workspace.jobs._wake = lambda: None  # type: ignore[method-assign]  # the interface takes it up
-            workspace.jobs.resume(job.job_id)
+            engine.jobs._wake = lambda: None  # type: ignore[method-assign]  # the interface takes it up
+            engine.jobs.resume(job.job_id)
     child = started(endless, "ui", "--no-browser", "--json", code=BUSY)
     told = json.loads("".join(child.stdout.readline() for _ in range(5)))  # type: ignore[union-attr]
     assert told["pid"] == child.pid
     found, err = ended(child, number)
     assert found == (0 if number == signal.SIGINT else 143), err
-    with Workspace.open(endless, resume_jobs=False) as workspace:
-        assert workspace.jobs.get(job.job_id).status == "interrupted"
+    with Engine.open(endless, resume_jobs=False) as engine:
+        workspace = engine.workspace
+        assert engine.jobs.get(job.job_id).status == "interrupted"
         assert workspace.database.ended_clean
 
 

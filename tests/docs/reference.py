@@ -111,7 +111,7 @@ def components() -> str:
         "## Stages",
     ]
     parts += [part for cls in (Fuse, Cutoff) for part in _component(cls)]
-    families = [family for family in (*TITLES, *FAMILIES) if family not in ("readers", "families")]
+    families = [family for family in (*TITLES, *FAMILIES) if family not in ("readers", "families", "jobs")]
     for family in dict.fromkeys(families):
         known = discover(family) if family in FAMILIES else {}
         if known:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.errors import TriptychError
 from engine.indexes.bm25 import Bm25Index
-from engine.jobs.index import build_index
+from engine.serving.building import build_index
 from engine.types import Record
 from engine.workspace.workspace import Workspace
 

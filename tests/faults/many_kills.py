@@ -26,8 +26,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from engine.jobs.index import parse_spec
-from engine.workspace.workspace import Workspace
+from engine.indexes.base import parse_spec
+from engine.serving.engine import Engine
 from tests.faults import worker
 
 PLACES = (
@@ -240,8 +240,9 @@ def outcome(folder: Path) -> dict[str, Any]:
     """Hashes of the documents, passages and vectors, and the hits of both indexes."""
     found: dict[str, Any] = {}
     encoder = worker.install()
-    with Workspace.open(folder, resume_jobs=False) as workspace:
-        (job,) = workspace.jobs.list()
+    with Engine.open(folder, resume_jobs=False) as engine:
+        workspace = engine.workspace
+        (job,) = engine.jobs.list()
         cid = workspace.collection("papers").collection_id
         snapshot = workspace.documents.snapshot(cid)
         found["status"] = job.status

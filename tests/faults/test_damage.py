@@ -238,7 +238,7 @@ def test_a_damaged_workspace_raises_only_errors_of_ours_when_written(filled, tmp
     for damage in [*damaging.flips(size, seed=5)][12::4]:
         folder = damaged(filled, tmp_path / "workspace", damage)
         try:
-            with Workspace.open(folder, resume_jobs=False) as workspace:
+            with Workspace.open(folder) as workspace:
                 for act in (
                     lambda: workspace.set_setting("new", 1),
                     lambda: workspace.documents.delete(workspace.collection("papers").collection_id, ["papers-1"]),

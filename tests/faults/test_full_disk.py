@@ -13,7 +13,8 @@ import pytest
 
 from engine.errors import StorageFull
 from engine.indexes.bm25 import Bm25Index
-from engine.jobs.index import build_index
+from engine.serving.building import build_index
+from engine.serving.engine import Engine
 from engine.types import Record
 from engine.workspace.workspace import Workspace
 
@@ -105,21 +106,22 @@ def test_index_on_a_full_disk(disk, workspace_of):
 
 def test_job_on_a_full_disk_fails_with_the_reason_and_resumes(disk, workspace_of, tmp_path):
     workspace, cid = workspace_of(disk)
+    engine = Engine(workspace)
     file = tmp_path / "many.jsonl"
     file.write_text(
         "".join(json.dumps({"_id": r.doc_id, "text": r.text}) + "\n" for b in range(20) for r in documents(b))
     )
     ballast = leave(disk, 3 * MEGABYTE)
-    job_id = workspace.jobs.submit("add", cid, {"paths": [str(file)]})
-    job = workspace.jobs.wait(job_id, 60)
+    job_id = engine.jobs.submit("add", cid, {"paths": [str(file)]})
+    job = engine.jobs.wait(job_id, 60)
     assert job.status == "failed"
     assert "The disk is full" in job.error
     ballast.unlink()
-    workspace.jobs.resume(job_id)
-    job = workspace.jobs.wait(job_id, 60)
+    engine.jobs.resume(job_id)
+    job = engine.jobs.wait(job_id, 60)
     assert (job.status, job.error, job.counts["added"], job.counts["duplicate"]) == ("done", "", 10_000, 0)
     assert workspace.collection("papers").documents == 10_000
-    workspace.close()
+    engine.close()
 
 
 def test_making_a_workspace_on_a_full_disk_is_refused_and_done_later(disk):

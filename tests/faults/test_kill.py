@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.jobs.index import parse_spec
+from engine.indexes.base import parse_spec
 from engine.serving.doctor import check
+from engine.serving.engine import Engine
 from engine.workspace.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -88,20 +89,21 @@ def undisturbed(tmp_path_factory, file):
     folder = tmp_path_factory.mktemp("undisturbed") / "workspace"
     result = start(folder, file, "never")
     assert (result.stdout, result.stderr) == ("done\n", "")
-    with Workspace.open(folder) as workspace:
-        (job,) = workspace.jobs.list()
+    with Engine.open(folder) as engine:
+        workspace = engine.workspace
+        (job,) = engine.jobs.list()
         assert job.summary == "done, 200 added, 10 duplicate"
         return outcome(workspace, worker.HashEncoder(dimensions=256))
 
 
 def finish(folder):
     """Open again, which resumes the job, and wait for its end."""
-    workspace = Workspace.open(folder)
-    (job,) = workspace.jobs.list()
+    engine = Engine.open(folder)
+    (job,) = engine.jobs.list()
     if job.status == "failed":  # it died as often as a job may by itself
         assert "Set aside" in job.error
-        workspace.jobs.resume(job.job_id)
-    return workspace, workspace.jobs.wait(job.job_id, 300)
+        engine.jobs.resume(job.job_id)
+    return engine, engine.jobs.wait(job.job_id, 300)
 
 
 @pytest.mark.parametrize("phase", ["parse", "before commit", "after commit", "encode", "seal", "publish", "published"])
@@ -109,8 +111,9 @@ def test_killed_job_resumes_to_the_same_result(tmp_path, file, undisturbed, quie
     folder = tmp_path / "workspace"
     result = start(folder, file, phase)
     assert result.returncode == -signal.SIGKILL, result.stderr
-    workspace, job = finish(folder)
-    with workspace:
+    engine, job = finish(folder)
+    with engine:
+        workspace = engine.workspace
         assert "1 interrupted job(s) go on where they stopped." in workspace.notices
         assert (job.status, job.error) == ("done", "")
         assert {name: job.counts[name] for name in ("items_done", "added", "changed", "unchanged", "duplicate", "rejected")} == {
@@ -140,8 +143,9 @@ def test_killed_at_any_moment(tmp_path, file, undisturbed, quiet_modules):
         time.sleep(0.4 + 0.35 * attempt)
         child.kill()
         child.wait()
-    workspace, job = finish(folder)
-    with workspace:
+    engine, job = finish(folder)
+    with engine:
+        workspace = engine.workspace
         assert job.status == "done"
         assert outcome(workspace, quiet_modules) == undisturbed
 
@@ -149,9 +153,9 @@ def test_killed_at_any_moment(tmp_path, file, undisturbed, quiet_modules):
 RESUME = """
 import sys, worker
 worker.install()
-from engine.workspace.workspace import Workspace
-with Workspace.open(sys.argv[1]) as workspace:
-    workspace.jobs.wait(workspace.jobs.list()[0].job_id)
+from engine.serving.engine import Engine
+with Engine.open(sys.argv[1]) as engine:
+    engine.jobs.wait(engine.jobs.list()[0].job_id)
 """
 
 

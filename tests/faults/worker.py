@@ -13,12 +13,12 @@ from typing import Any
 from engine.encoders import opening
 from engine.indexes import shards
 from engine.jobs import add as ingest
-from engine.jobs import queue as jobs
+from engine.serving import queue as jobs
+from engine.serving.engine import Engine
 from engine.testing.contracts import HashEncoder
 from engine.workspace import generations
 from engine.workspace.database.database import Database
 from engine.workspace.generations import Generations
-from engine.workspace.workspace import Workspace
 
 SPECS = ["bm25", {"dense": {"model": "hash", "structure": "exact"}}]
 BATCH, SHARD = 40, 32
@@ -89,18 +89,19 @@ def work(folder: str, file: str, phase: str) -> None:
     encoder = install()
     resumed, _, place = phase.partition(" ") if phase.startswith("resume") else ("", "", phase)
     arm(place or "never", encoder, bool(resumed))
-    with Workspace.open(folder) as workspace:
+    with Engine.open(folder) as engine:
+        workspace = engine.workspace
         if resumed:
-            (job,) = workspace.jobs.list()
+            (job,) = engine.jobs.list()
             if job.status == "failed":  # set aside, after too many deaths
-                workspace.jobs.resume(job.job_id)
-            print(workspace.jobs.wait(job.job_id).status)
+                engine.jobs.resume(job.job_id)
+            print(engine.jobs.wait(job.job_id).status)
             return
         collection = workspace.create_collection("papers")
-        job_id = workspace.jobs.submit(
+        job_id = engine.jobs.submit(
             "add", collection.collection_id, {"paths": [file], "then_index": SPECS, "chunker": {"sentences": {}}}
         )
-        print(workspace.jobs.wait(job_id).status)
+        print(engine.jobs.wait(job_id).status)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.errors import BadInput, Cancelled, IndexNotReady, StorageFull, WorkspaceDamaged
-from engine.indexes import files
 from engine.indexes.bm25 import Bm25Index, Bm25OpenIndex, QueryTerm
+from engine.indexes.stored import files
 from engine.testing.contracts import MemorySource, sentences
 from engine.types import Progress
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from engine.errors import BadInput, Cancelled, IndexNotReady, MissingDependency, StorageFull, WorkspaceDamaged
-from engine.indexes import dense, hnsw
+from engine.indexes import dense
 from engine.indexes.dense import DenseIndex, DenseOpenIndex, measured_recall
+from engine.indexes.stored import hnsw
 from engine.indexes.structures import hnsw as structure
 from engine.testing.contracts import HashEncoder, MemorySource, sentences
 from engine.types import FloatRows, Progress, ProgressSink, ignore_progress

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from engine.errors import BadInput, TriptychError, WorkspaceDamaged
-from engine.indexes import hnsw
+from engine.indexes.stored import hnsw
 from engine.system import child
 from engine.types import ignore_progress
 
@@ -52,7 +52,7 @@ def test_a_forged_graph_is_refused_and_this_process_lives(saved: tuple[Path, hns
     folder, info = saved
     told = forged(folder, info)
     code = (
-        "import sys, json\nfrom pathlib import Path\nfrom engine.indexes import hnsw\n"
+        "import sys, json\nfrom pathlib import Path\nfrom engine.indexes.stored import hnsw\n"
         f"hnsw.open_task({{'folder': {str(folder)!r}, 'info': json.loads({told.model_dump_json()!r}), 'dim': {DIM}}}, print)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == -signal.SIGSEGV, (

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from engine.errors import BadInput, IndexNotReady, WorkspaceDamaged
 from engine.indexes import late
-from engine.indexes.centroids import clusters_for
 from engine.indexes.late import LateIndex, LateOpenIndex, measured_recall
+from engine.indexes.stored.centroids import clusters_for
 from engine.testing.contracts import HashEncoder, HashTokenEncoder, MemorySource
 from engine.types import FloatRows, Progress, TokenRows
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from engine.encoders.base import Encoder
 from engine.errors import BadInput
-from engine.indexes.rows import RowKind, SparseKind, TokenKind, VectorKind, row_kind
 from engine.indexes.shards import Shards
+from engine.indexes.stored.rows import RowKind, SparseKind, TokenKind, VectorKind, row_kind
 from engine.models.card import ModelCard
 from engine.testing.contracts import HashEncoder, MemorySource
 from engine.types import FloatRows, Ints, ProgressSink, SparseRows, TokenRows, ignore_progress

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,17 +21,17 @@ from engine.encoders.opening import load_encoder
 from engine.errors import BadInput, IndexNotReady, NotFound, ReadOnly, WorkspaceDamaged
 from engine.indexes.dense import DenseIndex
 from engine.jobs import model_add as adding
-from engine.jobs.index import build_index
 from engine.jobs.model_add import AddModel
 from engine.jobs.model_delete import uses
 from engine.jobs.model_plan import plan_model
-from engine.jobs.queue import Job
 from engine.models.catalogue import model_folder
 from engine.retrievers.dense import Dense
+from engine.serving.building import build_index
 from engine.serving.doctor import check
 from engine.serving.engine import Engine
 from engine.system import child
 from engine.types import Ranking, Record
+from engine.workspace.jobs import Job
 from engine.workspace.models import Models
 from engine.workspace.workspace import Workspace
 from tests.encoders.tiny import TABLE, write_graph, write_model, write_tokenizer
@@ -46,9 +45,8 @@ STAGES = [
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    with Workspace.open(tmp_path / "workspace") as opened:
-        yield opened
+def workspace(engine: Engine) -> Workspace:
+    return engine.workspace
 
 
 def original(folder: Path, graph: bool = True, **pooling: Any) -> Path:
@@ -89,13 +87,13 @@ def server(hub_server: HubServer, tmp_path: Path) -> HubServer:
     return hub_server
 
 
-def added(workspace: Workspace, source: Any, **params: Any) -> Job:
-    job = workspace.jobs.submit("model-add", "", {"source": str(source), **params})
-    return workspace.jobs.wait(job, 300)
+def added(engine: Engine, source: Any, **params: Any) -> Job:
+    job = engine.jobs.submit("model-add", "", {"source": str(source), **params})
+    return engine.jobs.wait(job, 300)
 
 
-def test_a_model_of_the_hub_runs_as_its_files_say(workspace: Workspace, server: HubServer) -> None:
-    job = added(workspace, NAME)
+def test_a_model_of_the_hub_runs_as_its_files_say(engine: Engine, workspace: Workspace, server: HubServer) -> None:
+    job = added(engine, NAME)
     assert (job.status, job.error) == ("done", "")
     card = workspace.models.cards()["tiny"]
     assert (card.family, card.dimensions, card.pooling, card.similarity, card.max_tokens) == (
@@ -131,11 +129,13 @@ def masked_language_model(folder: Path, logits: Any, **pooling: Any) -> Path:
     return folder
 
 
-def test_a_sparse_model_runs_by_the_graph_of_its_language_model(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_sparse_model_runs_by_the_graph_of_its_language_model(
+    engine: Engine, workspace: Workspace, tmp_path: Path
+) -> None:
     logits = np.full((len(TABLE), len(TABLE)), -1.0)
     logits[4, 4], logits[4, 6], logits[5, 6], logits[3, 7] = 3, 1, 2, 0.5
     source = masked_language_model(tmp_path / "splade", logits, pooling_strategy="max", activation_function="relu")
-    job = added(workspace, source, local=True)
+    job = added(engine, source, local=True)
     assert (job.status, job.error) == ("done", "")
     card = workspace.models.cards()["splade"]
     assert (card.family, card.pooling, card.queries, card.dimensions) == ("sparse", "max", "encoded", len(TABLE))
@@ -146,22 +146,24 @@ def test_a_sparse_model_runs_by_the_graph_of_its_language_model(workspace: Works
         assert np.allclose(rows.weights, np.log1p([3, 2, 0.5, 3, 1, 0.5]))
 
 
-def test_a_sparse_model_with_another_pooling_is_not_run_by_its_graph(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_sparse_model_with_another_pooling_is_not_run_by_its_graph(
+    engine: Engine, workspace: Workspace, tmp_path: Path
+) -> None:
     for change in ({"pooling_strategy": "sum"}, {"activation_function": "log1p_relu"}):
         name = next(iter(change))
         source = masked_language_model(tmp_path / name, TABLE @ TABLE.T, **change)
-        assert "pickles" in added(workspace, source, local=True).error
+        assert "pickles" in added(engine, source, local=True).error
 
 
-def test_files_that_contradict_the_catalogue_are_refused(workspace: Workspace, tmp_path: Path) -> None:
+def test_files_that_contradict_the_catalogue_are_refused(engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
     source = masked_language_model(tmp_path / "opensearch-neural-sparse-encoding-doc-v2-distill", TABLE @ TABLE.T)
-    job = added(workspace, source, local=True)
+    job = added(engine, source, local=True)
     assert "made for inference-free queries, but its files say encoded" in job.error
     assert workspace.models.cards() == {}
 
 
-def test_only_what_is_needed_is_downloaded(workspace: Workspace, server: HubServer) -> None:
-    added(workspace, NAME)
+def test_only_what_is_needed_is_downloaded(engine: Engine, workspace: Workspace, server: HubServer) -> None:
+    added(engine, NAME)
     paths = {path for method, path, _ in server.requests if method == "GET"}
     assert not [path for path in paths if path.endswith((".py", ".bin", ".md"))]
     assert not (workspace.models.folder / ".work").exists() or not list((workspace.models.folder / ".work").iterdir())
@@ -172,41 +174,43 @@ def test_only_what_is_needed_is_downloaded(workspace: Workspace, server: HubServ
     ]
 
 
-def test_a_broken_download_fails_and_goes_on_when_resumed(workspace: Workspace, server: HubServer) -> None:
+def test_a_broken_download_fails_and_goes_on_when_resumed(
+    engine: Engine, workspace: Workspace, server: HubServer
+) -> None:
     server.faults["onnx/model.onnx"] = ["cut", *["500"] * 10]
-    job = added(workspace, NAME)
+    job = added(engine, NAME)
     assert job.status == "failed"
     assert "What arrived is kept" in job.error
     assert workspace.models.cards() == {}
     server.faults.clear()
     server.requests.clear()
-    workspace.jobs.resume(job.job_id)
-    assert workspace.jobs.wait(job.job_id, 60).status == "done"
+    engine.jobs.resume(job.job_id)
+    assert engine.jobs.wait(job.job_id, 60).status == "done"
     ranges = [headers["range"] for _, path, headers in server.requests if "/cdn/" in path]
     assert len(ranges) == 1
     assert ranges[0] != "bytes=0-"
 
 
 def test_hosts_that_the_hub_sends_to_are_told_by_the_plan_and_by_the_job(
-    workspace: Workspace, server: HubServer
+    engine: Engine, workspace: Workspace, server: HubServer
 ) -> None:
     told = plan_model(AddModel(source=NAME))
     assert "The hub sends to other hosts for its files: localhost." in told["notes"]
     assert not [path for method, path, _ in server.requests if method == "GET" and "model.onnx" in path]
-    job = added(workspace, NAME)
+    job = added(engine, NAME)
     assert (job.status, job.counts["hosts"]) == ("done", "127.0.0.1, localhost")
 
 
-def test_wrong_content_leaves_nothing(workspace: Workspace, server: HubServer) -> None:
+def test_wrong_content_leaves_nothing(engine: Engine, workspace: Workspace, server: HubServer) -> None:
     server.faults["onnx/model.onnx"] = ["wrong"]
-    job = added(workspace, NAME)
+    job = added(engine, NAME)
     assert job.status == "failed"
     assert "damaged" in job.error
     assert workspace.models.cards() == {}
     assert not list(workspace.models.folder.rglob("model.onnx*"))
 
 
-def test_cancelling_removes_what_arrived(workspace: Workspace, server: HubServer) -> None:
+def test_cancelling_removes_what_arrived(engine: Engine, workspace: Workspace, server: HubServer) -> None:
     server.repositories[NAME]["tokenizer_config.json"] = b" " * 4_000_000 + b"{}"
     waiting = threading.Event()
     original_answer = server.answer
@@ -219,11 +223,11 @@ def test_cancelling_removes_what_arrived(workspace: Workspace, server: HubServer
 
     cancelled = threading.Event()
     server.answer = slow  # type: ignore[method-assign]
-    job = workspace.jobs.submit("model-add", "", {"source": NAME})
+    job = engine.jobs.submit("model-add", "", {"source": NAME})
     assert waiting.wait(20)
-    workspace.jobs.cancel(job)
+    engine.jobs.cancel(job)
     cancelled.set()
-    assert workspace.jobs.wait(job, 60).status == "cancelled"
+    assert engine.jobs.wait(job, 60).status == "cancelled"
     assert not list(workspace.models.folder.rglob("*.json*"))
 
 
@@ -251,8 +255,9 @@ def test_a_closed_program_goes_on_where_it_stopped(tmp_path: Path, server: HubSe
                     break
 
     server.answer = trickling  # type: ignore[method-assign]
-    with Workspace.open(tmp_path / "workspace") as first:
-        job = first.jobs.submit("model-add", "", {"source": NAME})
+    with Engine.open(tmp_path / "workspace") as engine:
+        first = engine.workspace
+        job = engine.jobs.submit("model-add", "", {"source": NAME})
         assert reached.wait(60)
         part = first.models.folder / ".work" / job / COMMIT / "onnx" / "model.onnx_data.part"
         while not (part.exists() and part.stat().st_size):
@@ -261,8 +266,9 @@ def test_a_closed_program_goes_on_where_it_stopped(tmp_path: Path, server: HubSe
     kept = part.stat().st_size
     assert "tiny" not in Models(tmp_path / "workspace").cards()
     server.requests.clear()
-    with Workspace.open(tmp_path / "workspace") as second:
-        assert second.jobs.wait(job, 60).status == "done"
+    with Engine.open(tmp_path / "workspace") as engine:
+        second = engine.workspace
+        assert engine.jobs.wait(job, 60).status == "done"
         assert "tiny" in second.models.cards()
         assert (second.models.folder / "tiny" / "model.onnx_data").read_bytes() == weights
     ranges = [headers.get("range", "") for _, path, headers in server.requests if path.endswith("onnx_data")]
@@ -270,10 +276,10 @@ def test_a_closed_program_goes_on_where_it_stopped(tmp_path: Path, server: HubSe
 
 
 def test_too_little_space_is_said_before_the_download(
-    workspace: Workspace, server: HubServer, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, workspace: Workspace, server: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(workspace, "disk_free", lambda: 100)
-    job = added(workspace, NAME)
+    job = added(engine, NAME)
     assert job.status == "failed"
     assert "Free some space" in job.error
     assert not [path for _, path, _ in server.requests if path.endswith(".onnx")]
@@ -281,12 +287,12 @@ def test_too_little_space_is_said_before_the_download(
 
 def test_a_reader_cannot_add(tmp_path: Path) -> None:
     Workspace.open(tmp_path / "workspace").close()
-    with Workspace.open(tmp_path / "workspace", read_only=True) as reading, pytest.raises(ReadOnly):
-        reading.jobs.submit("model-add", "", {"source": NAME})
+    with Engine.open(tmp_path / "workspace", read_only=True) as engine, pytest.raises(ReadOnly):
+        engine.jobs.submit("model-add", "", {"source": NAME})
 
 
-def test_a_damaged_model_is_found_and_not_opened(workspace: Workspace, tmp_path: Path) -> None:
-    assert added(workspace, write_model(tmp_path / "colors"), local=True).status == "done"
+def test_a_damaged_model_is_found_and_not_opened(engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
+    assert added(engine, write_model(tmp_path / "colors"), local=True).status == "done"
     assert "model 'colors' (dense): 2 kB, intact" in {finding.what for finding in check(workspace.folder, workspace)}
     graph = workspace.models.folder / "colors" / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:-1] + b"x")
@@ -298,39 +304,41 @@ def test_a_damaged_model_is_found_and_not_opened(workspace: Workspace, tmp_path:
     (graph.parent / "card.json").write_text("{")
     assert Models(workspace.folder).cards() == {}
     assert list(workspace.models.broken()) == ["colors"]
-    job = workspace.jobs.wait(workspace.jobs.submit("model-delete", "", {"name": "colors"}), 30)
+    job = engine.jobs.wait(engine.jobs.submit("model-delete", "", {"name": "colors"}), 30)
     assert job.status == "done"
     assert workspace.models.broken() == {}
 
 
 def test_a_finished_folder_that_is_not_whole_is_named_and_nothing_is_added(
-    workspace: Workspace, tmp_path: Path
+    engine: Engine, workspace: Workspace, tmp_path: Path
 ) -> None:
     source = write_model(tmp_path / "colors")
     card = json.loads((source / "card.json").read_text())
     told = plan_model(AddModel(source=str(source), local=True))
     assert told["licence"] == card["licence"]
     (source / "model.onnx").write_bytes(b"cut")
-    job = added(workspace, source, local=True)
+    job = added(engine, source, local=True)
     assert job.status == "failed"
     assert job.error.startswith(f"{source} is not whole, so nothing was added.")
     assert ".work" not in job.error
     assert workspace.models.cards() == {}
 
 
-def test_a_folder_is_added_and_stays_as_it_is(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_folder_is_added_and_stays_as_it_is(engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
     folder = original(tmp_path / "mine", lasttoken=True, pooling_mode="lasttoken")
     write_tokenizer(folder / "tokenizer.json", special=False)  # the last token is a word, so that texts differ
     before = contents(folder)
-    job = added(workspace, folder, local=True, name="my-model")
+    job = added(engine, folder, local=True, name="my-model")
     assert (job.status, job.error) == ("done", "")
     assert workspace.models.cards()["my-model"].pooling == "last"
     assert contents(folder) == before
 
 
-def test_a_finished_folder_keeps_its_rows_under_another_name(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_finished_folder_keeps_its_rows_under_another_name(
+    engine: Engine, workspace: Workspace, tmp_path: Path
+) -> None:
     folder = write_model(tmp_path / "finished")
-    assert added(workspace, folder, local=True, name="other").status == "done"
+    assert added(engine, folder, local=True, name="other").status == "done"
     first = load_encoder("other", provider="cpu", own=workspace.models.folder)
     assert np.allclose(first.encode_documents(["blue"]), [TABLE[[2, 6, 3]].mean(axis=0)])
 
@@ -352,7 +360,7 @@ def test_a_finished_folder_keeps_its_rows_under_another_name(workspace: Workspac
     ],
 )
 def test_folders_that_cannot_be_used_say_why(
-    workspace: Workspace, tmp_path: Path, change: dict[str, Any], told: str
+    engine: Engine, workspace: Workspace, tmp_path: Path, change: dict[str, Any], told: str
 ) -> None:
     folder = original(tmp_path / "mine")
     for name, content in change.items():
@@ -360,14 +368,14 @@ def test_folders_that_cannot_be_used_say_why(
             (folder / content).unlink()
         else:
             (folder / name).write_bytes(content)
-    job = added(workspace, folder, local=True)
+    job = added(engine, folder, local=True)
     assert job.status == "failed"
     assert told in job.error
     assert workspace.models.cards() == {}
 
 
 def test_weights_are_converted_in_a_child_and_get_the_prompts_of_their_makers(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     converted = write_model(tmp_path / "converted")
     code = f"import json, shutil, sys; told = json.load(sys.stdin); told['task'] == 'try' and sys.exit(); assert told['quantise'] == 'int8' and told['family'] == 'dense', told; shutil.copytree({str(converted)!r}, told['out_folder'])"
@@ -375,9 +383,9 @@ def test_weights_are_converted_in_a_child_and_get_the_prompts_of_their_makers(
     folder = original(tmp_path / "e5-small-v2", graph=False)
     (folder / "config_sentence_transformers.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"weights")
-    assert "torch" in added(workspace, folder, local=True).error or all(map(find_spec, adding.CONVERTERS))
+    assert "torch" in added(engine, folder, local=True).error or all(map(find_spec, adding.CONVERTERS))
     monkeypatch.setattr(adding, "CONVERTERS", ())
-    job = added(workspace, folder, local=True, replace=True)
+    job = added(engine, folder, local=True, replace=True)
     assert (job.status, job.error) == ("done", "")
     card = workspace.models.cards()["e5-small-v2"]
     assert (card.prompts.query, card.prompts.document) == ("query: ", "passage: ")
@@ -393,12 +401,12 @@ def test_weights_are_converted_in_a_child_and_get_the_prompts_of_their_makers(
     ],
 )
 def test_the_license_of_a_folder_is_what_its_readme_states(
-    workspace: Workspace, tmp_path: Path, readme: str, licence: str
+    engine: Engine, workspace: Workspace, tmp_path: Path, readme: str, licence: str
 ) -> None:
     folder = original(tmp_path / "mine")
     (folder / "README.md").write_text(readme)
     assert plan_model(AddModel(source=str(folder), local=True))["licence"] == licence
-    assert added(workspace, folder, local=True).status == "done"
+    assert added(engine, folder, local=True).status == "done"
     assert workspace.models.cards()["mine"].licence == licence
 
 
@@ -407,36 +415,36 @@ def test_names_are_made_usable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "CON", "nul.txt", "x" * 101, "a b", "é", "x."])
-def test_names_that_are_no_names(workspace: Workspace, tmp_path: Path, name: str) -> None:
-    job = added(workspace, original(tmp_path / "mine"), local=True, name=name)
+def test_names_that_are_no_names(engine: Engine, workspace: Workspace, tmp_path: Path, name: str) -> None:
+    job = added(engine, original(tmp_path / "mine"), local=True, name=name)
     assert job.status == "failed"
     assert "name of a model" in job.error
     assert sorted(path.name for path in workspace.folder.parent.iterdir()) == ["mine", "workspace"]
 
 
-def test_sources_that_are_none(workspace: Workspace, tmp_path: Path) -> None:
+def test_sources_that_are_none(engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
     for source, told in (
         ("no-such-model", "catalogue"),
         ("../../etc", "OWNER/NAME"),
         ("mxbai-rerank-base-v2", "cannot be added"),
     ):
-        assert told in added(workspace, source).error
-    assert "is not a folder" in added(workspace, tmp_path / "absent", local=True).error
+        assert told in added(engine, source).error
+    assert "is not a folder" in added(engine, tmp_path / "absent", local=True).error
 
 
-def test_names_that_are_taken(workspace: Workspace, tmp_path: Path) -> None:
+def test_names_that_are_taken(engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
     folder = original(tmp_path / "mine")
-    assert "bundled" in added(workspace, folder, local=True, name="all-MiniLM-L6-v2").error
-    assert "bundled" in added(workspace, folder, local=True, name="ALL-minilm-l6-v2").error
-    assert added(workspace, folder, local=True).status == "done"
-    assert "already a model" in added(workspace, folder, local=True).error
+    assert "bundled" in added(engine, folder, local=True, name="all-MiniLM-L6-v2").error
+    assert "bundled" in added(engine, folder, local=True, name="ALL-minilm-l6-v2").error
+    assert added(engine, folder, local=True).status == "done"
+    assert "already a model" in added(engine, folder, local=True).error
     before = workspace.models.cards()["mine"]
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 4}')
-    assert added(workspace, folder, local=True, replace=True).status == "done"
+    assert added(engine, folder, local=True, replace=True).status == "done"
     assert workspace.models.cards()["mine"].fingerprint != before.fingerprint
 
 
-def test_a_model_that_is_not_here_says_how_to_get_it(workspace: Workspace) -> None:
+def test_a_model_that_is_not_here_says_how_to_get_it(engine: Engine, workspace: Workspace) -> None:
     with pytest.raises(BadInput, match=r"triptych models add bge-small-en-v1.5"):
         model_folder("bge-small-en-v1.5", workspace.models.folder)
 
@@ -445,16 +453,14 @@ DENSE = DenseIndex(model="colors", structure="exact")
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def colors(engine: Engine, tmp_path: Path) -> Engine:
     """Three colors as documents, and an index of them by a model that was added."""
-    engine = Engine(tmp_path / "workspace")
     workspace = engine.workspace
-    assert added(workspace, write_model(tmp_path / "colors", similarity="cosine"), local=True).status == "done"
+    assert added(engine, write_model(tmp_path / "colors", similarity="cosine"), local=True).status == "done"
     papers = workspace.create_collection("papers").collection_id
     workspace.documents.upsert(papers, [Record(word, "", word) for word in ("red", "green", "blue")], "colors")
     build_index(workspace, papers, DENSE)
-    yield engine
-    engine.close()
+    return engine
 
 
 def nearest(engine: Engine, word: str) -> str:
@@ -463,39 +469,39 @@ def nearest(engine: Engine, word: str) -> str:
     return str(ranking.hits["doc_id"][0])
 
 
-def test_an_index_of_a_replaced_model_is_never_searched(engine: Engine, tmp_path: Path) -> None:
-    workspace = engine.workspace
-    assert nearest(engine, "green") == "green"
-    view = engine.searcher(workspace.collection("papers").collection_id)
+def test_an_index_of_a_replaced_model_is_never_searched(colors: Engine, tmp_path: Path) -> None:
+    workspace = colors.workspace
+    assert nearest(colors, "green") == "green"
+    view = colors.searcher(workspace.collection("papers").collection_id)
     # The same name and the same dimensions, but every word means another color.
     other = write_model(tmp_path / "other" / "colors", table=TABLE[[0, 1, 2, 3, 5, 6, 4, 7, 8]], similarity="cosine")
-    assert added(workspace, other, local=True, replace=True).status == "done"
+    assert added(colors, other, local=True, replace=True).status == "done"
     with pytest.raises(IndexNotReady, match="another version"):
-        nearest(engine, "green")
+        nearest(colors, "green")
     with pytest.raises(IndexNotReady, match="search again"):
         view.encoder("colors")
     build_index(workspace, view.collection_id, DENSE)
-    assert nearest(engine, "green") == "green"
+    assert nearest(colors, "green") == "green"
 
 
-def test_deletion_names_the_collections_that_use_a_model(engine: Engine) -> None:
-    workspace = engine.workspace
+def test_deletion_names_the_collections_that_use_a_model(colors: Engine) -> None:
+    workspace = colors.workspace
     papers = workspace.collection("papers").collection_id
     assert [(use.collection, use.kind) for use in uses(workspace, "colors")] == [("papers", "dense")]
-    job = workspace.jobs.wait(workspace.jobs.submit("model-delete", "", {"name": "colors"}), 30)
+    job = colors.jobs.wait(colors.jobs.submit("model-delete", "", {"name": "colors"}), 30)
     assert job.status == "failed"
     assert "'papers'" in job.error
-    assert nearest(engine, "blue") == "blue"
-    job = workspace.jobs.wait(workspace.jobs.submit("model-delete", "", {"name": "colors", "force": True}), 30)
+    assert nearest(colors, "blue") == "blue"
+    job = colors.jobs.wait(colors.jobs.submit("model-delete", "", {"name": "colors", "force": True}), 30)
     assert (job.status, job.counts) == ("done", {"indexes_dropped": 1})
     assert workspace.models.cards() == {}
     assert workspace.generations.live(papers) == []
     with pytest.raises(IndexNotReady):
-        nearest(engine, "blue")
+        nearest(colors, "blue")
 
 
 def test_a_model_that_was_published_when_the_program_ended_is_not_added_twice(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end between the publication and the note that the job is done: what was downloaded is still being removed then."""
     source = original(tmp_path / "tiny")
@@ -505,19 +511,19 @@ def test_a_model_that_was_published_when_the_program_ended_is_not_added_twice(
 
     with monkeypatch.context() as patched:
         patched.setattr(workspace.models, "drop_work", ended)
-        job = added(workspace, source, local=True)
+        job = added(engine, source, local=True)
     published = workspace.models.cards()["tiny"]
     assert job.status == "failed"
-    workspace.jobs.resume(job.job_id)
-    again = workspace.jobs.wait(job.job_id, 60)
+    engine.jobs.resume(job.job_id)
+    again = engine.jobs.wait(job.job_id, 60)
     assert (again.status, again.counts["model"]) == ("done", "tiny")
     assert workspace.models.cards()["tiny"] == published
     assert not list((workspace.models.folder / ".work").iterdir())
-    assert "already a model 'tiny'" in added(workspace, source, local=True).error, "another job is told as before"
+    assert "already a model 'tiny'" in added(engine, source, local=True).error, "another job is told as before"
 
 
-def test_a_forced_deletion_that_was_interrupted_is_finished(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace = engine.workspace
+def test_a_forced_deletion_that_was_interrupted_is_finished(colors: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = colors.workspace
     papers = workspace.collection("papers").collection_id
     remove, ends = workspace.models.remove, [True, False]
 
@@ -527,10 +533,10 @@ def test_a_forced_deletion_that_was_interrupted_is_finished(engine: Engine, monk
         remove(name)
 
     monkeypatch.setattr(workspace.models, "remove", removed)
-    job = workspace.jobs.submit("model-delete", "", {"name": "colors", "force": True})
-    assert workspace.jobs.wait(job, 30).status == "failed"
-    workspace.jobs.resume(job)
-    assert workspace.jobs.wait(job, 30).status == "done"
+    job = colors.jobs.submit("model-delete", "", {"name": "colors", "force": True})
+    assert colors.jobs.wait(job, 30).status == "failed"
+    colors.jobs.resume(job)
+    assert colors.jobs.wait(job, 30).status == "done"
     assert workspace.models.cards() == {}
     assert workspace.generations.live(papers) == []
 

@@ -19,8 +19,8 @@ from engine.jobs.model_add import AddModel
 from engine.jobs.model_plan import plan_model
 from engine.models.card import read_card
 from engine.models.hub.sources import local_sizes, plan
+from engine.serving.engine import Engine
 from engine.types import Progress
-from engine.workspace.workspace import Workspace
 from tests.encoders.tiny import rewrite_card, write_graph, write_model
 from tests.models.test_adding import original
 
@@ -99,9 +99,10 @@ def test_the_job_rounds_in_a_child_and_publishes(tmp_path: Path) -> None:
     folder = original(tmp_path / "mine")
     planned = plan_model(AddModel(source=str(folder), local=True, quantise="int8"))
     assert (planned["how"], planned["ready"], planned["notes"]) == ("round", True, ())
-    with Workspace.open(tmp_path / "workspace") as workspace:
+    with Engine.open(tmp_path / "workspace") as engine:
+        workspace = engine.workspace
         asked = {"source": str(folder), "local": True, "quantise": "int8"}
-        job = workspace.jobs.wait(workspace.jobs.submit("model-add", "", asked), 120)
+        job = engine.jobs.wait(engine.jobs.submit("model-add", "", asked), 120)
         assert (job.status, job.error) == ("done", "")
         card = workspace.models.cards()["mine"]
         assert (card.quantisation, card.pooling, card.prompts.query) == ("int8", "mean", "query: ")
@@ -112,11 +113,12 @@ def test_the_job_rounds_in_a_child_and_publishes(tmp_path: Path) -> None:
 
 def test_a_finished_float32_model_is_rounded_and_another_is_refused(tmp_path: Path) -> None:
     folder = projected(tmp_path / "finished")
-    with Workspace.open(tmp_path / "workspace") as workspace:
+    with Engine.open(tmp_path / "workspace") as engine:
+        workspace = engine.workspace
 
         def added(source: Path, **options: Any) -> Any:
             asked = {"source": str(source), "local": True, **options}
-            return workspace.jobs.wait(workspace.jobs.submit("model-add", "", asked), 120)
+            return engine.jobs.wait(engine.jobs.submit("model-add", "", asked), 120)
 
         job = added(folder, name="small", quantise="int8", force=True)
         assert (job.status, job.error) == ("done", "")

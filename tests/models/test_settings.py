@@ -15,7 +15,7 @@ from engine.jobs.model_plan import plan_model
 from engine.models.family import detect_family
 from engine.models.hub.sources import local_sizes
 from engine.models.settings import refuse_links_out
-from engine.workspace.workspace import Workspace
+from engine.serving.engine import Engine
 from tests.models.test_adding import original
 
 DEEP = "[" * 100_000 + "]" * 100_000
@@ -25,10 +25,10 @@ NAMED = [
 ]  # fmt: skip
 
 
-def told(workspace: Workspace, source: Path) -> str:
+def told(engine: Engine, source: Path) -> str:
     """What adding the folder as a model ends with; nothing but errors of the program's own."""
-    job = workspace.jobs.submit("model-add", "", {"source": str(source), "local": True})
-    done = workspace.jobs.wait(job, 120)
+    job = engine.jobs.submit("model-add", "", {"source": str(source), "local": True})
+    done = engine.jobs.wait(job, 120)
     assert "Unexpected" not in done.error
     assert (done.status == "failed") == bool(done.error)
     return done.error
@@ -43,13 +43,13 @@ def told(workspace: Workspace, source: Path) -> str:
 def test_a_damaged_file_is_named_with_the_remedy(tmp_path: Path, name: str, content: bytes) -> None:
     source = original(tmp_path / "model")
     (source / name).write_bytes(content)
-    with Workspace.open(tmp_path / "workspace") as workspace:
-        error = told(workspace, source)
+    with Engine.open(tmp_path / "workspace") as engine:
+        error = told(engine, source)
         if content == b"null" and name != "tokenizer.json":
             return  # as if it were not there
         assert name.rpartition("/")[2] in error
         assert "again" in error
-        assert workspace.models.cards() == {}
+        assert engine.workspace.models.cards() == {}
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_stages_of_another_form_or_elsewhere_are_refused(tmp_path: Path, name: s
 def test_values_of_another_kind_are_no_crash(tmp_path: Path, name: str, value: object) -> None:
     source = original(tmp_path / "model")
     (source / name).write_text(json.dumps(value))
-    with Workspace.open(tmp_path / "workspace") as workspace:
-        told(workspace, source)
+    with Engine.open(tmp_path / "workspace") as engine:
+        told(engine, source)
     with contextlib.suppress(TriptychError):
         detect_family(str(source))
 
@@ -109,9 +109,9 @@ def test_a_link_out_of_the_folder_is_refused_wherever_it_stands(tmp_path: Path) 
         ):
             with pytest.raises(BadInput, match=rf"{name.rpartition('/')[2]} is a link that leads out"):
                 reading(source)
-        with Workspace.open(tmp_path / "workspace") as workspace:
-            assert "is a link that leads out" in told(workspace, source)
-            assert workspace.models.cards() == {}
+        with Engine.open(tmp_path / "workspace") as engine:
+            assert "is a link that leads out" in told(engine, source)
+            assert engine.workspace.models.cards() == {}
 
 
 def test_links_inside_and_those_of_the_hub_s_cache_are_read(tmp_path: Path) -> None:

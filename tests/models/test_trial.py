@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from engine.errors import BadInput, TriptychError
 from engine.export import trial
 from engine.models.card import read_card
+from engine.serving.engine import Engine
 from engine.system import child
 from engine.types import Record
 from engine.workspace.workspace import Workspace
@@ -25,21 +25,20 @@ from tests.faults.bad_models import spoil, write_bad_model
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    with Workspace.open(tmp_path / "workspace") as opened:
-        yield opened
+def workspace(engine: Engine) -> Workspace:
+    return engine.workspace
 
 
-def added(workspace: Workspace, folder: Path) -> Any:
-    job = workspace.jobs.submit("model-add", "", {"source": str(folder), "local": True})
-    return workspace.jobs.wait(job, 120)
+def added(engine: Engine, folder: Path) -> Any:
+    job = engine.jobs.submit("model-add", "", {"source": str(folder), "local": True})
+    return engine.jobs.wait(job, 120)
 
 
 def test_an_endless_model_is_stopped_and_never_published(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(trial.ENVIRONMENT, "3")
-    job = added(workspace, write_bad_model(tmp_path / "endless", "endless"))
+    job = added(engine, write_bad_model(tmp_path / "endless", "endless"))
     assert job.status == "failed"
     assert job.error.startswith(
         "The first run of the model 'endless' took more than 3 s and was stopped. Nothing was added."
@@ -51,17 +50,17 @@ def test_an_endless_model_is_stopped_and_never_published(
     assert workspace.documents.upsert(cid, [Record("d", text="the workspace is writable")], "f").added == 1
 
 
-def test_cancelling_an_endless_trial_takes_no_time(workspace: Workspace, tmp_path: Path) -> None:
-    job_id = workspace.jobs.submit(
+def test_cancelling_an_endless_trial_takes_no_time(engine: Engine, workspace: Workspace, tmp_path: Path) -> None:
+    job_id = engine.jobs.submit(
         "model-add", "", {"source": str(write_bad_model(tmp_path / "endless", "endless")), "local": True}
     )
-    while workspace.jobs.get(job_id).phase != "try out":
+    while engine.jobs.get(job_id).phase != "try out":
         time.sleep(0.05)
-    began, worker = time.monotonic(), workspace.jobs._thread
-    workspace.jobs.cancel(job_id)
-    assert workspace.jobs.wait(job_id, 10).status == "cancelled"
+    began, worker = time.monotonic(), engine.jobs._thread
+    engine.jobs.cancel(job_id)
+    assert engine.jobs.wait(job_id, 10).status == "cancelled"
     assert time.monotonic() - began < 2
-    assert workspace.jobs._thread is worker, "it heard of it, and was not left behind"
+    assert engine.jobs._thread is worker, "it heard of it, and was not left behind"
 
 
 @pytest.mark.parametrize(
@@ -118,18 +117,18 @@ def test_good_models_pass(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 def test_a_crash_is_told_with_its_signal_and_this_process_lives(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = (
         f"import json, os, sys\nif json.load(sys.stdin)['task'] == 'try': os.kill(os.getpid(), {int(signal.SIGSEGV)})"
     )
     monkeypatch.setattr(child, "COMMAND", (sys.executable, "-c", code))
-    job = added(workspace, write_model(tmp_path / "crashing", name="crashing"))
+    job = added(engine, write_model(tmp_path / "crashing", name="crashing"))
     assert job.status == "failed"
     assert job.error.startswith("The first run of the model 'crashing' failed: signal SIGSEGV. Nothing was added.")
     assert workspace.models.cards() == {}
     monkeypatch.undo()
-    assert added(workspace, write_model(tmp_path / "whole", name="whole")).status == "done", "the next job runs"
+    assert added(engine, write_model(tmp_path / "whole", name="whole")).status == "done", "the next job runs"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory of a child is read from /proc")

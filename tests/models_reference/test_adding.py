@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ pytest.importorskip("sentence_transformers", reason="runs the originals; install
 from sentence_transformers import CrossEncoder  # noqa: E402
 
 from engine.encoders.opening import load_encoder, load_scorer  # noqa: E402
+from engine.serving.engine import Engine  # noqa: E402
+from engine.workspace.jobs import JobRecords  # noqa: E402
 from engine.workspace.workspace import Workspace  # noqa: E402
 from tests.models_reference import originals  # noqa: E402
 from tests.models_reference.originals import TEXTS  # noqa: E402
@@ -27,29 +29,28 @@ FAMILIES: dict[str, Callable[[Path], Path]] = {
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    with Workspace.open(tmp_path / "workspace") as opened:
-        yield opened
+def workspace(engine: Engine) -> Workspace:
+    return engine.workspace
 
 
 def test_every_family_is_converted_by_the_job(
-    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, engine: Engine, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     phases: list[str] = []
-    store = type(workspace.jobs).store_progress
+    store = JobRecords.store_progress
     monkeypatch.setattr(
-        type(workspace.jobs),
+        JobRecords,
         "store_progress",
         lambda self, job_id, progress: (phases.append(progress.phase), store(self, job_id, progress)),
     )
     sources = {family: write(tmp_path / family) for family, write in FAMILIES.items()}
     params = {"local": True, "quantise": "none"}
     jobs = [
-        workspace.jobs.submit("model-add", "", {"source": str(source), "name": f"my-{family}", **params})
+        engine.jobs.submit("model-add", "", {"source": str(source), "name": f"my-{family}", **params})
         for family, source in sources.items()
     ]
     for job_id in jobs:
-        job = workspace.jobs.wait(job_id, 300)
+        job = engine.jobs.wait(job_id, 300)
         assert (job.status, job.error) == ("done", "")
     assert {"read", "trace", "compare", "try out", "publish"} <= set(phases)
     cards = workspace.models.cards()
@@ -65,16 +66,16 @@ def test_every_family_is_converted_by_the_job(
 
 
 def test_rounding_tells_matrix_by_matrix_and_what_is_too_far_off_says_what_to_do(
-    tmp_path: Path, workspace: Workspace
+    tmp_path: Path, engine: Engine, workspace: Workspace
 ) -> None:
     source = originals.write_cross(tmp_path / "cross", "XLMRoberta")
     params = {"source": str(source), "local": True, "name": "rounded", "quantise": "int4"}
-    job = workspace.jobs.wait(workspace.jobs.submit("model-add", "", params), 300)
+    job = engine.jobs.wait(engine.jobs.submit("model-add", "", params), 300)
     assert job.status == "failed"
     assert "not faithful" in job.error
     assert "force it" in job.error
     assert workspace.models.cards() == {}
     assert not (workspace.models.folder / ".work" / job.job_id).exists()
-    job = workspace.jobs.wait(workspace.jobs.submit("model-add", "", params | {"force": True}), 300)
+    job = engine.jobs.wait(engine.jobs.submit("model-add", "", params | {"force": True}), 300)
     assert job.status == "done"
     assert workspace.models.cards()["rounded"].quantisation == "int4"

@@ -63,7 +63,7 @@ def test_a_job_that_waits_for_a_language_model_halts(
     if way == "close":
         services.close()
     else:
-        jobs = services.engine.workspace.jobs
+        jobs = services.engine.jobs
         jobs.cancel(job) if way == "cancel" else jobs.pause(job)
         until(lambda: jobs.get(job).status == {"cancel": "cancelled", "pause": "paused"}[way])
     assert time.monotonic() - began < SOON_S
@@ -94,6 +94,6 @@ def test_a_job_that_waits_for_a_hub_halts(
     job = services.add_model("someone/model")
     until(lambda: silent.heads)
     began = time.monotonic()
-    services.engine.workspace.jobs.cancel(job)
-    until(lambda: services.engine.workspace.jobs.get(job).status == "cancelled")
+    services.engine.jobs.cancel(job)
+    until(lambda: services.engine.jobs.get(job).status == "cancelled")
     assert time.monotonic() - began < SOON_S

@@ -289,8 +289,8 @@ def test_verbs_and_pipelines(server, tmp_path):
         services.create_collection("papers")
         key = services.engine.workspace.collection("papers").collection_id
         services.engine.workspace.documents.upsert(key, [Record(k, text=t) for k, t in TEXTS.items()], "test")
-        job = services.engine.workspace.jobs.submit("index", key, {"specs": ["bm25"]})
-        services.engine.workspace.jobs.wait(job)
+        job = services.engine.jobs.submit("index", key, {"specs": ["bm25"]})
+        services.engine.jobs.wait(job)
         services.save_pipeline("asks", "- bm25: {}\n- listwise: {mode: full}")
         assert services.language_model() is None
         with pytest.raises(BadInput, match="triptych llm set"):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
+from engine.serving.engine import Engine
 from engine.types import Record
 from engine.workspace.workspace import Collection, Workspace
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
-    with Workspace.open(tmp_path / "workspace") as opened:
-        yield opened
+def workspace(engine: Engine) -> Workspace:
+    return engine.workspace
 
 
 @pytest.fixture

@@ -151,7 +151,7 @@ ACTS = {
 
 @pytest.mark.parametrize("act", list(ACTS))
 def test_damage_is_named_with_the_file_and_the_remedy(damaged, act):
-    with Workspace.open(damaged("documents"), resume_jobs=False) as workspace:
+    with Workspace.open(damaged("documents")) as workspace:
         with pytest.raises(WorkspaceDamaged) as raised:
             ACTS[act](workspace)
         for said in (
@@ -185,7 +185,7 @@ def test_damage_met_in_the_middle_of_a_long_result(tmp_path, workspace):
 def test_a_fatal_error_ends_one_query_and_not_the_workspace(filled, damaged):
     """A block of text where numbers should be ends the whole instance of the database; it is opened again by itself."""
     one, other = block_of(filled, "documents"), block_of(filled, "collections")
-    with Workspace.open(damaged("", damaging.swap(one, other)), resume_jobs=False) as workspace:
+    with Workspace.open(damaged("", damaging.swap(one, other))) as workspace:
         for _ in range(2):
             with pytest.raises(WorkspaceDamaged):
                 workspace.query("SELECT * FROM documents")

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from engine.indexes.bm25 import Bm25Index
-from engine.jobs.index import build_index
+from engine.serving.building import build_index
 from engine.serving.doctor import check, worst
 from engine.workspace.database import migrations
 from engine.workspace.workspace import Workspace

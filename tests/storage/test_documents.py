@@ -395,7 +395,7 @@ def test_a_deletion_in_the_middle_of_fetching_mixes_nothing_up(workspace, papers
     assert rows["title"].to_list() == ["Title 4", "Title 2"]
 
 
-def test_text_that_is_no_unicode_is_refused_with_its_reason(workspace, papers):
+def test_text_that_is_no_unicode_is_refused_with_its_reason(engine, workspace, papers):
     documents, cid = workspace.documents, papers.collection_id
     half = "\ud800"
     for ask in (
@@ -403,8 +403,8 @@ def test_text_that_is_no_unicode_is_refused_with_its_reason(workspace, papers):
         lambda: documents.delete(cid, [half]),
         lambda: documents.filter(cid, {"venue": [half]}),
         lambda: documents.find(cid, half),
-        lambda: workspace.jobs.get(half),
-        lambda: workspace.jobs.submit("add", cid, {"paths": [half]}),
+        lambda: engine.jobs.get(half),
+        lambda: engine.jobs.submit("add", cid, {"paths": [half]}),
         lambda: workspace.create_collection("x", half),
     ):
         with pytest.raises(BadInput, match="lone surrogate"):

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from engine.errors import BadInput, WorkspaceDamaged
 from engine.indexes.bm25 import Bm25Index
-from engine.jobs.index import build_index
+from engine.serving.building import build_index
 from engine.serving.doctor import check, worst
+from engine.system.quarantine import Quarantine
 from engine.types import Record
 from engine.workspace.creation import MARKER
 from engine.workspace.database.recovery import DATABASE_NAME
-from engine.workspace.quarantine import Quarantine
 from engine.workspace.workspace import Workspace
 
 HEX = "0123456789abcdef" * 2

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from engine.errors import StorageFull, WorkspaceDamaged
+from engine.system.quarantine import Quarantine
 from engine.workspace.generations import INDEXES, MANIFEST
-from engine.workspace.quarantine import Quarantine
 from engine.workspace.workspace import Workspace
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from engine.errors import BadInput, IndexNotReady, StorageFull, Unreachable
+from engine.indexes.base import parse_spec
 from engine.indexes.bm25 import Bm25Index
 from engine.indexes.dense import DenseIndex
 from engine.jobs import index as indexing
-from engine.jobs.index import build_index, parse_spec
+from engine.serving.building import build_index
 from engine.serving.engine import Engine
 from engine.testing.contracts import HashEncoder
 from engine.types import Record
@@ -26,7 +27,7 @@ def encoder(monkeypatch):
     import engine.serving.engine
 
     fake = HashEncoder(dimensions=512)
-    for module in (engine.encoders.opening, engine.engine):
+    for module in (engine.encoders.opening, engine.serving.engine):
         monkeypatch.setattr(module, "load_encoder", lambda name, *a, **k: fake)
     return fake
 
@@ -95,7 +96,7 @@ def test_other_encoder_of_the_same_dimension_is_refused_then_rebuilt(workspace, 
     encoder.fingerprint = "another/512"
     folder = workspace.folder
     workspace.close()
-    engine = Engine(folder)
+    engine = Engine.open(folder)
     try:
         with pytest.raises(IndexNotReady, match="another version of its encoder"):
             engine.open_index(filled, DENSE)
@@ -121,12 +122,12 @@ def test_damaged_index_is_rebuilt_and_the_engine_lives(workspace, filled, encode
     }[damage]()
     folder = workspace.folder
     workspace.close()
-    engine = Engine(folder)
+    engine = Engine.open(folder)
     try:
         with pytest.raises(IndexNotReady, match=r"damaged.*vectors\.npy.*being rebuilt"):
             engine.open_index(filled, DENSE)
-        (job,) = engine.workspace.jobs.list()
-        assert engine.workspace.jobs.wait(job.job_id, 30).status == "done"
+        (job,) = engine.jobs.list()
+        assert engine.jobs.wait(job.job_id, 30).status == "done"
         assert len(engine.open_index(filled, DENSE).numbers) == 30
     finally:
         engine.close()
@@ -150,11 +151,11 @@ def test_full_disk_while_an_index_is_saved_keeps_the_old_one(workspace, filled, 
     monkeypatch.undo()
 
 
-def test_interrupted_job_takes_up_its_shards(workspace, filled, encoder, monkeypatch):
+def test_interrupted_job_takes_up_its_shards(engine, workspace, filled, encoder, monkeypatch):
     import engine.indexes.shards as shards
 
     monkeypatch.setattr(shards, "SHARD", 8)
-    report = workspace.jobs
+    report = engine.jobs
 
     def halt_after_two(texts, progress=None):
         if encoder.calls == 16 and not halted:
@@ -165,26 +166,26 @@ def test_interrupted_job_takes_up_its_shards(workspace, filled, encoder, monkeyp
 
     halted = []
     encoder.encode_documents = halt_after_two
-    job_id = workspace.jobs.submit("index", filled, {"specs": [{"dense": DENSE.model_dump()}]})
-    assert workspace.jobs.wait(job_id, 30).status == "paused"
+    job_id = engine.jobs.submit("index", filled, {"specs": [{"dense": DENSE.model_dump()}]})
+    assert engine.jobs.wait(job_id, 30).status == "paused"
     assert encoder.calls == 24, "the shard at hand is finished"
     assert len(list(workspace.folder.glob("tmp-*"))) == 1
-    workspace.jobs.resume(job_id)
-    job = workspace.jobs.wait(job_id, 30)
+    engine.jobs.resume(job_id)
+    job = engine.jobs.wait(job_id, 30)
     assert (job.status, job.error) == ("done", "")
     assert encoder.calls == 30, "nothing is encoded twice"
     assert not list(workspace.folder.glob("tmp-*"))
     assert search(workspace, filled, DENSE, "item29", encoder)[0] == "d29"
 
 
-def test_cancelled_build_leaves_no_files(workspace, filled, encoder):
+def test_cancelled_build_leaves_no_files(engine, workspace, filled, encoder):
     def cancel(texts, progress=None):
-        workspace.jobs.cancel(job_id)
+        engine.jobs.cancel(job_id)
         return encoder.encode_queries(texts)
 
     encoder.encode_documents = cancel
-    job_id = workspace.jobs.submit("index", filled, {"specs": [{"dense": DENSE.model_dump()}]})
-    assert workspace.jobs.wait(job_id, 30).status == "cancelled"
+    job_id = engine.jobs.submit("index", filled, {"specs": [{"dense": DENSE.model_dump()}]})
+    assert engine.jobs.wait(job_id, 30).status == "cancelled"
     assert not list(workspace.folder.glob("tmp-*"))
     assert workspace.generations.live(filled) == []
 
@@ -203,7 +204,7 @@ def test_document_deleted_while_its_index_is_built(workspace, filled, encoder, m
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, "narrow"])
-def test_vectors_that_are_no_vectors_fail_the_job_and_the_old_index_serves(workspace, filled, encoder, broken):
+def test_vectors_that_are_no_vectors_fail_the_job_and_the_old_index_serves(engine, workspace, filled, encoder, broken):
     old = build_index(workspace, filled, DENSE)
     add(workspace, filled, [50])
 
@@ -213,8 +214,8 @@ def test_vectors_that_are_no_vectors_fail_the_job_and_the_old_index_serves(works
         )
 
     encoder.encode_documents = encode
-    job_id = workspace.jobs.submit("index", filled, {"specs": [{"dense": DENSE.model_dump()}]})
-    job = workspace.jobs.wait(job_id, 30)
+    job_id = engine.jobs.submit("index", filled, {"specs": [{"dense": DENSE.model_dump()}]})
+    job = engine.jobs.wait(job_id, 30)
     assert job.status == "failed"
     assert ("instead of (1, 512)" if broken == "narrow" else "values that are not numbers") in job.error
     assert workspace.generations.live(filled) == [old]
@@ -226,7 +227,7 @@ def test_a_view_keeps_its_index_when_another_is_published(workspace, filled, enc
     folder = workspace.folder
     build_index(workspace, filled, DENSE)
     workspace.close()
-    engine = Engine(folder)
+    engine = Engine.open(folder)
     try:
         view = engine.searcher(filled)
         assert len(view.row_docs(DENSE)) == 30
@@ -243,7 +244,7 @@ def test_a_generation_that_is_retired_while_it_is_opened_is_not_damaged(workspac
     folder = workspace.folder
     build_index(workspace, filled, DENSE)
     workspace.close()
-    engine = Engine(folder)
+    engine = Engine.open(folder)
     open_folder, met = engine.workspace.generations.open_folder, []
 
     def publish_first(generation):
@@ -257,7 +258,7 @@ def test_a_generation_that_is_retired_while_it_is_opened_is_not_damaged(workspac
     try:
         assert len(engine.open_index(filled, DENSE).numbers) == 31
         assert len(set(met)) == 2
-        assert not engine.workspace.jobs.list()
+        assert not engine.jobs.list()
     finally:
         engine.close()
 
@@ -282,7 +283,6 @@ def test_an_index_is_told_before_its_files_go(workspace, filled, encoder, monkey
             raise Unreachable("the server sleeps")
 
     monkeypatch.setattr(Bm25Index, "dropped", dropped)
-    Engine.of(workspace)
     generations = workspace.generations
     first = build_index(workspace, filled, Bm25Index())
     add(workspace, filled, [100])

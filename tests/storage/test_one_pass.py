@@ -56,9 +56,9 @@ def add(workspace, cid, numbers):
     )
 
 
-def index(workspace, cid, specs):
-    job_id = workspace.jobs.submit("index", cid, {"specs": specs})
-    job = workspace.jobs.wait(job_id, 60)
+def index(engine, cid, specs):
+    job_id = engine.jobs.submit("index", cid, {"specs": specs})
+    job = engine.jobs.wait(job_id, 60)
     assert (job.status, job.error) == ("done", "")
     return job
 
@@ -75,8 +75,8 @@ def contents(workspace, cid):
     return found
 
 
-def test_a_body_reads_each_text_once(workspace, filled, ran):
-    job = index(workspace, filled, SPECS)
+def test_a_body_reads_each_text_once(engine, workspace, filled, ran):
+    job = index(engine, filled, SPECS)
     assert {name: ran.count(name) for name in set(ran)} == {"tiny": 30, "alone": 30}
     assert [about["index"] for about in job.counts["indexes"]] == ["dense", "sparse", "sparse", "sparse"]
     assert not list(workspace.folder.glob("tmp-*"))
@@ -85,28 +85,28 @@ def test_a_body_reads_each_text_once(workspace, filled, ran):
     for generation in workspace.generations.live(filled):
         workspace.generations.drop(generation.generation_id)
     for spec in SPECS:
-        index(workspace, filled, [spec])
+        index(engine, filled, [spec])
     assert ran.count("tiny") == 30 + 3 * 30
     assert contents(workspace, filled) == together
 
 
-def test_only_what_each_index_lacks_is_read(workspace, filled, ran):
-    index(workspace, filled, SPECS[:1])
-    index(workspace, filled, SPECS[:2])
+def test_only_what_each_index_lacks_is_read(engine, workspace, filled, ran):
+    index(engine, filled, SPECS[:1])
+    index(engine, filled, SPECS[:2])
     assert ran.count("tiny") == 60, "the dense index stood, so the other one was built alone"
     add(workspace, filled, range(30, 35))
     ran.clear()
-    index(workspace, filled, SPECS[:3])
+    index(engine, filled, SPECS[:3])
     assert ran.count("tiny") == 35, "the new texts once for all three, the others for the new index"
     ran.clear()
-    index(workspace, filled, SPECS[:3])
+    index(engine, filled, SPECS[:3])
     assert ran == []
     assert not list(workspace.folder.glob("tmp-*"))
 
 
-def test_a_paused_pass_goes_on_where_it_stopped(workspace, filled, ran, monkeypatch):
+def test_a_paused_pass_goes_on_where_it_stopped(engine, workspace, filled, ran, monkeypatch):
     monkeypatch.setattr("engine.indexes.shards.SHARD", 8)
-    index(workspace, filled, SPECS[:3])
+    index(engine, filled, SPECS[:3])
     undisturbed = contents(workspace, filled)
     for generation in workspace.generations.live(filled):
         workspace.generations.drop(generation.generation_id)
@@ -118,20 +118,20 @@ def test_a_paused_pass_goes_on_where_it_stopped(workspace, filled, ran, monkeypa
         put(self, numbers, rows)
         stored.append(len(numbers))
         if len(stored) == 4:  # the first shard of all three, the second of the first
-            workspace.jobs.pause(job_id)
+            engine.jobs.pause(job_id)
 
     monkeypatch.setattr("engine.indexes.shards.Shards.put", pause_after)
-    job_id = workspace.jobs.submit("index", filled, {"specs": SPECS[:3]})
-    assert workspace.jobs.wait(job_id, 60).status == "paused"
+    job_id = engine.jobs.submit("index", filled, {"specs": SPECS[:3]})
+    assert engine.jobs.wait(job_id, 60).status == "paused"
     assert ran.count("tiny") == 16
-    workspace.jobs.resume(job_id)
-    assert workspace.jobs.wait(job_id, 60).status == "done"
+    engine.jobs.resume(job_id)
+    assert engine.jobs.wait(job_id, 60).status == "done"
     assert ran.count("tiny") == 30, "what was stored is not read again"
     assert contents(workspace, filled) == undisturbed
 
 
 @pytest.mark.parametrize("when", ["encoding", "building"])
-def test_a_cancelled_pass_leaves_no_files(workspace, filled, ran, monkeypatch, when):
+def test_a_cancelled_pass_leaves_no_files(engine, workspace, filled, ran, monkeypatch, when):
     owner, name = {
         "encoding": ("engine.indexes.shards.Shards", "put"),
         "building": ("engine.workspace.generations.Generations", "publish"),
@@ -141,19 +141,19 @@ def test_a_cancelled_pass_leaves_no_files(workspace, filled, ran, monkeypatch, w
     original = getattr(target, name)
 
     def cancel(self, *args, **kwargs):
-        workspace.jobs.cancel(job_id)
+        engine.jobs.cancel(job_id)
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(target, name, cancel)
-    job_id = workspace.jobs.submit("index", filled, {"specs": SPECS[:3]})
-    assert workspace.jobs.wait(job_id, 60).status == "cancelled"
+    job_id = engine.jobs.submit("index", filled, {"specs": SPECS[:3]})
+    assert engine.jobs.wait(job_id, 60).status == "cancelled"
     assert not list(workspace.folder.glob("tmp-*"))
     assert workspace.database.rows("SELECT count(*) FROM builds")[0][0] == 0
 
 
-def test_unusable_rows_of_one_model_stop_the_pass(workspace, filled, ran, tmp_path):
+def test_unusable_rows_of_one_model_stop_the_pass(engine, workspace, filled, ran, tmp_path):
     write_sparse(tmp_path / "models" / "terms", body=tmp_path / "models" / "tiny", sign=-1)
-    job = workspace.jobs.wait(workspace.jobs.submit("index", filled, {"specs": SPECS[:2]}), 60)
+    job = engine.jobs.wait(engine.jobs.submit("index", filled, {"specs": SPECS[:2]}), 60)
     assert job.status == "failed"
     assert "'terms'" in job.error
     assert not list(workspace.folder.glob("tmp-*"))

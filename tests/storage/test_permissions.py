@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from engine.indexes.bm25 import Bm25Index
-from engine.jobs.index import build_index
+from engine.serving.building import build_index
 from engine.workspace.creation import MARKER
 from engine.workspace.database.recovery import WAL_NAME, set_aside
 from engine.workspace.workspace import Workspace

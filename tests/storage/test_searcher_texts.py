@@ -16,7 +16,7 @@ class Halves:
         return [[(0, text.index(" ")), (text.index(" ") + 1, len(text))] if " " in text else [] for text in texts]
 
 
-def test_texts_and_passages_in_the_order_asked(workspace: Workspace, papers: Collection) -> None:
+def test_texts_and_passages_in_the_order_asked(engine: Engine, workspace: Workspace, papers: Collection) -> None:
     records = [
         Record("a", "One", "alpha beta🤦"),
         Record("b", "", "gamma delta"),
@@ -24,7 +24,7 @@ def test_texts_and_passages_in_the_order_asked(workspace: Workspace, papers: Col
         Record("d", "Gone", "soon deleted"),
     ]
     workspace.documents.upsert(papers.collection_id, records, "f", chunker=Halves())
-    searcher = Engine.of(workspace).searcher(papers.collection_id)
+    searcher = engine.searcher(papers.collection_id)
     workspace.documents.delete(papers.collection_id, ["d"])
     asked = ["c", "a", "d", "b", "never there", "a"]
     assert searcher.texts(asked) == ["Only a title", "One. alpha beta🤦", "", "gamma delta", "", "One. alpha beta🤦"]

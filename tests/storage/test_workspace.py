@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from engine.errors import BadInput, NotFound, ReadOnly, WorkspaceDamaged, WorkspaceInUse
+from engine.serving.engine import Engine
 from engine.workspace.database import migrations
 from engine.workspace.database.recovery import DATABASE_NAME
 from engine.workspace.workspace import Workspace
@@ -112,16 +113,18 @@ def test_read_only_open_creates_nothing(tmp_path):
 
 
 def test_every_write_is_refused_when_read_only(tmp_path, make):
-    with Workspace.open(tmp_path) as workspace:
+    with Engine.open(tmp_path) as engine:
+        workspace = engine.workspace
         cid = workspace.create_collection("c").collection_id
-    with Workspace.open(tmp_path, read_only=True) as workspace:
+    with Engine.open(tmp_path, read_only=True) as engine:
+        workspace = engine.workspace
         for write in (
             lambda: workspace.create_collection("x"),
             lambda: workspace.rename_collection("c", "x"),
             lambda: workspace.delete_collection("c"),
             lambda: workspace.documents.upsert(cid, [make(1)], "f"),
             lambda: workspace.generations.begin(cid, "bm25"),
-            lambda: workspace.jobs.submit("index", cid, {}),
+            lambda: engine.jobs.submit("index", cid, {}),
             lambda: workspace.save_pipeline("p", "x"),
             lambda: workspace.add_to_shortlist(cid, "d1"),
             lambda: workspace.set_setting("a", 1),

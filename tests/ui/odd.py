@@ -14,10 +14,10 @@ from app.ui.web.dispatch import Access, Dispatcher, Ui
 from app.ui.web.session import UiState
 from app.ui.web.uploads import Uploads
 from app.verbs.services import Services
-from engine.jobs import add as ingest
-from engine.jobs.queue import Running
+from engine.jobs.add import AddJob
+from engine.serving.engine import Engine
+from engine.serving.running import Running
 from engine.types import Judgment, Progress, Query, Record
-from engine.workspace.workspace import Workspace
 
 NAME = "Papers"
 WORDS = ("sparse", "dense", "fusion", "onion", "bread", "token")
@@ -100,18 +100,18 @@ def measure(services: Services, pair: Sequence[str] = ("BM25", "Dense")) -> UiSt
 @contextmanager
 def held(services: Services, phase: str) -> Iterator[str]:
     """A job that adds documents and stays in one phase for as long as this is open. Gives its id."""
-    real, entered, go = ingest.run_add, threading.Event(), threading.Event()
+    real, entered, go = AddJob.run, threading.Event(), threading.Event()
 
-    def waiting(workspace: Workspace, running: Running) -> None:
+    def waiting(asked: AddJob, engine: Engine, running: Running) -> None:
         running(Progress(phase, 3, 10, "documents"))
         entered.set()
         while not go.wait(0.01):
             running.check()
-        real(workspace, running)
+        real(asked, engine, running)
 
     source = services.folder.parent / "more.jsonl"
     source.write_text('{"id": "n1", "title": "new"}\n')
-    ingest.run_add = waiting
+    AddJob.run = waiting  # type: ignore[method-assign]
     try:
         job_id = services.add([str(source)], NAME, index=False)
         assert entered.wait(30)
@@ -119,7 +119,7 @@ def held(services: Services, phase: str) -> Iterator[str]:
     finally:
         go.set()
         services.wait(job_id, 60)
-        ingest.run_add = real
+        AddJob.run = real  # type: ignore[method-assign]
 
 
 def failed(services: Services) -> str:

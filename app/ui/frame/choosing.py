@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from app.results.search import JobView
 from app.ui.frame import common
 from app.ui.web.dispatch import Ui
 from app.ui.web.session import UiState
 from engine.errors import NotFound
+from engine.jobs.base import kind_of
 
 NONE = "-"
 """Stands in the address where everything of a list was unchecked, which is not the same as leaving it open."""
 OVER = ("done", "cancelled", "failed")
 
 
-def job_of(ui: Ui, state: UiState, kinds: Collection[str]) -> JobView | None:
-    """The job of the address; without one, the latest that has not ended. Other kinds and other collections are not of this page."""
+def job_of(ui: Ui, state: UiState) -> JobView | None:
+    """The job of the address; without one, the latest that has not ended. Those of other pages and other collections are not meant."""
 
     def mine(job: JobView) -> bool:
-        return job.kind in kinds and job.collection == state.collection
+        return kind_of(job.kind).page == state.page and job.collection == state.collection
 
     if not state.option("job"):
         listed = ui.services.jobs(common.JOBS_SHOWN)
@@ -31,14 +32,12 @@ def job_of(ui: Ui, state: UiState, kinds: Collection[str]) -> JobView | None:
     return named if mine(named) else None
 
 
-def settled(ui: Ui, state: UiState, kinds: Mapping[str, str], newest: Callable[[], str]) -> UiState:
-    """The state with the result that it is about: that of a finished job, else the newest one.
-
-    `kinds` says in which option of the address the result of each kind of job stands.
-    """
-    job = job_of(ui, state, kinds)
+def settled(ui: Ui, state: UiState, newest: Callable[[], str]) -> UiState:
+    """The state with the result that it is about: that of a finished job, in the option that its kind names, else the newest one."""
+    job = job_of(ui, state)
     if job is not None and job.result and job.status == "done":
-        state = state.with_options(**{"job": "", kinds[job.kind]: job.result})
+        option = kind_of(job.kind).option
+        state = state.with_options(**{"job": "", **({option: job.result} if option else {})})
     elif state.option("job") and job is None:
         state = state.with_options(job="")
     if state.collection and not state.option("run") and not state.option("job"):

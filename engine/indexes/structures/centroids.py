@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel
 
-from engine.indexes.centroids import CentroidInfo, Centroids
-from engine.indexes.files import described
+from engine.indexes.stored.centroids import CentroidInfo, Centroids
+from engine.indexes.stored.files import described
 from engine.indexes.structures.base import Flat, Structure
 from engine.kernels.topk import best_rows, empty_hits
 from engine.types import Mask, ProgressSink, TokenRows, TopK

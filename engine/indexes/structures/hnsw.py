@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
 
-from engine.indexes import hnsw
-from engine.indexes.files import described, positions
+from engine.indexes.stored import hnsw
+from engine.indexes.stored.files import described, positions
 from engine.indexes.structures.base import Flat, Structure
 from engine.kernels.dense import put_verified
 from engine.kernels.topk import empty_hits

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from engine.errors import BadInput, StorageFailed, StorageFull, TriptychError, WorkspaceDamaged, WorkspaceInUse
 from engine.system import locking
+from engine.system.quarantine import Quarantine
 from engine.workspace.database import migrations
 from engine.workspace.database.writelog import Entry, WriteLog
-from engine.workspace.quarantine import Quarantine
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

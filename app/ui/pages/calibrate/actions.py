@@ -21,7 +21,6 @@ from engine.errors import BadInput, TriptychError
 from engine.evaluation.calibrate import Target
 from engine.files.sheets import csv_text
 
-KIND = "calibrate"
 SETTINGS = ("set", "wish", "value", "folds", "depth", "rating")
 LOOKS = ("part", "by", "t")
 VALUES = {"recall": "0.9", "precision": "0.5", "best": "0.9", "results": "10"}
@@ -34,7 +33,7 @@ def settle(ui: Ui, state: UiState) -> UiState:
     def newest() -> str:
         return next((one.calibration_id for one in ui.services.calibrations(state.collection)), "")
 
-    return choosing.settled(ui, state, {KIND: "run"}, newest)
+    return choosing.settled(ui, state, newest)
 
 
 def head(ui: Ui, state: UiState) -> Markup:
@@ -53,7 +52,7 @@ def regions(ui: Ui, state: UiState, *names: str) -> dict[str, Markup | None]:
     write = ui.access.write
     parts: common.Parts = {
         "cal-setup": lambda: _setup(ui, state, opened=not state.option("run")),
-        "cal-job": lambda: calibrate.job(choosing.job_of(ui, state, (KIND,)), read_only=not write),
+        "cal-job": lambda: calibrate.job(choosing.job_of(ui, state), read_only=not write),
         "cal-results": lambda: _results(ui, state),
         "cal-history": lambda: calibrate.history(
             ui.services.calibrations(state.collection), state.option("run"), write=write

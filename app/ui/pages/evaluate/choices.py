@@ -12,8 +12,6 @@ from app.ui.web.dispatch import Ui
 from app.ui.web.session import UiState
 
 DEFAULT_METRICS = ("nDCG@10", "AP", "RR@10", "R@100")
-JOBS = {"evaluate": "run", "disagree": "disagree"}
-"""Kinds of jobs of this page, and the option of the address that names what each made."""
 
 
 def settle(ui: Ui, state: UiState) -> UiState:
@@ -23,12 +21,12 @@ def settle(ui: Ui, state: UiState) -> UiState:
         found = (one for one in ui.services.evaluations(state.collection) if one.finished)
         return next((one.evaluation_id for one in found), "")
 
-    return choosing.settled(ui, state, JOBS, newest)
+    return choosing.settled(ui, state, newest)
 
 
 def job_of(ui: Ui, state: UiState) -> JobView | None:
     """The evaluation or comparison that is running, or that the address names."""
-    return choosing.job_of(ui, state, JOBS)
+    return choosing.job_of(ui, state)
 
 
 def draft(ui: Ui, state: UiState, sets: tuple[QuerySetView, ...]) -> evaluate.Draft:

@@ -14,16 +14,19 @@ from app.ui.web.protocol import Args, Reply
 from app.ui.web.session import UiState
 from app.verbs.models import STATES, chosen, named
 from engine.errors import NotFound
+from engine.jobs.base import kind_of
 from engine.models.family import families
 
 ACTIVE = ("queued", "running", "paused", "interrupted")
 FILTERS = ("kind", "where", "find")
 SHOWN_JOBS = 2
+VIEW = ("view", "models")
+"""The option of the Library's address that shows its models."""
 
 
 def shown_here(state: UiState) -> bool:
     """Whether the Library shows its models rather than its documents."""
-    return state.page == "library" and state.option("view") == "models"
+    return state.page == "library" and state.option(VIEW[0]) == VIEW[1]
 
 
 def main(ui: Ui, state: UiState) -> Markup:
@@ -38,7 +41,7 @@ def main(ui: Ui, state: UiState) -> Markup:
 
 def jobs(ui: Ui) -> tuple[JobView, ...]:
     """The jobs about models that run or wait, and the last ones that ended."""
-    listed = [job for job in ui.services.jobs(common.JOBS_SHOWN) if job.kind.startswith("model")]
+    listed = [job for job in ui.services.jobs(common.JOBS_SHOWN) if VIEW in kind_of(job.kind).address.items()]
     ended = [job for job in listed if job.status not in ACTIVE][:SHOWN_JOBS]
     return tuple(job for job in listed if job.status in ACTIVE or job in ended)
 

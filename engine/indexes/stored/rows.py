@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import BadInput
-from engine.indexes.files import load_array
+from engine.indexes.stored.files import load_array
 from engine.kernels.maxsim import TokenStore, quantised
 from engine.models.card import ModelCard
 from engine.models.family import family_of

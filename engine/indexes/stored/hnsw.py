@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.errors import MissingDependency, StorageFull, TriptychError, WorkspaceDamaged
-from engine.indexes.files import damaged, save_array
+from engine.indexes.stored.files import damaged, save_array
 from engine.system import child
 from engine.types import FloatRows, Ints, Progress, ProgressSink
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from engine.indexes.files import damaged, load_array, positions, save_array
-from engine.indexes.rows import CodedTokens, is_partition, is_within, rises_within
+from engine.indexes.stored.files import damaged, load_array, positions, save_array
+from engine.indexes.stored.rows import CodedTokens, is_partition, is_within, rises_within
 from engine.kernels.centroids import approximate, inverted, nearest, train
 from engine.types import FloatRows, Ints, Progress, ProgressSink
 
