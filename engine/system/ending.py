@@ -6,6 +6,7 @@ on which a thread waits. Jobs are asked to stop at once; what has not ended by i
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import socket
@@ -24,6 +25,8 @@ LIMIT = 2.2
 WAIT = 1.2
 """Seconds from the signal for which closing may wait for threads; what is left closes the database."""
 LEAST = 0.1
+GIVEN_UP = 0.4
+"""Seconds after LIMIT until the process is ended where native code holds the interpreter, so that nothing of ours can run; with exit code 1."""
 
 
 class Stoppable(Protocol):
@@ -57,8 +60,9 @@ def patience(most: float) -> float:
 
 
 def leave(code: int) -> NoReturn:
-    """Exit with `code`; at once where an abandoned thread would hold the interpreter. Call it when everything is closed."""
-    if any(thread.is_alive() for thread in list(_abandoned)):
+    """Exit with `code`; at once after a signal, since taking the interpreter apart can last on a busy machine and no countdown is heard then, and
+    where an abandoned thread would hold it. Call it when everything is closed."""
+    if _numbers or any(thread.is_alive() for thread in list(_abandoned)):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()
@@ -111,6 +115,8 @@ def _listen(hear: socket.socket) -> None:
 
 def _count_down(code: int) -> NoReturn:
     _asked.append(time.monotonic())
+    # Its clock needs no interpreter, which what closes may hold: to close a database is one call.
+    faulthandler.dump_traceback_later(LIMIT + GIVEN_UP, exit=True, file=open(os.devnull, "w"))  # noqa: SIM115
     for work in list(_stoppable):
         work.stop_soon()
     time.sleep(LIMIT)

@@ -14,6 +14,7 @@ import pytest
 
 from app.verbs.services import Services
 from engine.serving.engine import Engine
+from engine.system import ending
 from engine.workspace import mailbox as control
 from tests.conftest import ROOT
 from tests.faults.bad_models import write_bad_model
@@ -56,8 +57,8 @@ def started(folder: Path, *arguments: str, code: str = "") -> subprocess.Popen[s
     raise AssertionError(child.communicate())
 
 
-def ended(child: subprocess.Popen[str], number: int) -> tuple[int, str]:
-    """Exit code and standard error. Fails where the process takes longer than it may."""
+def ended(child: subprocess.Popen[str], number: int) -> tuple[int, float, str]:
+    """Exit code, seconds since the signal, standard error. Fails where the process takes longer than it may."""
     began = time.monotonic()
     child.send_signal(number)
     try:
@@ -67,7 +68,7 @@ def ended(child: subprocess.Popen[str], number: int) -> tuple[int, str]:
     seconds = time.monotonic() - began
     print(f"signal {number}: ended after {seconds:.2f} s, {allowed():.1f} s allowed")
     assert seconds < allowed(), (seconds, err)
-    return child.returncode, err
+    return child.returncode, seconds, err
 
 
 def allowed() -> float:
@@ -82,11 +83,16 @@ def allowed() -> float:
 @pytest.mark.parametrize("busy", ["", BUSY], ids=["endless graph", "native call"])
 def test_indexing_ends(endless: Path, number: int, code: int, status: str, busy: str) -> None:
     child = started(endless, "index", "-c", "papers", "-p", "Endless", code=busy)
-    found, err = ended(child, number)
-    assert found == code, err
+    found, seconds, err = ended(child, number)
     with Engine.open(endless, resume_jobs=False) as engine:
         workspace = engine.workspace
         job = engine.jobs.list()[0]
+        if (
+            seconds > ending.LIMIT
+        ):  # the machine is so busy that closing was cut short, which costs nothing but the order
+            assert job.status in (status, "interrupted")
+            return
+        assert found == code, err
         assert job.status == status
         assert workspace.notices == ([] if status == "paused" else ["1 interrupted job(s) wait to be resumed."]), (
             "the database was closed in order"
@@ -108,12 +114,13 @@ def test_adding_and_the_interface_end(endless: Path, papers: Path, number: int) 
     child = started(endless, "ui", "--no-browser", "--json", code=BUSY)
     told = json.loads("".join(child.stdout.readline() for _ in range(5)))  # type: ignore[union-attr]
     assert told["pid"] == child.pid
-    found, err = ended(child, number)
-    assert found == (0 if number == signal.SIGINT else 143), err
+    found, seconds, err = ended(child, number)
     with Engine.open(endless, resume_jobs=False) as engine:
         workspace = engine.workspace
         assert engine.jobs.get(job.job_id).status == "interrupted"
-        assert workspace.database.ended_clean
+        if seconds < ending.LIMIT:
+            assert found == (0 if number == signal.SIGINT else 143), err
+            assert workspace.database.ended_clean
 
 
 def test_a_search_inside_an_endless_graph_ends(endless: Path) -> None:
@@ -130,5 +137,21 @@ def test_a_search_inside_an_endless_graph_ends(endless: Path) -> None:
     assert child.stdout is not None
     assert child.stdout.readline() == "begins\n"
     time.sleep(0.3)
-    found, err = ended(child, signal.SIGINT)
+    found, _, err = ended(child, signal.SIGINT)
     assert found == 130, err
+
+
+def test_closing_that_holds_the_interpreter_is_given_up() -> None:
+    code = (
+        "import ctypes, time\nfrom engine.system import ending\nwith ending.watched():\n"
+        "    try:\n        print('begins', flush=True)\n        time.sleep(600)\n"
+        "    except KeyboardInterrupt:\n        time.sleep(0.5)  # until the listener has heard it, too\n"
+        "        ctypes.PyDLL(None).sleep(600)  # a call that keeps every other thread out\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begins\n"
+    found, _, err = ended(child, signal.SIGINT)
+    assert (found, err) == (1, "")
