@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from engine.errors import BadInput
 from engine.readers.base import Reader, ReaderOptions
 from engine.readers.clean import parse_year, person_name, split_names, web_address
+from engine.readers.safe_xml import wants_memory
 from engine.readers.text import title_from_name
 from engine.readers.textfile import decode_head, encoding_from_head, is_text
 from engine.types import Item, Record
@@ -92,7 +93,11 @@ def _root(path: Path, options: ReaderOptions) -> Element:
     try:
         root = etree.fromstring(text.replace("\0", "").encode("utf-8", "replace"), parser)
     except (etree.XMLSyntaxError, etree.ParserError) as error:
+        if wants_memory(error):
+            raise MemoryError from None
         raise BadInput(f"is not readable HTML: {error}") from None
+    if any(wants_memory(entry) for entry in parser.error_log):
+        raise MemoryError  # the parser gives what it has so far
     if any("Excessive depth" in error.message for error in parser.error_log):
         raise BadInput(
             "is nested too deeply, so what it says cannot be read as a whole."

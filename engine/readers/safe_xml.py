@@ -35,7 +35,16 @@ def elements(path: Path, tags: tuple[str, ...]) -> Iterator[Element]:
                 if event == "end" and element.tag in tags:
                     yield element
         except etree.XMLSyntaxError as error:
+            if wants_memory(error):
+                raise MemoryError from None
             raise BadInput(f"is not well-formed XML: {error.msg}") from None
+
+
+def wants_memory(error: Any) -> bool:
+    """Whether an error of lxml, or an entry of its log, is that libxml2 found no memory; its message is only "unknown error"."""
+    from lxml import etree
+
+    return bool(getattr(error, "code", getattr(error, "type", None)) == etree.ErrorTypes.ERR_NO_MEMORY)
 
 
 def _refuse_entities(element: Element) -> None:

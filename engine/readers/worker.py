@@ -129,16 +129,30 @@ def _serve(source: Source, options: ReaderOptions, request: dict[str, Any], send
         return
     folder = Path(request["scratch"]) / f"{request['numbers'][source.label]}"
     done = folder.with_suffix(".unpacked")
-    if not done.exists():
+    found: list[Source] = []
+
+    def unpacking() -> Iterator[Item]:
+        try:
+            yield from _unpacking(source, folder, options)
+            found.extend(
+                inner_sources(folder, source.label)
+            )  # what this needs is within the limits of the archive, too
+        except MemoryError:
+            folder.rename(folder.with_suffix(".left"))  # to empty it would need memory again
+            folder.mkdir()
+            done.touch()
+            raise
+
+    if done.exists():
+        found.extend(inner_sources(folder, source.label))
+    else:
         # What a killed child left half unpacked is not trusted.
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         quiet = source.label in finished
-        _run(
-            source, lambda: _unpacking(source, folder, options), request["seconds"], (lambda _: None) if quiet else send
-        )
+        _run(source, unpacking, request["seconds"], (lambda _: None) if quiet else send)
         done.touch()
-    for inner in inner_sources(folder, source.label):
+    for inner in found:
         if inner.label not in finished:
             _read_one(inner, options, request["seconds"], send)
 
@@ -176,18 +190,21 @@ def _run(
     _limit_cpu(seconds + source.bytes / 1e6)
     tally: Counter[str] = Counter()
     POSITION.restart()
-    outbox = _Outbox(send, tally)
+    outbox, spent = _Outbox(send, tally), False
     try:
         for item in items():
             outbox.add(item)
     except MemoryError:
         outbox.add(_failure(source, "needed more memory than one file may"))
+        spent = True
     except (KeyboardInterrupt, SystemExit, BrokenPipeError):
         raise
     except BaseException as error:  # a panic in a Rust extension derives from BaseException
         outbox.add(_failure(source, error))
     outbox.flush()
     send(orjson.dumps(["finish", source.label, tally, counts or {}]) + b"\n")
+    if spent:
+        os._exit(0)  # what the parser took may not all come back; the next file gets a child with nothing taken
 
 
 class _Outbox:

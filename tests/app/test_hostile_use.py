@@ -441,3 +441,24 @@ def test_a_workspace_opened_for_reading_reads_everything_and_writes_nothing(tmp_
             with pytest.raises(ReadOnly, match="open for reading only"):
                 write()
     assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("k", [0, -1, 10**9, 10**30, True, 1.5, "3", None])
+def test_a_number_of_hits_that_is_none_is_refused_on_every_route(services: Services, k: Any) -> None:
+    for ask in (
+        lambda: services.search("papers", "sparse", "BM25", k=k),
+        lambda: services.compare("papers", "sparse", ["BM25"], k=k),
+        lambda: services.ledger("papers", "sparse", "Hybrid", k=k),
+    ):
+        with pytest.raises(BadInput, match="k is"):
+            ask()
+
+
+def test_more_hits_than_documents_that_are_left_are_those_that_are_left(tmp_path: Path) -> None:
+    with Services(tmp_path) as opened:
+        fill(opened, "papers", papers(12))
+        documents = opened.engine.workspace.documents
+        documents.delete(opened.engine.workspace.collection("papers").collection_id, [f"p{n}" for n in range(9)])
+        for pipeline in ("Dense", "Hybrid"):
+            found = opened.search("papers", "sparse vectors", pipeline, k=50, limit=50)
+            assert sorted(card.doc_id for card in found.cards) == ["p10", "p11", "p9"]

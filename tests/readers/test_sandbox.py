@@ -222,6 +222,47 @@ def test_a_killed_parent_leaves_neither_child_nor_files(acting: Path) -> None:
     assert list(scratch.iterdir()) == []
 
 
+@POSIX
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_an_interrupted_command_leaves_neither_child_nor_files(tmp_path: Path) -> None:
+    (tmp_path / "a.bib").write_text("".join(f"@misc{{k{n}, title={{Title {n}}}}}\n" for n in range(300_000)))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    root = str(Path(__file__).resolve().parents[2])
+    command = [
+        sys.executable,
+        "-m",
+        "app",
+        "-w",
+        str(tmp_path / "w"),
+        "add",
+        str(tmp_path / "a.bib"),
+        "-c",
+        "papers",
+        "--no-index",
+    ]
+    with subprocess.Popen(
+        command, cwd=root, env=os.environ | {"TMPDIR": str(scratch)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as parent:
+        assert parent.stderr is not None
+        deadline = time.monotonic() + 60
+        child = None
+        while child is None and time.monotonic() < deadline and parent.poll() is None:
+            time.sleep(0.05)
+            reading = [
+                pid for pid in _children(parent.pid) if b"readers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            ]
+            child = reading[0] if reading else None
+        assert child is not None
+        assert list(scratch.glob("triptych-read-*"))
+        parent.send_signal(signal.SIGINT)
+        said = parent.stderr.read().decode()
+        assert parent.wait(60) == 130, said
+    assert "Traceback" not in said
+    assert not _alive(child)
+    assert list(scratch.iterdir()) == []
+
+
 def _children(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
