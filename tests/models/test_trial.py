@@ -118,7 +118,7 @@ def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
     import subprocess
 
     code = (
-        "import os, sys\nfrom engine import child\nfrom engine.models import trial\nfrom engine.models.card import read_card\nfrom pathlib import Path\n"
+        "import os, sys\nfrom engine.system import child\nfrom engine.export import trial\nfrom engine.models.card import read_card\nfrom pathlib import Path\n"
         "popen = child.subprocess.Popen\n"
         "def told(*a, **k):\n    made = popen(*a, **k)\n    print(made.pid, flush=True)\n    return made\n"
         "child.subprocess.Popen = told\n"
