@@ -27,11 +27,8 @@ from engine.training.trainer import library
 from engine.training.vocabulary import LEAST_DOCUMENTS, Vocabulary, build_vocabulary
 from engine.types import Ints, ProgressSink, ignore_progress
 
-HEADS: dict[str, type[SparseSettings] | type[LateSettings]] = {"sparse": SparseSettings, "late": LateSettings}
-CITATIONS = {
-    "sparse": "Geng, Wang, Ru and Yang (2024), Towards Competitive Search Relevance For Inference-Free Learned Sparse Retrievers, "
-    "arXiv:2411.04403; Formal, Piwowarski and Clinchant (2021), SPLADE, SIGIR; Paria et al. (2020), Minimizing FLOPs, ICLR",
-    "late": "Khattab and Zaharia (2020), ColBERT, SIGIR; Santhanam et al. (2022), ColBERTv2, NAACL",
+HEADS: dict[str, type[SparseSettings] | type[LateSettings]] = {
+    kind.recipe: kind for kind in (SparseSettings, LateSettings)
 }
 
 
@@ -130,7 +127,6 @@ def _card(
     folder: Path,
     training_data: str,
 ) -> ModelCard:
-    recipe = "sparse" if isinstance(settings, SparseSettings) else "late"
     last = trained.log[-max(1, len(trained.log) // 20) :]
     measured: dict[str, float | str] = {
         f"training {key}": round(float(np.mean([line[key] for line in last])), 4) for key in last[0] if key != "step"
@@ -138,24 +134,17 @@ def _card(
     options = ", ".join(f"{key} {value}" for key, value in asdict(settings).items())
     return ModelCard(
         name=name,
-        title=f"Triptych {recipe} head",
-        family="sparse" if recipe == "sparse" else "late",
+        title=f"Triptych {settings.recipe} head",
         body=body.name,
         body_fingerprint=body.fingerprint,
-        source=f"trained by `triptych train {recipe}` on the token states of {body.name}",
+        source=f"trained by `triptych train {settings.recipe}` on the token states of {body.name}",
         revision=options,
         licence=body.licence,
         dimensions=len(material.pieces) if isinstance(settings, SparseSettings) else settings.dimensions,
         max_tokens=body.max_tokens,
-        similarity="dot" if recipe == "sparse" else "cosine",
         pooling="none",
-        queries="inference-free" if recipe == "sparse" else "encoded",
         files={path.name: describe_file(path) for path in sorted(folder.iterdir())},
-        quantisation="int8" if recipe == "sparse" else "none",
-        quantisation_notes="the terms' vectors int8 per term, activations uint8 per call; the rest float32"
-        if recipe == "sparse"
-        else "",
         measured=measured,
         training_data=training_data or f"titles and texts of {len(material.kept):,} documents",
-        citation=CITATIONS[recipe],
+        **settings.card,
     )

@@ -12,9 +12,10 @@ found first, without gradients, in half of the time (`python -m tests.benchmarks
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +35,13 @@ class LateSettings:
     """What a run of the recipe is made of. shares: of BM25, dense and whole-state MaxSim in the teacher;
     sharpness: what a deviation of its scores counts in its softmax; contrast: of the contrastive loss."""
 
+    recipe: ClassVar[str] = "late"
+    card: ClassVar[Mapping[str, Any]] = {
+        "family": "late",
+        "similarity": "cosine",
+        "citation": "Khattab and Zaharia (2020), ColBERT, SIGIR; Santhanam et al. (2022), ColBERTv2, NAACL",
+    }
+    """What the cards of its models say."""
     seed: int = 0
     epochs: float = 1.2
     batch: int = 64

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,19 @@ class SparseSettings:
     that the order of the others is learned; hidden: share of the rest for which half of their own document's literal score is hidden.
     """
 
+    recipe: ClassVar[str] = "sparse"
+    card: ClassVar[Mapping[str, Any]] = {
+        "family": "sparse",
+        "similarity": "dot",
+        "queries": "inference-free",
+        "quantisation": "int8",
+        "quantisation_notes": "the terms' vectors int8 per term, activations uint8 per call; the rest float32",
+        "citation": (
+            "Geng, Wang, Ru and Yang (2024), Towards Competitive Search Relevance For Inference-Free Learned Sparse Retrievers, "
+            "arXiv:2411.04403; Formal, Piwowarski and Clinchant (2021), SPLADE, SIGIR; Paria et al. (2020), Minimizing FLOPs, ICLR"
+        ),
+    }
+    """What the cards of its models say."""
     seed: int = 0
     words: int = 3
     epochs: float = 8.0
