@@ -31,6 +31,7 @@ check:  ## run every check with what is installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict engine app
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-models: $(VENV)/test.stamp  ## compare exports with the libraries they come from, and train on a handful of texts; installs torch beside the rest
