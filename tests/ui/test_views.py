@@ -31,6 +31,7 @@ from app.results.search import (
     RejectionView,
 )
 from app.ui.frame import shell
+from app.ui.frame.query_bar import query_bar
 from app.ui.pages.blind import view as blind
 from app.ui.pages.compare import view as compare
 from app.ui.pages.editor import view as pipelines
@@ -96,8 +97,8 @@ def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
         "results": lambda: search.results(found, state),
         "browsing": lambda: search.results(browsed, UiState()),
         "nothing": lambda: search.results(dataclasses.replace(found, cards=(), total=0), state),
-        "query bar": lambda: search.query_bar(state, names),
-        "compare bar": lambda: search.query_bar(state, names, compare=True),
+        "query bar": lambda: query_bar(state, names),
+        "compare bar": lambda: query_bar(state, names, compare=True),
         "facets": lambda: facets.panel(found.facets, state.filters),
         "reader": lambda: reader.pane(document),
         "shortlist": lambda: reader.shortlist(HOSTILE, found.cards[:3]),
@@ -363,10 +364,10 @@ def test_a_question_mark_stands_only_on_cards_that_are_missing_somewhere(fake: F
 
 def test_a_narrow_snippet_begins_near_its_match() -> None:
     runs = (Piece("a long beginning that says nothing about the query at "), Piece("all", "lexical"), Piece(" and on"))
-    shown = compare.from_match(runs)
+    shown = cards.from_match(runs)
     assert [run.mark for run in shown] == ["", "lexical", ""]
     assert shown[0].text == "… about the query at "
-    assert compare.from_match((Piece("no match"),)) == (Piece("no match"),)
+    assert cards.from_match((Piece("no match"),)) == (Piece("no match"),)
 
 
 @pytest.mark.parametrize(

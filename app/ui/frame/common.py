@@ -8,12 +8,11 @@ from dataclasses import replace
 from markupsafe import Markup
 
 from app import presets
-from app.drawing import reader
+from app.drawing import reader, starts
 from app.drawing.html import join
 from app.drawing.ledger import bar
 from app.drawing.messages import error_box
 from app.results.search import CollectionView, PipelineView, WorkspaceView
-from app.ui.pages.search import view as search
 from app.ui.web.dispatch import Ui
 from app.ui.web.session import UiState
 from engine.errors import NotFound, TriptychError
@@ -50,12 +49,12 @@ def without_documents(ui: Ui, state: UiState) -> Markup | None:
     view = ui.services.collection(state.collection)
     if view.documents:
         return None
-    return search.without_documents(filling=view.state == "indexing", writes=ui.access.write)
+    return starts.without_documents(filling=view.state == "indexing", writes=ui.access.write)
 
 
 def without_collection(ui: Ui) -> Markup:
     """What stands in place of a page that is about a collection, where the address names none."""
-    return search.start(ui.services.collections(), writes=ui.access.write)
+    return starts.start(ui.services.collections(), writes=ui.access.write)
 
 
 def explained_by(state: UiState) -> str:

@@ -7,7 +7,7 @@ from typing import Protocol
 from markupsafe import Markup
 
 from app.drawing.messages import error_box
-from app.ui.frame import common, shell
+from app.ui.frame import common, grading, shell
 from app.ui.pages.blind import actions as blind
 from app.ui.pages.calibrate import actions as calibrate
 from app.ui.pages.compare import actions as compare
@@ -16,7 +16,7 @@ from app.ui.pages.editor import actions as editor
 from app.ui.pages.evaluate import actions as evaluate
 from app.ui.pages.evaluate import questions
 from app.ui.pages.judge import actions as judge
-from app.ui.pages.judge import grading, judging
+from app.ui.pages.judge import judging
 from app.ui.pages.library import actions as library
 from app.ui.pages.models import actions as models
 from app.ui.pages.search import actions as search

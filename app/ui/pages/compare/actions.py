@@ -8,11 +8,10 @@ from app.drawing import ledger
 from app.drawing.html import el, join
 from app.drawing.messages import error_box
 from app.results.search import CompareResult, WhyNot
-from app.ui.frame import common
+from app.ui.frame import common, grading
+from app.ui.frame.query_bar import query_bar
 from app.ui.pages.compare import cutting, unrolled
 from app.ui.pages.compare import view as compare
-from app.ui.pages.judge import grading
-from app.ui.pages.search import view as search
 from app.ui.web import exports
 from app.ui.web.dispatch import Action, Ui
 from app.ui.web.protocol import Args, Download, Reply
@@ -26,7 +25,7 @@ def head(ui: Ui, state: UiState) -> Markup:
     """The query bar and the explanations."""
     return el(
         "div",
-        search.query_bar(state, ui.services.pipelines(), compare=True),
+        query_bar(state, ui.services.pipelines(), compare=True),
         el("div", compare.tools(state.collection, ()), id="tp-tools", class_="row"),
         class_="head-row",
     )
