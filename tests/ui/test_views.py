@@ -122,7 +122,7 @@ def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
         "jobs": lambda: jobs.table(poison(fake.jobs()), read_only=False),
         "rejections": lambda: jobs.rejections("job-1", poison(fake.rejections("job-1")), 0, 60),
         "library": lambda: library.page(view, chosen, poison(fake.jobs()), paths=True),
-        "library head": lambda: library.head(view),
+        "library head": lambda: library.head(view, {"documents": "Documents"}, "documents"),
         "preview": lambda: adding.preview(poison(fake.preview([HOSTILE])), [HOSTILE], {"title": HOSTILE}, HOSTILE),
         "findings": lambda: library.findings([("error", HOSTILE, HOSTILE), ("ok", HOSTILE, "")]),
         "editor": lambda: pipelines.editor(
@@ -498,7 +498,7 @@ def test_job_facts() -> None:
 def test_a_read_only_page_offers_no_changes(tmp_path: Path) -> None:
     fake = FakeServices(tmp_path, read_only=True)
     html = str(library.page(fake.workspace(), fake.collection("Retrieval papers"), fake.jobs(), paths=False)) + str(
-        library.head(fake.workspace())
+        library.head(fake.workspace(), {"documents": "Documents"}, "documents")
     )
     for action in (
         "job-cancel",

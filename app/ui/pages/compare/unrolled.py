@@ -151,8 +151,8 @@ def explain(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 ACTIONS = {
-    "unroll": Action(unroll),
-    "rr-slide": Action(slide),
-    "rr-set": Action(choose),
-    "rr-why": Action(explain),
+    "unroll": Action(unroll, replaces=True, top=True),
+    "rr-slide": Action(slide, replaces=True),
+    "rr-set": Action(choose, moves=True),
+    "rr-why": Action(explain, replaces=True),
 }

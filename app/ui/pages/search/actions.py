@@ -164,11 +164,11 @@ def export(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 ACTIONS = {
-    "search": Action(run),
-    "filter": Action(choose),
-    "years": Action(years),
+    "search": Action(run, replaces=True, top=True, lists=True),
+    "filter": Action(choose, moves=True, top=True),
+    "years": Action(years, replaces=True, top=True),
     "facet": Action(widen),
-    "page": Action(page),
+    "page": Action(page, replaces=True, top=True, lists=True),
     "more": Action(more),
     "star": Action(keep, writes=True),
     "export-shortlist": Action(export),
