@@ -139,6 +139,7 @@ def prepare(run: Run, services: Services) -> bool:
 
 
 def _serve(run: Run, services: Services, **options: Any) -> None:
+    from app.ui.frame.site import site
     from app.ui.web.server import serve
 
     logging.disable(logging.NOTSET)  # the page names faults by their reference in this log, with --json as well
@@ -155,7 +156,7 @@ def _serve(run: Run, services: Services, **options: Any) -> None:
             sys.stdout.flush()
 
     try:
-        serve(services, on_ready=ready, **options)
+        serve(services, site(), on_ready=ready, **options)
     finally:
         closing.set()
         if warming.ident is not None:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from app.drawing import format, grades, relevance
 from app.drawing.controls import chip, hit_title, icon_button
 from app.drawing.html import classes, el, join, pieces
-from app.results.search import Calibrated, Card, FoundBy
+from app.results.search import Calibrated, Card, FoundBy, Piece
 
 SHORT_LABEL = 8
 """Labels up to this length are never cut in narrow cards."""
@@ -30,6 +30,16 @@ def byline(authors: tuple[str, ...], year: int | None, venue: str, most: int = 3
     ]
     shown = [part for part in parts if part is not None]
     return el("p", shown, class_="byline") if shown else None
+
+
+def from_match(runs: Sequence[Piece], before: int = 24) -> tuple[Piece, ...]:
+    """A snippet that begins shortly before its first match, because a narrow card shows only its beginning."""
+    first = next((i for i, run in enumerate(runs) if run.mark), None)
+    lead = "".join(run.text for run in runs[:first]) if first else ""
+    if len(lead) <= before + 8:
+        return tuple(runs)
+    cut = lead.find(" ", len(lead) - before)
+    return (Piece("…" + lead[cut:] if cut >= 0 else "… "), *runs[first:])
 
 
 def found_chips(found_by: Sequence[FoundBy]) -> Markup:

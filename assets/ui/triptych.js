@@ -16,10 +16,10 @@
   // Calls run one after another, each from the address that the one before left behind, and every answer is put in place: a facet
   // chosen while a slow search runs is added to that search. Of calls that wholly replace each other (ten steps through a list) only
   // the last is asked and shown; a step back or forward leaves behind whatever was asked before it.
-  const REPLACE = new Set(['search', 'compare', 'open', 'go', 'collection', 'ask', 'years', 'page', 'read', 'why', 'ledger', 'find', 'editor-yaml', 'editor-edit', 'jobs',
-    'ev-open', 'ev-query', 'ev-sort', 'ev-measure', 'ev-against', 'ev-page', 'ev-disagree', 'cal-open', 'cal-slide', 'cal-compare', 'jd-open', 'bl-open', 'unroll', 'rr-slide', 'rr-why']);
-  const MOVES = new Set([...REPLACE, 'filter', 'clear-filters', 'column', 'column-add', 'column-remove', 'column-left', 'panel', 'close', 'roll-up', 'rr-set']);
-  const QUIET = new Set(['jobs', 'find', 'editor-yaml']); // these change no address, and wait for nothing
+  // What an action is says the server, once, on the frame (`learn`).
+  let pages = {};
+  let waiting = '';
+  let replaces, moves, quiet, top, lists;
   let chain = Promise.resolve();
   let latest = {};
   let returns = 0; // steps back and forward
@@ -29,8 +29,8 @@
   function call(action, args = {}, alert = '', own = false) {
     if (!own) latest[action] = (latest[action] ?? 0) + 1;
     const [ticket, step, turn] = [latest[action], returns, turns];
-    const current = () => (step === returns || !MOVES.has(action)) && (latest[action] === ticket || !REPLACE.has(action)) && (turn === turns || action !== 'jobs');
-    if (QUIET.has(action)) return ask(action, args, alert, current);
+    const current = () => (step === returns || !moves.has(action)) && (latest[action] === ticket || !replaces.has(action)) && (turn === turns || action !== 'jobs');
+    if (quiet.has(action)) return ask(action, args, alert, current);
     busy(1);
     chain = chain.then(() => (current() ? ask(action, args, alert, current) : null)).catch((error) => { console.error(error); return null; }).finally(() => busy(-1));
     return chain;
@@ -44,11 +44,11 @@
     } catch { /* no answer: said below */ }
     if (!current()) return null;
     if (reply === null) {
-      if (!QUIET.has(action)) offline();
+      if (!quiet.has(action)) offline();
       return null;
     }
     offline(false);
-    if (!QUIET.has(action)) turns += 1;
+    if (!quiet.has(action)) turns += 1;
     apply(reply, action);
     return reply;
   }
@@ -128,9 +128,9 @@
     root.dataset.page = page;
     root.dataset.address = location.search || '?';
     const query = address.get('q');
-    document.title = [query && ['search', 'compare'].includes(page) ? query : '', page[0].toUpperCase() + page.slice(1), 'Triptych'].filter(Boolean).join(' · ');
-    if (['search', 'compare', 'page', 'go', 'collection', 'ask', 'clear-filters', 'filter', 'years', 'ev-query', 'ev-open', 'cal-open', 'cal-compare', 'jd-open', 'jd-judge', 'jd-skip', 'jd-undo', 'jd-step', 'jd-at', 'jd-again', 'bl-next', 'bl-vote', 'bl-open', 'bl-start', 'unroll', 'roll-up'].includes(action)) $('tp-main').scrollTop = 0;
-    if (['search', 'compare', 'ask', 'page'].includes(action)) document.querySelector('[data-hit]')?.setAttribute('tabindex', '0');
+    document.title = [query && pages[page]?.asked ? query : '', pages[page]?.title, 'Triptych'].filter(Boolean).join(' · ');
+    if (top.has(action)) $('tp-main').scrollTop = 0;
+    if (lists.has(action)) document.querySelector('[data-hit]')?.setAttribute('tabindex', '0');
     window.TriptychThreshold.settle();
     window.TriptychFlow.watch();
   }
@@ -327,7 +327,7 @@
     }
     if (performance.now() - prefix < 900) {
       prefix = -Infinity;
-      const page = {s: 'search', c: 'compare', k: 'calibrate', e: 'evaluate', j: 'judge', l: 'library'}[event.key];
+      const page = Object.keys(pages).find((name) => pages[name].key === event.key);
       if (page) { event.preventDefault(); call('go', {page}); return; }
     }
     if (event.key !== '?' && TriptychJudge.press(event, act)) return;
@@ -375,23 +375,31 @@
       known = [...new Set([...known, ...runningJobs()])];
       // A search that waited for an index can be answered now, and an evaluation that is over has something to show. Noted before the
       // answer, which takes away the job that has ended.
-      const waiting = document.querySelector('#tp-results .box-error, #tp-results .box-wait, #tp-board .box-error, #tp-board .box-wait, .is-filling, #ev-job [data-evaluating], #cal-job [data-evaluating]');
+      const waits = waiting && document.querySelector(waiting);
       const turn = turns;
       const reply = await call('jobs', {running: known.join(',')});
       if (!reply && turn !== turns) { poll(200); return; } // the answer was of a page that has changed since
       const ended = known.some((job) => !runningJobs().includes(job));
       known = runningJobs();
-      if (reply && ended && waiting) call('open', {}, '', true);
+      if (reply && ended && waits) call('open', {}, '', true);
       if (reply && !reply.poll && !known.length) return;
       poll(reply ? 1000 : 5000);
     }, after);
   }
 
   // ------------------------------------------------------------------- start
+  // The pages and their keys, which actions are of which kind, and what on a page waits for jobs.
+  function learn(known) {
+    ({pages, waiting} = known);
+    [replaces, quiet, top, lists] = ['replaces', 'quiet', 'top', 'lists'].map((kind) => new Set(known.actions[kind]));
+    moves = new Set([...replaces, ...known.actions.moves]);
+  }
+
   function attach(element, functions) {
     root = element.querySelector('#tp-app');
     server = functions;
     if (!root) return;
+    learn(JSON.parse(root.dataset.known));
     document.addEventListener('click', onClick);
     document.addEventListener('submit', onSubmit);
     document.addEventListener('change', onChange);

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from app.ui.frame.frame import ALL
+from app.ui.frame.site import site
 from app.ui.web.access import OWNER, READER
-from app.ui.web.dispatch import Dispatcher, Ui
+from app.ui.web.dispatch import Dispatcher, Site, Ui
 from app.ui.web.uploads import Uploads
 from app.verbs.base import REFUSED
 from app.verbs.services import Services
@@ -24,6 +24,7 @@ from engine.errors import ReadOnly
 from engine.types import Judgment, Record
 from tests.evaluate.papers import JUDGED, PAPERS, QUERIES, SHORT
 
+ALL = site().actions
 READER_YAML = "pipeline:\n- bm25: {k: 5}\n- cross: {candidates: 3}\n"
 FUSED_YAML = "pipeline:\n- fuse:\n    inputs:\n    - bm25: {k: 5}\n    - bm25: {k: 3}\n    method: {rrf: {k: 60}}\n"
 MINE = "pipeline:\n- bm25: {k: 7}\n"
@@ -319,7 +320,7 @@ def quiet(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
     world.services.warm()
     for letter in addresses(world).values():  # what opens an index for the first time is the owner
-        Dispatcher(Ui(world.services, OWNER, world.uploads), ALL).call({"action": "open", "url": letter})
+        Dispatcher(Ui(world.services, OWNER, world.uploads), site()).call({"action": "open", "url": letter})
     rows, files = database(world.services), disk(world.services.folder)
     yield tmp_path
     assert database(world.services) == rows
@@ -335,7 +336,7 @@ def test_every_action_is_walked(world: World) -> None:
 def test_no_action_of_a_reader_changes_anything(world: World, quiet: Path, declared: bool) -> None:
     """Also where the actions' own declarations are taken away: the verbs refuse what they declare, and the others keep nothing."""
     actions = ALL if declared else {name: replace(action, writes=False) for name, action in ALL.items()}
-    dispatcher = Dispatcher(Ui(world.services, OWNER, world.uploads), actions)
+    dispatcher = Dispatcher(Ui(world.services, OWNER, world.uploads), Site(actions))
     pages = addresses(world)
     for action, requests in asked(world).items():
         for letter, args in requests if ALL[action].writes or not declared else ():
@@ -350,7 +351,7 @@ def test_no_action_of_a_reader_changes_anything(world: World, quiet: Path, decla
 
 
 def test_a_reader_still_takes_files_home_and_compares(world: World, quiet: Path) -> None:
-    dispatcher, pages = Dispatcher(Ui(world.services, OWNER, world.uploads), ALL), addresses(world)
+    dispatcher, pages = Dispatcher(Ui(world.services, OWNER, world.uploads), site()), addresses(world)
     exports = [action for action in ALL if "export" in action or "report" in action or action == "ev-run-file"]
     assert len(exports) > 10
     for action in exports:

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.ui.frame.site import site
 from app.ui.web import server
 from app.verbs.services import Services
 from engine.types import Record
@@ -36,7 +37,7 @@ class Served:
         assert self.services.wait(self.services.index("papers", ["bm25"]), 60).status == "done"
         self.listener = server.listen("127.0.0.1", 0)
         self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        app = server.make_app(self.services)
+        app = server.make_app(self.services, site())
         self.headers = {"Authorization": f"Bearer {app.door.token}"}
         self.server = server.http_server(app)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]}, daemon=True)

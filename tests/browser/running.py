@@ -7,6 +7,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.ui.frame.site import site
 from app.ui.web import server
 
 # Asks a question as Enter does; milliseconds until the answer is on the page and drawn.
@@ -40,7 +41,7 @@ class Running:
 
     def __init__(self, services: Any) -> None:
         self.services = services
-        app = server.make_app(services)
+        app = server.make_app(services, site())
         self.listener = server.listen("127.0.0.1", 0)
         self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         TOKENS[urlsplit(self.address).netloc] = app.door.token

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from app.ui.frame.frame import MODULES
+from app.ui.frame import registry
 
 pytestmark = pytest.mark.browser
 
 
 def test_every_page_of_an_empty_workspace_opens_by_a_click(open_page: Any, fresh: Any) -> None:
     page = open_page(fresh.address)
-    for name in MODULES:
+    for name in registry.pages():
         if name == "blind":  # has no place in the sidebar
             page.locator('.sidebar [data-action="go"][data-page="compare"]').click()
             page.locator('#tp-head [data-action="go"][data-page="blind"]').click()

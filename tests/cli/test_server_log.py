@@ -20,7 +20,7 @@ def test_a_fault_is_found_in_the_log_under_its_reference(
     caplog: pytest.LogCaptureFixture,
     options: tuple[str, ...],
 ) -> None:
-    def serve(services: Any, **_: Any) -> None:
+    def serve(services: Any, site: Any, **_: Any) -> None:
         logging.getLogger("triptych.ui").error("action 'search' failed (reference 1a2b3c4d)")
 
     monkeypatch.setattr(server, "serve", serve)

@@ -6,7 +6,7 @@ from typing import Any
 
 from fakes import FakeServices
 
-from app.ui.frame.frame import ALL
+from app.ui.frame.site import site
 from app.ui.web.dispatch import Access, Dispatcher, Ui
 from app.ui.web.session import UiState
 from app.ui.web.uploads import Uploads
@@ -18,7 +18,7 @@ class Page:
     def __init__(self, services: FakeServices, access: Access | None = None, **line: Any) -> None:
         self.services = services
         self.uploads = Uploads(services.folder)
-        self.dispatcher = Dispatcher(Ui(services, access or Access(), self.uploads), ALL, **line)  # type: ignore[arg-type]
+        self.dispatcher = Dispatcher(Ui(services, access or Access(), self.uploads), site(), **line)  # type: ignore[arg-type]
         self.state = UiState()
 
     def call(self, action: str, /, **args: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.ui.frame.frame import ALL
+from app.ui.frame.site import site
 from app.ui.web.dispatch import Access, Dispatcher, Ui
 from app.ui.web.session import UiState
 from app.ui.web.uploads import Uploads
@@ -35,7 +35,7 @@ class World:
 
     def __post_init__(self) -> None:
         uploads = Uploads(self.services.folder, create=self.access.write)
-        self.dispatcher = Dispatcher(Ui(self.services, self.access, uploads), ALL)
+        self.dispatcher = Dispatcher(Ui(self.services, self.access, uploads), site())
 
     def call(self, action: str, state: UiState | None = None, args: Any = None, **given: Any) -> dict[str, Any]:
         """What the server answers to the page."""

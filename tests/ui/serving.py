@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from app.ui.frame.site import site
 from app.ui.web import server
 
 UPLOAD = "/gradio_api/upload"
@@ -20,7 +21,7 @@ class Running:
     def __init__(self, services: Any, **options: Any) -> None:
         self.listener = server.listen("127.0.0.1", 0)
         self.port = self.listener.getsockname()[1]
-        app = server.make_app(services, **options)
+        app = server.make_app(services, site(), **options)
         self.door = app.door
         self.server = server.http_server(app)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]}, daemon=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
+from html import unescape
 
 import pytest
 
-from app.ui.frame.frame import ALL
+from app.ui.frame.site import ASPECTS, site
 from tests.conftest import ROOT
 
+ALL = site().actions
 ASSETS = ROOT / "assets" / "ui"
 SHEETS = sorted(path.name for path in ASSETS.glob("*.css"))
 OF_GRADIO = {"gradio-container", "html-container", "loading", "main", "wrap", "default"}
@@ -61,12 +64,16 @@ def test_a_class_of_nothing_would_be_noticed() -> None:
 
 
 def test_every_action_that_the_scripts_know_exists() -> None:
-    lists = re.findall(r"(?<!local)\[((?:\s*'[a-z-]+',?|\s*\.\.\.REPLACE,?)+)\]", scripts())
-    named = {name for part in lists for name in re.findall(r"'([a-z-]+)'", part) if "-" in name}
+    known = json.loads(unescape(re.search(r'data-known="([^"]*)"', site().html).group(1)))  # type: ignore[union-attr]
+    named = {name for kind in known["actions"].values() for name in kind}
     called = set(re.findall(r"\bcall\('([a-z-]+)'", scripts()))
     assert len(named) > 20
     assert "open" in called
     assert (named | called) - set(ALL) == set()
+
+
+def test_the_script_reads_every_kind_of_action_that_it_is_told_of() -> None:
+    assert all(f"{kind}.has(action)" in scripts() for kind in ASPECTS)
 
 
 def test_every_action_that_the_pages_emit_is_answered() -> None:

@@ -15,8 +15,8 @@ from fakes import FakeServices
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.ui.frame.frame import ALL
-from app.ui.web.dispatch import Access, Action, Dispatcher, Ui
+from app.ui.frame.site import site
+from app.ui.web.dispatch import Access, Action, Dispatcher, Site, Ui
 from app.ui.web.protocol import Reply
 from app.ui.web.session import UiState
 from app.ui.web.uploads import Uploads
@@ -282,6 +282,7 @@ def test_collections_are_made_renamed_and_deleted_with_their_name_typed(page: Pa
     assert page.state.collection == "Retrieval papers"
 
 
+ALL = site().actions
 WRITES = [name for name, action in ALL.items() if action.writes]
 
 
@@ -408,7 +409,7 @@ def test_an_unexpected_failure_is_logged_under_a_reference_and_tells_nothing(
     def broken(*_: Any) -> Reply:
         raise RuntimeError("secret detail")
 
-    dispatcher = Dispatcher(Ui(FakeServices(tmp_path), Access(), Uploads(tmp_path)), {"x": Action(broken)})  # type: ignore[arg-type]
+    dispatcher = Dispatcher(Ui(FakeServices(tmp_path), Access(), Uploads(tmp_path)), Site({"x": Action(broken)}))  # type: ignore[arg-type]
     html = dispatcher.call({"action": "x"})["regions"]["tp-alert"]
     assert "secret detail" not in html
     reference = html.split("reference ")[1][:8]
@@ -433,7 +434,7 @@ def slow(tmp_path: Path) -> Iterator[tuple[Dispatcher, list[int], threading.Even
     yield (
         Dispatcher(
             Ui(FakeServices(tmp_path), Access(), Uploads(tmp_path)),
-            {"work": Action(work)},
+            Site({"work": Action(work)}),
             running=3,
             waiting=17,
             patience=5.0,

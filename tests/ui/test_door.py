@@ -22,6 +22,7 @@ import pytest
 from fakes import FakeServices
 from serving import UPLOAD, Running
 
+from app.ui.frame.site import site
 from app.ui.web import passwords, server
 from app.ui.web.access import OWNER, READER, Access, asking
 from app.ui.web.announcement import announced
@@ -518,8 +519,8 @@ def test_a_read_only_workspace_is_served_without_the_file(tmp_path: Path, monkey
 
     seen: list[Any] = []
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: seen.append(sorted(tmp_path.rglob("*"))))
-    server.serve(FakeServices(tmp_path, read_only=True), port=0)  # type: ignore[arg-type]
-    server.serve(FakeServices(tmp_path), port=0)  # type: ignore[arg-type]
+    server.serve(FakeServices(tmp_path, read_only=True), site(), port=0)  # type: ignore[arg-type]
+    server.serve(FakeServices(tmp_path), site(), port=0)  # type: ignore[arg-type]
     assert seen[0] == []
     assert tmp_path / SERVER in seen[1]
 

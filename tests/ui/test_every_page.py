@@ -15,15 +15,19 @@ import pytest
 from odd import NAME, STATES, World
 
 from app.drawing.messages import TITLES
-from app.ui.frame.frame import ALL, MODULES, SIDE
+from app.ui.frame import registry
+from app.ui.frame.site import site
 from app.ui.pages.compare.unrolled import VIEWS
-from app.ui.web.session import PAGES, PANELS, UiState
+from app.ui.web.session import UiState
 from app.verbs.services import Services
 from engine import errors
 from tests.faults import damaging
 
 FAULT = "fault of Triptych"
-PLACES = (*MODULES, "models", *VIEWS)
+ALL = site().actions
+SIDE = registry.panels()
+STANDING_IN = {view.name: view for name in registry.pages() for view in registry.views(name)}
+PLACES = (*registry.pages(), *STANDING_IN, *VIEWS)
 """Every page; what the Library and Compare turn into counts as one."""
 READING = "Documents are added where the workspace is open for writing."
 START = "Start with a collection"
@@ -112,8 +116,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory, full: Copy) -> Iterator[Wor
 
 def at(state: UiState, place: str) -> UiState:
     """The address of a place."""
-    if place == "models":
-        return state.with_(page="library").with_options(view="models")
+    if place in STANDING_IN:
+        view = STANDING_IN[place]
+        return state.with_(page=view.under).with_options(view=view.view)
     if place in VIEWS:
         of = state.option("of") or ("BM25, reranked" if place == "rerank" else "Hybrid")
         return state.with_(page="compare").with_options(view=place, of=of)
@@ -145,9 +150,7 @@ def offered(html: str) -> set[str]:
     return {name for name in named if name in ALL and ALL[name].writes} - {"star"}
 
 
-def test_the_registries_know_the_same_pages_panes_and_errors() -> None:
-    assert set(MODULES) == set(PAGES)
-    assert set(SIDE) == set(PANELS) - {""}
+def test_the_states_and_the_errors_are_all_there() -> None:
     assert set(SAYS) == set(STATES)
     kinds = {
         name for name, cls in vars(errors).items() if isinstance(cls, type) and issubclass(cls, errors.TriptychError)
@@ -258,6 +261,22 @@ def options(filled: World) -> list[str]:
             filled.call("open", at(filled.state, place))
     assert {"run", "queue", "session", "view"} <= asked
     return sorted(asked)
+
+
+def test_a_page_states_every_option_of_its_permalink(filled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    values, asked = UiState.option_values, set[str]()
+
+    def recording(self: UiState, name: str) -> tuple[str, ...]:
+        asked.add(name)
+        return values(self, name)
+
+    monkeypatch.setattr(UiState, "option_values", recording)
+    everywhere = {"view", *registry.carried()}
+    for place in PLACES:
+        asked.clear()
+        filled.call("open", at(filled.state, place))
+        page = registry.showing(at(filled.state, place))
+        assert asked - everywhere <= set(page.options), place
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -15,7 +15,7 @@ import pytest
 from fakes import FakeServices
 from serving import CALL, UPLOAD
 
-from app.ui.frame.frame import ALL
+from app.ui.frame.site import site
 from app.ui.web import server
 from app.ui.web.access import OWNER, READER
 from app.ui.web.door import Door
@@ -50,7 +50,7 @@ VALUES = (
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Guard:
     door = Door(OWNER, READER, password=Password.of("correct horse"))
     folder = tmp_path_factory.mktemp("workspace")
-    return server.make_app(FakeServices(folder), door=door, max_upload=50_000)  # type: ignore[arg-type]
+    return server.make_app(FakeServices(folder), site(), door=door, max_upload=50_000)  # type: ignore[arg-type]
 
 
 def body(chance: random.Random) -> bytes:
@@ -65,7 +65,7 @@ def body(chance: random.Random) -> bytes:
         file = b'--x\r\nContent-Disposition: form-data; name="files"; filename="../a.csv"\r\n\r\nid\r\n1\r\n--x--\r\n'
         return file[: chance.randrange(len(file) + 40)]
     args = {chance.choice(("query", "doc", "name", "paths", "yaml", "value")): scrap(chance) for _ in range(2)}
-    payload = {"action": chance.choice(sorted(ALL)), "url": scrap(chance), "args": args}
+    payload = {"action": chance.choice(sorted(site().actions)), "url": scrap(chance), "args": args}
     call = {
         "data": payload,
         "component_id": chance.choice((1, 2, 3, 4, "x", None, 10**30)),
@@ -200,7 +200,7 @@ def blocks(app: Guard) -> dict[int, Any]:
 def test_the_workspace_is_as_it_was(guarded: Guard, tmp_path: Path) -> None:
     """What nobody asked for with leave has left nothing, and what a reader asked for neither; run on a server of its own."""
     services = FakeServices(tmp_path)
-    app = server.make_app(services, door=Door(OWNER, READER, password=Password.of("correct horse")))  # type: ignore[arg-type]
+    app = server.make_app(services, site(), door=Door(OWNER, READER, password=Password.of("correct horse")))  # type: ignore[arg-type]
     cookie = app.door.cookie(READER, {"scheme": "http", "server": ("", 7860)}).split(";")[0]
     before = (sorted(services.papers), list(services.names), dict(services.saved), list(services.kept))
     files = sorted(tmp_path.rglob("*"))

@@ -14,6 +14,7 @@ import pytest
 from fakes import HOSTILE, FakeServices
 from serving import CALL, UPLOAD, Running
 
+from app.ui.frame.site import site
 from app.ui.web import server
 from app.ui.web.access import Access
 from app.ui.web.door import Door
@@ -283,7 +284,7 @@ def test_a_read_only_server_takes_no_files(tmp_path: Path) -> None:
     finally:
         reading.stop()
     with pytest.raises(ReadOnly):
-        server.make_app(FakeServices(tmp_path, read_only=True), door=Door(Access(write=True)))  # type: ignore[arg-type]
+        server.make_app(FakeServices(tmp_path, read_only=True), site(), door=Door(Access(write=True)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -364,5 +365,5 @@ def test_serve_prints_its_address_and_can_be_reached(
 
     ready: list[tuple[str, int]] = []
     monkeypatch.setattr(uvicorn.Server, "run", run)
-    server.serve(FakeServices(tmp_path), port=0, on_ready=note)  # type: ignore[arg-type]
+    server.serve(FakeServices(tmp_path), site(), port=0, on_ready=note)  # type: ignore[arg-type]
     assert ready[0][0] in capsys.readouterr().err

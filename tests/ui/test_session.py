@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ui.web.session import MAX_QUERY, PAGES, PANELS, UiState, chosen_options, column_names, plain, tidy, whole
+from app.ui.frame import registry
+from app.ui.web.session import MAX_QUERY, UiState, chosen_options, column_names, plain, tidy, whole
 from engine.workspace.records import MAX_ID
+
+PAGES = tuple(registry.pages())
+PANELS = ("", *registry.panels())
 
 names = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cf")), max_size=30)
 filled = names.filter(bool)
@@ -65,7 +69,7 @@ def test_no_address_raises_and_reading_is_stable(text: str) -> None:
     )
 )
 def test_values_are_always_in_range(pairs: dict[str, str]) -> None:
-    state = UiState.from_query(urlencode(pairs))
+    state = UiState.from_query(urlencode(pairs), PAGES, PANELS)
     assert state.page in PAGES
     assert state.panel in PANELS
     assert 1 <= state.k <= 100

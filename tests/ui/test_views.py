@@ -31,6 +31,7 @@ from app.results.search import (
     RejectionView,
 )
 from app.ui.frame import shell
+from app.ui.frame.query_bar import query_bar
 from app.ui.pages.blind import view as blind
 from app.ui.pages.compare import view as compare
 from app.ui.pages.editor import view as pipelines
@@ -96,8 +97,8 @@ def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
         "results": lambda: search.results(found, state),
         "browsing": lambda: search.results(browsed, UiState()),
         "nothing": lambda: search.results(dataclasses.replace(found, cards=(), total=0), state),
-        "query bar": lambda: search.query_bar(state, names),
-        "compare bar": lambda: search.query_bar(state, names, compare=True),
+        "query bar": lambda: query_bar(state, names),
+        "compare bar": lambda: query_bar(state, names, compare=True),
         "facets": lambda: facets.panel(found.facets, state.filters),
         "reader": lambda: reader.pane(document),
         "shortlist": lambda: reader.shortlist(HOSTILE, found.cards[:3]),
@@ -121,7 +122,7 @@ def everything(fake: FakeServices) -> dict[str, Callable[[], Markup | None]]:
         "jobs": lambda: jobs.table(poison(fake.jobs()), read_only=False),
         "rejections": lambda: jobs.rejections("job-1", poison(fake.rejections("job-1")), 0, 60),
         "library": lambda: library.page(view, chosen, poison(fake.jobs()), paths=True),
-        "library head": lambda: library.head(view),
+        "library head": lambda: library.head(view, {"documents": "Documents"}, "documents"),
         "preview": lambda: adding.preview(poison(fake.preview([HOSTILE])), [HOSTILE], {"title": HOSTILE}, HOSTILE),
         "findings": lambda: library.findings([("error", HOSTILE, HOSTILE), ("ok", HOSTILE, "")]),
         "editor": lambda: pipelines.editor(
@@ -363,10 +364,10 @@ def test_a_question_mark_stands_only_on_cards_that_are_missing_somewhere(fake: F
 
 def test_a_narrow_snippet_begins_near_its_match() -> None:
     runs = (Piece("a long beginning that says nothing about the query at "), Piece("all", "lexical"), Piece(" and on"))
-    shown = compare.from_match(runs)
+    shown = cards.from_match(runs)
     assert [run.mark for run in shown] == ["", "lexical", ""]
     assert shown[0].text == "… about the query at "
-    assert compare.from_match((Piece("no match"),)) == (Piece("no match"),)
+    assert cards.from_match((Piece("no match"),)) == (Piece("no match"),)
 
 
 @pytest.mark.parametrize(
@@ -497,7 +498,7 @@ def test_job_facts() -> None:
 def test_a_read_only_page_offers_no_changes(tmp_path: Path) -> None:
     fake = FakeServices(tmp_path, read_only=True)
     html = str(library.page(fake.workspace(), fake.collection("Retrieval papers"), fake.jobs(), paths=False)) + str(
-        library.head(fake.workspace())
+        library.head(fake.workspace(), {"documents": "Documents"}, "documents")
     )
     for action in (
         "job-cancel",

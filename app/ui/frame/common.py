@@ -8,20 +8,20 @@ from dataclasses import replace
 from markupsafe import Markup
 
 from app import presets
-from app.drawing import reader
+from app.drawing import reader, starts
 from app.drawing.html import join
 from app.drawing.ledger import bar
 from app.drawing.messages import error_box
-from app.results.search import CollectionView, PipelineView, WorkspaceView
-from app.ui.pages.search import view as search
+from app.results.search import CollectionView, JobView, PipelineView, WorkspaceView
+from app.ui.frame import registry, shell
+from app.ui.frame.page import Regions
 from app.ui.web.dispatch import Ui
 from app.ui.web.session import UiState
 from engine.errors import NotFound, TriptychError
 
 JOBS_SHOWN = 30
+ACTIVE = ("queued", "running")
 ME = "me"
-BLIND = ("judge", "blind")
-"""Pages on which nothing may tell which pipeline found a document."""
 
 
 def settle(state: UiState, collections: tuple[CollectionView, ...], pipelines: tuple[PipelineView, ...]) -> UiState:
@@ -45,30 +45,44 @@ def workspace(ui: Ui) -> WorkspaceView:
     return replace(view, read_only=view.read_only or not ui.access.write)
 
 
+def jobs(ui: Ui) -> tuple[JobView, ...]:
+    """The last jobs, as many as are shown."""
+    return ui.services.jobs(JOBS_SHOWN)
+
+
+def active(listed: Collection[JobView]) -> bool:
+    """Whether anything is worth polling for."""
+    return any(job.status in ACTIVE for job in listed)
+
+
+def sidebar(ui: Ui, state: UiState) -> Markup:
+    """The sidebar as it is now."""
+    return shell.sidebar(workspace(ui), state.page, state.collection, jobs(ui))
+
+
+def around(ui: Ui, state: UiState) -> Regions:
+    """The sidebar, and on the page what changes to documents, indexes and jobs touch."""
+    return {"tp-sidebar": sidebar(ui, state), **registry.showing(state).around(ui, state)}
+
+
 def without_documents(ui: Ui, state: UiState) -> Markup | None:
     """What stands in place of a list that found nothing, where the collection has no document to find."""
     view = ui.services.collection(state.collection)
     if view.documents:
         return None
-    return search.without_documents(
+    return starts.without_documents(
         filling=view.state == "indexing", paused=view.state == "paused", writes=ui.access.write
     )
 
 
 def without_collection(ui: Ui) -> Markup:
     """What stands in place of a page that is about a collection, where the address names none."""
-    return search.start(ui.services.collections(), writes=ui.access.write)
+    return starts.start(ui.services.collections(), writes=ui.access.write)
 
 
 def explained_by(state: UiState) -> str:
     """The pipeline whose view of the open document is explained."""
-    if state.page == "compare" and state.option("view") and state.option("of"):
-        return state.option("of")
-    if state.page == "compare":
-        return (
-            state.subject if state.subject in state.columns else state.columns[-1] if state.columns else state.pipeline
-        )
-    return state.pipeline
+    return registry.showing(state).explained(state)
 
 
 def assessor(state: UiState) -> str:
@@ -77,8 +91,8 @@ def assessor(state: UiState) -> str:
 
 
 def elsewhere(state: UiState) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """The options that go along to another page: who judges."""
-    return tuple(option for option in state.options if option[0] == "who")
+    """The options that go along to another page."""
+    return tuple(option for option in state.options if option[0] in registry.carried())
 
 
 def read(ui: Ui, state: UiState) -> Markup:
@@ -87,7 +101,7 @@ def read(ui: Ui, state: UiState) -> Markup:
     note = None
     try:
         try:
-            query = "" if state.page in BLIND else state.query
+            query = "" if registry.showing(state).blind else state.query
             view = services.document(
                 state.collection,
                 state.document,
@@ -121,16 +135,16 @@ def _part(draw: Callable[[], Markup | None]) -> Markup | None:
         return error_box(type(error).__name__, str(error))
 
 
-Panel = Callable[[Ui, UiState], Markup]
-
-
-def side(ui: Ui, state: UiState, panels: dict[str, Panel]) -> Markup | None:
-    """The side pane that the state asks for, if any. A pane that fails says so in its place."""
-    if not state.collection and state.panel not in ("editor", "model"):
+def side(ui: Ui, state: UiState) -> Markup | None:
+    """The side pane that the state asks for, if any, where it belongs. A pane that fails says so in its place."""
+    panel = registry.panels().get(state.panel)
+    if panel is not None and not panel.shown(state):
+        state, panel = state.with_(panel="", subject=""), None
+    if not state.collection and not (panel and panel.bare):
         return None
-    if state.panel in panels:
+    if panel is not None:
         try:
-            return panels[state.panel](ui, state)
+            return panel.draw(ui, state)
         except TriptychError as error:
             return join(bar(state.panel.capitalize()), error_box(type(error).__name__, str(error)))
     return read(ui, state) if state.document else None

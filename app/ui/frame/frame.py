@@ -2,65 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from markupsafe import Markup
 
+from app.drawing import jobs as job_views
 from app.drawing.messages import error_box
-from app.ui.frame import common, shell
-from app.ui.pages.blind import actions as blind
-from app.ui.pages.calibrate import actions as calibrate
-from app.ui.pages.compare import actions as compare
-from app.ui.pages.compare import unrolled
-from app.ui.pages.editor import actions as editor
-from app.ui.pages.evaluate import actions as evaluate
-from app.ui.pages.evaluate import questions
-from app.ui.pages.judge import actions as judge
-from app.ui.pages.judge import grading, judging
-from app.ui.pages.library import actions as library
-from app.ui.pages.models import actions as models
-from app.ui.pages.search import actions as search
+from app.ui.frame import common, registry, shell
+from app.ui.frame.page import Jobs, Regions
 from app.ui.web.dispatch import Action, Ui
 from app.ui.web.protocol import Args, Reply
-from app.ui.web.session import MAX_QUERY, PAGES, PANELS, UiState
+from app.ui.web.session import HOME, MAX_QUERY, UiState
 
 
-class Page(Protocol):
-    """A module that draws one page."""
-
-    def head(self, ui: Ui, state: UiState, /) -> Markup:
-        """What stands above the page."""
-
-    def main(self, ui: Ui, state: UiState, /) -> Markup:
-        """The page itself; except for the Library, of a collection."""
+def _nothing(ui: Ui, state: UiState) -> Markup:
+    return Markup()
 
 
-MODULES: dict[str, Page] = {
-    "search": search,
-    "compare": compare,
-    "calibrate": calibrate,
-    "evaluate": evaluate,
-    "judge": judge,
-    "blind": blind,
-    "library": library,
-}
-SIDE: dict[str, common.Panel] = {
-    **compare.PANELS,
-    **questions.PANELS,
-    **judge.PANELS,
-    **models.PANELS,
-    "shortlist": search.shortlist_pane,
-    "editor": editor.pane,
-}
-
-
-def page_regions(ui: Ui, state: UiState) -> dict[str, Markup | None]:
-    """Head and main region of the state's page. Only the Library can do without a collection."""
-    module = MODULES[state.page]
-    lacking = not state.collection and module is not library
+def page_regions(ui: Ui, state: UiState) -> Regions:
+    """Head and main region of what the state shows."""
+    page = registry.showing(state)
+    lacking = not state.collection and not page.bare
     parts: common.Parts = {
-        "tp-head": lambda: module.head(ui, state),
-        "tp-main": lambda: common.without_collection(ui) if lacking else module.main(ui, state),
+        "tp-head": lambda: (page.head or registry.page(page.under).head or _nothing)(ui, state),
+        "tp-main": lambda: common.without_collection(ui) if lacking else page.main(ui, state),
     }
     return common.drawn(parts)
 
@@ -79,25 +42,15 @@ def show(ui: Ui, state: UiState, *, push: bool = False) -> Reply:
         state = state.with_(collection="", document="", panel="", filters=(), offset=0)
     else:
         state = common.settle(state, view.collections, services.pipelines())
-        settle = getattr(MODULES[state.page], "settle", None)
-        state = settle(ui, state) if settle else state
-    listed = services.jobs(common.JOBS_SHOWN)
+        state = registry.showing(state).settle(ui, state)
+    listed = common.jobs(ui)
     regions = {
         "tp-sidebar": shell.sidebar(view, state.page, state.collection, listed),
         **page_regions(ui, state),
-        "tp-side": side(ui, state),
+        "tp-side": common.side(ui, state),
         "tp-alert": alert,
     }
-    return Reply(regions, state=state, push=push, poll=library.active(listed))
-
-
-def side(ui: Ui, state: UiState) -> Markup | None:
-    """The side pane of a state. The ledger and the verdicts belong to Compare."""
-    if state.panel in compare.PANELS and state.page != "compare":
-        state = state.with_(panel="", subject="")
-    if state.panel in models.PANELS and not (models.shown_here(state) and state.subject):
-        state = state.with_(panel="", subject="")
-    return common.side(ui, state, SIDE)
+    return Reply(regions, state=state, push=push, poll=common.active(listed))
 
 
 def open_address(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -110,7 +63,7 @@ def go(ui: Ui, state: UiState, args: Args) -> Reply:
     page = args.text("page")
     query = args.text("query", MAX_QUERY, state.query)
     state = state.with_(
-        page=page if page in PAGES else "search",
+        page=page if page in registry.pages() else HOME,
         query=query,
         document="",
         panel="",
@@ -160,8 +113,7 @@ def ask(ui: Ui, state: UiState, args: Args) -> Reply:
 def read(ui: Ui, state: UiState, args: Args) -> Reply:
     """Open a document in the side pane."""
     column = args.whole("column", 0, 3, -1)
-    several = state.page == "compare" and not unrolled.asked(state)
-    subject = state.columns[column] if several and 0 <= column < len(state.columns) else ""
+    subject = registry.showing(state).subject(state, column)
     state = state.with_(document=args.text("doc"), panel="", subject=subject)
     return Reply({"tp-side": common.read(ui, state)}, state=state)
 
@@ -169,7 +121,8 @@ def read(ui: Ui, state: UiState, args: Args) -> Reply:
 def clear_filters(ui: Ui, state: UiState, args: Args) -> Reply:
     """All filters off, on the page where one is."""
     state = state.with_(filters=(), offset=0)
-    return compare.shown(ui, state) if state.page == "compare" else search.found(ui, state)
+    lists = registry.showing(state).lists
+    return lists.redrawn(ui, state) if lists else show(ui, state, push=True)
 
 
 def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -202,13 +155,32 @@ def add_example(ui: Ui, state: UiState, args: Args) -> Reply:
 def panel(ui: Ui, state: UiState, args: Args) -> Reply:
     """Open a side pane, or close it when it is open."""
     name = args.text("panel")
-    state = state.with_(panel="" if name == state.panel or name not in PANELS else name, subject="", document="")
-    return Reply({"tp-side": side(ui, state)}, state=state)
+    state = state.with_(
+        panel="" if name == state.panel or name not in registry.panels() else name, subject="", document=""
+    )
+    return Reply({"tp-side": common.side(ui, state)}, state=state)
 
 
 def shortlist(ui: Ui, state: UiState, args: Args) -> Reply:
     """Open or close the shortlist."""
     return panel(ui, state, Args({"panel": "shortlist"}))
+
+
+def poll(ui: Ui, state: UiState, args: Args) -> Reply:
+    """How the jobs stand. When one that was running no longer is, everything that it may have changed is drawn again."""
+    listed = common.jobs(ui)
+    running = {job.job_id for job in listed if job.status in common.ACTIVE}
+    known = {job_id for job_id in args.text("running", 4000).split(",") if job_id}
+    gone = known - running
+    regions: Regions = {"tp-jobline": shell.jobs_line(listed)}
+    regions |= registry.showing(state).poll(ui, state, Jobs(listed, ended=bool(gone)))
+    say = ""
+    if gone:
+        ui.uploads.sweep(ui.services)
+        regions |= common.around(ui, state)
+        ended = next((job for job in listed if job.job_id in gone), None)
+        say = f"{ended.label}: {job_views.WORDS.get(ended.status, ended.status)}" if ended else ""
+    return Reply(regions, poll=bool(running), say=say)
 
 
 def close(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -217,33 +189,19 @@ def close(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 ACTIONS = {
-    "open": Action(open_address),
-    "go": Action(go),
+    "open": Action(open_address, replaces=True),
+    "go": Action(go, replaces=True, top=True),
     "to-compare": Action(to_compare),
-    "collection": Action(choose),
+    "collection": Action(choose, replaces=True, top=True),
     "search-collection": Action(search_in),
-    "ask": Action(ask),
-    "read": Action(read),
-    "panel": Action(panel),
+    "ask": Action(ask, replaces=True, top=True, lists=True),
+    "read": Action(read, replaces=True),
+    "panel": Action(panel, moves=True),
     "shortlist": Action(shortlist),
-    "close": Action(close),
-    "clear-filters": Action(clear_filters),
+    "close": Action(close, moves=True),
+    "jobs": Action(poll, replaces=True, quiet=True),
+    "clear-filters": Action(clear_filters, moves=True, top=True),
     "ask-delete-document": Action(ask_delete, writes=True),
     "delete-document": Action(delete, writes=True),
     "add-example": Action(add_example, writes=True),
-}
-ALL = {
-    **ACTIONS,
-    **search.ACTIONS,
-    **compare.ACTIONS,
-    **editor.ACTIONS,
-    **library.ACTIONS,
-    **calibrate.ACTIONS,
-    **evaluate.ACTIONS,
-    **questions.ACTIONS,
-    **judge.ACTIONS,
-    **judging.ACTIONS,
-    **blind.ACTIONS,
-    **grading.ACTIONS,
-    **models.ACTIONS,
 }

@@ -12,17 +12,9 @@ from app.drawing.controls import button, icon_button, kbd
 from app.drawing.html import classes, el, join
 from app.drawing.icons import icon
 from app.results.search import CollectionView, JobView, WorkspaceView
+from app.ui.frame import registry
+from app.ui.frame.page import Page
 
-PAGES = (
-    ("search", "Search", "search"),
-    ("compare", "Compare", "compare"),
-    ("calibrate", "Calibrate", "scale"),
-    ("evaluate", "Evaluate", "chart"),
-    ("judge", "Judge", "check"),
-    ("library", "Library", "library"),
-)
-UNDER = {"blind": "judge"}
-"""Pages that are reached from another one, under which the sidebar shows them."""
 STATES = {
     "ready": "Ready",
     "behind": "Index behind",
@@ -42,14 +34,20 @@ KEYS = (
     (("0", "1", "2", "3"), "Judge the selected result, or the document on Judge; again takes it back"),
     (("w",), "Why is it not in every column? (Compare)"),
     (("Esc",), "Close the pane, leave the query"),
-    (("s", "u", "n", "w"), "Skip, undo, write a note, show who found it (Judge)"),
-    (("g s", "g c", "g k", "g e", "g j", "g l"), "Go to Search, Compare, Calibrate, Evaluate, Judge, Library"),
-    (("?",), "This list"),
 )
+"""The keys of the frame. After them stand those of the pages, how to go there, and how to see this list."""
 
 
-def frame() -> Markup:
-    """The page before anything is known. Regions are filled by their ids and never replaced themselves."""
+def keys() -> list[tuple[tuple[str, ...], str]]:
+    """Every key and what it does."""
+    there = [page for page in registry.navigation() if page.key]
+    own = [line for part in registry.parts() if isinstance(part, Page) for line in part.keys]
+    go = (tuple(f"g {page.key}" for page in there), f"Go to {', '.join(page.title for page in there)}")
+    return [*KEYS, *own, go, (("?",), "This list")]
+
+
+def frame(known: str = "") -> Markup:
+    """The page before anything is known. Regions are filled by their ids and never replaced themselves. `known` is told to the script."""
     return el(
         "div",
         el("a", "Skip to the results", href="#tp-main", class_="skip"),
@@ -68,12 +66,16 @@ def frame() -> Markup:
         el("dialog", id="tp-dialog", class_="dialog"),
         id="tp-app",
         class_="app",
+        data_known=known or None,
     )
 
 
 def skeleton() -> Markup:
     """The sidebar while the first answer is on its way."""
-    return join(brand(), el("nav", [_page(*page, current="") for page in PAGES], class_="pages", aria_label="Pages"))
+    return join(
+        brand(),
+        el("nav", [_page(page, current="") for page in registry.navigation()], class_="pages", aria_label="Pages"),
+    )
 
 
 def brand() -> Markup:
@@ -81,26 +83,30 @@ def brand() -> Markup:
     return el("div", icon("logo"), el("span", "Triptych"), class_="brand")
 
 
-def _page(key: str, label: str, glyph: str, *, current: str) -> Markup:
+def _page(page: Page, *, current: str) -> Markup:
     return el(
         "button",
-        icon(glyph),
-        el("span", label),
+        icon(page.icon),
+        el("span", page.title),
         type="button",
-        class_=classes("page-link", "is-current" if key == current else ""),
+        class_=classes("page-link", "is-current" if page.name == current else ""),
         data_action="go",
-        data_page=key,
-        title=label,
-        aria_current="page" if key == current else None,
+        data_page=page.name,
+        title=page.title,
+        aria_current="page" if page.name == current else None,
     )
 
 
 def sidebar(view: WorkspaceView, page: str, collection: str, jobs: Sequence[JobView]) -> Markup:
     """Pages, collections with size and index state, running jobs, and the workspace."""
+    current = registry.page(page).under or page
     return join(
         brand(),
         el(
-            "nav", [_page(*entry, current=UNDER.get(page, page)) for entry in PAGES], class_="pages", aria_label="Pages"
+            "nav",
+            [_page(entry, current=current) for entry in registry.navigation()],
+            class_="pages",
+            aria_label="Pages",
         ),
         el(
             "button",
@@ -237,7 +243,11 @@ def help_dialog() -> Markup:
             ),
             class_="dialog-head",
         ),
-        el("dl", [[el("dt", [kbd(key) for key in keys]), el("dd", what)] for keys, what in KEYS], class_="keys"),
+        el(
+            "dl",
+            [[el("dt", [kbd(key) for key in combination]), el("dd", what)] for combination, what in keys()],
+            class_="keys",
+        ),
         id="tp-keys",
         class_="dialog",
         aria_label="Keys",

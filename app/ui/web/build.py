@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from app.ui.frame import shell
 from app.ui.web.access import asking
 from app.ui.web.dispatch import Dispatcher
 
@@ -32,7 +31,7 @@ def build(dispatcher: Dispatcher) -> Blocks:
     blocks: Blocks
     with gr.Blocks(title="Triptych", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML(
-            value=str(shell.frame()),
+            value=dispatcher.site.html,
             js_on_load=GLUE,
             server_functions=[call],
             apply_default_css=False,

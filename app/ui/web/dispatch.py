@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from app.drawing.controls import button
 from app.drawing.messages import error_box
 from app.ui.web.access import Access
 from app.ui.web.protocol import Args, Reply
-from app.ui.web.session import UiState
+from app.ui.web.session import HOME, UiState
 from app.ui.web.uploads import Uploads
 from app.verbs.base import REFUSED
 from app.verbs.services import Services
@@ -22,19 +23,8 @@ from engine.errors import ReadOnly, TriptychError
 
 log = logging.getLogger("triptych.ui")
 
-ALERTS = (
-    "tp-alert",
-    "lib-add-alert",
-    "tp-dialog-alert",
-    "tp-editor-status",
-    "tp-side",
-    "cal-alert",
-    "ev-alert",
-    "jd-alert",
-    "bl-alert",
-    "questions-alert",
-    "md-alert",
-)
+ALERT = "tp-alert"
+"""The region of the frame in which errors stand, unless the page asks for another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +45,41 @@ class Action:
 
     `writes` is refused to readers at once, with what leads to it (a question, a preview). It protects nothing: what a reader's services
     may not do is declared at the verbs, and a test compares the two.
+
+    The others are for the script: of calls of an action that `replaces` only the last is asked and shown; a step back or forward leaves
+    behind what `moves`; a `quiet` one changes no address and waits for nothing; after one with `top` the page is shown from its top;
+    one that `lists` brings a list of documents, whose first can be reached by the Tab key.
     """
 
     run: Handler
     writes: bool = False
     slow: bool = False
+    replaces: bool = False
+    moves: bool = False
+    quiet: bool = False
+    top: bool = False
+    lists: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file that the page loads: its name in the address, and where it lies."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What is served: the frame as HTML, what the page may ask for and which names its requests may hold, and the files that it loads."""
+
+    actions: Mapping[str, Action]
+    pages: Collection[str] = (HOME,)
+    panels: Collection[str] = ()
+    alerts: Collection[str] = ()
+    html: str = ""
+    styles: tuple[Asset, ...] = ()
+    scripts: tuple[Asset, ...] = ()
 
 
 class Busy(Exception):
@@ -93,11 +113,9 @@ class Line:
 class Dispatcher:
     """Finds the action, checks what came with it, runs it in line, and answers."""
 
-    def __init__(
-        self, ui: Ui, actions: dict[str, Action], *, running: int = 4, waiting: int = 64, patience: float = 30.0
-    ) -> None:
+    def __init__(self, ui: Ui, site: Site, *, running: int = 4, waiting: int = 64, patience: float = 30.0) -> None:
         self.ui = ui
-        self._actions = actions
+        self.site = site
         self._fast = Line(running, waiting, patience)
         self._slow = Line(2, 8, patience)
 
@@ -115,15 +133,15 @@ class Dispatcher:
         request = payload if isinstance(payload, dict) else {}
         name = request.get("action")
         wanted = request.get("alert")
-        alert = wanted if isinstance(wanted, str) and wanted in ALERTS else "tp-alert"
+        alert = wanted if isinstance(wanted, str) and wanted in self.site.alerts else ALERT
         try:
-            action = self._actions.get(name) if isinstance(name, str) else None
+            action = self.site.actions.get(name) if isinstance(name, str) else None
             if action is None:
                 return _failed(alert, "BadInput", f"There is no action called {str(name)[:60]!r}; reload the page.")
             if action.writes and not ui.access.write:
                 raise ReadOnly(REFUSED)
             url = request.get("url")
-            state = UiState.from_query(url if isinstance(url, str) else "")
+            state = UiState.from_query(url if isinstance(url, str) else "", self.site.pages, self.site.panels)
             with (self._slow if action.slow else self._fast).place():
                 reply = action.run(ui, state, Args(request.get("args")))
             reply.regions.setdefault(alert, None)

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from app.drawing.icons import ui_assets
 from app.ui.web.access import Access
 from app.ui.web.announcement import announced
-from app.ui.web.dispatch import Dispatcher, Ui
+from app.ui.web.dispatch import Dispatcher, Site, Ui
 from app.ui.web.door import PARAMETER, Door, new_token
 from app.ui.web.guard import Guard, Public, Rules, host_name
 from app.ui.web.passwords import Password
@@ -30,6 +30,8 @@ from engine.errors import BadInput, ReadOnly
 
 if TYPE_CHECKING:
     import uvicorn
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.types import ASGIApp
 
 FIRST_PORT = 7860
@@ -49,6 +51,7 @@ class Addresses:
 
 def serve(
     services: Services,
+    site: Site,
     host: str = "127.0.0.1",
     port: int | None = None,
     open_browser: bool = False,
@@ -77,7 +80,7 @@ def serve(
     )
     listener = listen(host, port)
     bound = listener.getsockname()[1]
-    app = make_app(services, host=host, door=door, public=public)
+    app = make_app(services, site, host=host, door=door, public=public)
     addresses = _addresses(host, bound, door, public)
     reading = services.read_only  # the folder may be another's, and a server that writes may have its own file there
     keeping = contextlib.nullcontext("") if reading else announced(services.folder, _local(host, bound), door.token)
@@ -201,6 +204,7 @@ def listen(host: str, port: int | None) -> socket.socket:
 
 def make_app(
     services: Services,
+    site: Site,
     *,
     host: str = "127.0.0.1",
     door: Door | None = None,
@@ -217,7 +221,7 @@ def make_app(
     uploads = Uploads(services.folder, create=write)
     if write:
         uploads.sweep(services)
-    dispatcher = Dispatcher(Ui(services, door.owner, uploads), _actions(), **limits)
+    dispatcher = Dispatcher(Ui(services, door.owner, uploads), site, **limits)
 
     async def made() -> ASGIApp:
         return _gradio_app(dispatcher, uploads, max_file)
@@ -229,12 +233,6 @@ def make_app(
     if not is_loopback(host):
         hosts |= {bracketed(host.lower()), _lan_address(), socket.gethostname().lower()}
     return Guard(app, Rules(frozenset(hosts), max_upload if write else 0, public), door)
-
-
-def _actions() -> Any:
-    from app.ui.frame.frame import ALL
-
-    return ALL
 
 
 @contextlib.contextmanager
@@ -266,6 +264,9 @@ def _gradio_app(dispatcher: Dispatcher, uploads: Uploads, max_file: str | int) -
         from app.ui.web.build import build
 
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        for asset in (*dispatcher.site.styles, *dispatcher.site.scripts):
+            if asset.path.parent != ui_assets():  # another package's: of its folder only what it names is served
+                app.add_route(f"{theme.FILES}/{asset.name}", _file(asset.path))
         app.mount(theme.FILES, StaticFiles(directory=Path(ui_assets())))
         gr.mount_gradio_app(
             app,
@@ -281,9 +282,18 @@ def _gradio_app(dispatcher: Dispatcher, uploads: Uploads, max_file: str | int) -
             enable_monitoring=False,
             footer_links=[],
             theme=theme.theme(),
-            head=theme.head(),
+            head=theme.head(dispatcher.site),
         )
     return app
+
+
+def _file(path: Path) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        from starlette.responses import FileResponse
+
+        return FileResponse(path)
+
+    return answer
 
 
 def _lan_address() -> str:

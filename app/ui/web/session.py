@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from app.drawing.html import CONTROL
 
-PAGES = ("search", "compare", "calibrate", "evaluate", "judge", "blind", "library")
-PANELS = ("", "shortlist", "ledger", "why", "editor", "questions", "agreement", "model")
+HOME = "search"
+"""The page of an address that names none."""
 MAX_QUERY = 8_000
 MAX_NAME = 1_000  # as long as the longest id of a document
 MAX_COLUMNS = 4
@@ -27,7 +27,7 @@ class UiState:
     """Page, collection, query, pipelines, cut-off, filters and open document. `subject` is what the open panel is about; `options`
     are what one page lets one choose and no other has, by name."""
 
-    page: str = "search"
+    page: str = HOME
     collection: str = ""
     query: str = ""
     pipeline: str = ""
@@ -61,8 +61,13 @@ class UiState:
         return urlencode(pairs)
 
     @classmethod
-    def from_query(cls, text: str) -> UiState:
-        """Read an address. Whatever is unknown, too long or out of range falls back to its default; it never raises."""
+    def from_query(
+        cls, text: str, pages: Container[str] | None = None, panels: Container[str] | None = None
+    ) -> UiState:
+        """Read an address. Whatever is unknown, too long or out of range falls back to its default; it never raises.
+
+        `pages` and `panels` are the names that are known; without them every name is taken.
+        """
         try:
             pairs = parse_qsl(
                 text[:100_000].removeprefix("?"), keep_blank_values=True, max_num_fields=500, errors="replace"
@@ -80,7 +85,7 @@ class UiState:
                 options.setdefault(key[2:], []).append(value)
         page, panel = single.get("tab", ""), single.get("panel", "")
         return cls(
-            page=page if page in PAGES else "search",
+            page=_known(page, pages) or HOME,
             collection=plain(single.get("c", ""), MAX_NAME),
             query=plain(single.get("q", ""), MAX_QUERY),
             pipeline=plain(single.get("p", ""), MAX_NAME),
@@ -89,7 +94,7 @@ class UiState:
             filters=tidy(filters),
             offset=whole(single.get("from"), 0, 100_000, 0),
             document=plain(single.get("doc", ""), MAX_NAME),
-            panel=panel if panel in PANELS else "",
+            panel=_known(panel, panels),
             subject=plain(single.get("on", ""), MAX_NAME),
             options=chosen_options(options),
         )
@@ -128,6 +133,10 @@ class UiState:
         if "year" in chosen:
             chosen["year"] = [int(value) for value in chosen["year"]]
         return chosen or None
+
+
+def _known(name: str, names: Container[str] | None) -> str:
+    return name if (OPTION.match(name) if names is None else name in names) else ""
 
 
 def tidy(filters: dict[str, list[str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.drawing.html import el, join
 from app.drawing.icons import ui_assets
+from app.ui.web.dispatch import Asset, Site
 
 if TYPE_CHECKING:
     from gradio.themes import Base
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 SANS = ("system-ui", "-apple-system", "Segoe UI", "Noto Sans", "Liberation Sans", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Noto Sans Mono", "Liberation Mono", "monospace")
 FILES = "/ui"
-SCRIPTS = ("morph.js", "uploads.js", "flow.js", "charts.js", "years.js", "judge.js", "threshold.js", "triptych.js")
-STYLES = ("triptych.css", "evaluate.css", "calibrate.css", "judge.css", "models.css", "unrolled.css")
 
 
 def theme() -> Base:
@@ -25,19 +24,20 @@ def theme() -> Base:
     return Base(font=list(SANS), font_mono=list(MONO))
 
 
-def versioned(name: str) -> str:
-    """The address of one of our files, with its hash, so that a browser never shows an old one."""
-    digest = hashlib.sha256((ui_assets() / name).read_bytes()).hexdigest()[:12]
-    return f"{FILES}/{name}?v={digest}"
+def versioned(asset: Asset) -> str:
+    """The address of a file, with its hash, so that a browser never shows an old one."""
+    digest = hashlib.sha256(asset.path.read_bytes()).hexdigest()[:12]
+    return f"{FILES}/{asset.name}?v={digest}"
 
 
-def head() -> str:
+def head(site: Site) -> str:
     """What goes into the head of the page."""
+    early = Asset("early.js", ui_assets() / "early.js")
     return str(
         join(
             el("link", rel="icon", type="image/svg+xml", href=f"{FILES}/favicon.svg"),
-            [el("link", rel="stylesheet", href=versioned(name)) for name in STYLES],
-            el("script", src=versioned("early.js")),
-            [el("script", src=versioned(name), defer=True) for name in SCRIPTS],
+            [el("link", rel="stylesheet", href=versioned(asset)) for asset in site.styles],
+            el("script", src=versioned(early)),
+            [el("script", src=versioned(asset), defer=True) for asset in site.scripts],
         )
     )

@@ -189,10 +189,10 @@ def delete(ui: Ui, state: UiState, args: Args) -> Reply:
 
 ACTIONS = {
     "bl-set": Action(choose),
-    "bl-start": Action(start, writes=True, slow=True),
-    "bl-next": Action(following, writes=True, slow=True),
-    "bl-vote": Action(vote, writes=True),
-    "bl-open": Action(opened),
+    "bl-start": Action(start, writes=True, slow=True, top=True),
+    "bl-next": Action(following, writes=True, slow=True, top=True),
+    "bl-vote": Action(vote, writes=True, top=True),
+    "bl-open": Action(opened, replaces=True, top=True),
     "bl-close": Action(close),
     "bl-ask-delete": Action(ask_delete, writes=True),
     "bl-delete": Action(delete, writes=True),

@@ -16,7 +16,6 @@ from app.drawing.tables import table
 from app.results.evaluation import QuerySetView
 from app.results.judging import BlindResults, BlindReveal, BlindRound, BlindSession
 from app.results.search import Card
-from app.ui.pages.compare.view import from_match
 
 VOTES = (
     ("left", "Left is better", "ArrowLeft", "←"),
@@ -204,7 +203,7 @@ def _hit(card: Card) -> Markup:
             "div",
             hit_title(title, card.doc_id, tip=title),
             cards.byline(card.authors, card.year, card.venue, 1),
-            el("p", pieces(from_match(card.snippet)), class_="hit-snippet", dir="auto") if card.snippet else None,
+            el("p", pieces(cards.from_match(card.snippet)), class_="hit-snippet", dir="auto") if card.snippet else None,
             class_="hit-body",
         ),
         class_="bl-hit",

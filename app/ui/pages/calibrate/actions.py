@@ -11,7 +11,7 @@ from app.drawing.messages import error_box
 from app.results import calibration_table
 from app.results.calibration import CalibrationView, QueryCurves
 from app.results.evaluation import QuerySetView
-from app.ui.frame import choosing, common, shell
+from app.ui.frame import choosing, common, frame, shell
 from app.ui.pages.calibrate import calibrated, trying
 from app.ui.pages.calibrate import view as calibrate
 from app.ui.web.dispatch import Action, Ui
@@ -269,8 +269,6 @@ def save(ui: Ui, state: UiState, args: Args) -> Reply:
 
 def to_compare(ui: Ui, state: UiState, args: Args) -> Reply:
     """The pipeline beside the calibrated ones that were saved from it, with the query."""
-    from app.ui.frame import frame
-
     view = ui.services.calibration(state.collection, state.option("run"))
     base = _look(state, view).part.name
     names = [one.name for one in ui.services.pipelines()]
@@ -323,13 +321,13 @@ ACTIONS = {
     "cal-run": Action(run, writes=True),
     "cal-again": Action(again, writes=True),
     "cal-dismiss": Action(dismiss),
-    "cal-open": Action(opened),
+    "cal-open": Action(opened, replaces=True, top=True),
     "cal-look": Action(look),
-    "cal-slide": Action(slide),
+    "cal-slide": Action(slide, replaces=True),
     "cal-aim": Action(aim),
     "cal-query": Action(ask),
     "cal-save": Action(save, writes=True),
-    "cal-compare": Action(to_compare),
+    "cal-compare": Action(to_compare, replaces=True, top=True),
     "cal-ask-delete": Action(ask_delete, writes=True),
     "cal-delete": Action(delete, writes=True),
     "cal-export": Action(export, slow=True),

@@ -8,11 +8,10 @@ from app.drawing import ledger
 from app.drawing.html import el, join
 from app.drawing.messages import error_box
 from app.results.search import CompareResult, WhyNot
-from app.ui.frame import common
+from app.ui.frame import common, grading
+from app.ui.frame.query_bar import query_bar
 from app.ui.pages.compare import cutting, unrolled
 from app.ui.pages.compare import view as compare
-from app.ui.pages.judge import grading
-from app.ui.pages.search import view as search
 from app.ui.web import exports
 from app.ui.web.dispatch import Action, Ui
 from app.ui.web.protocol import Args, Download, Reply
@@ -26,7 +25,7 @@ def head(ui: Ui, state: UiState) -> Markup:
     """The query bar and the explanations."""
     return el(
         "div",
-        search.query_bar(state, ui.services.pipelines(), compare=True),
+        query_bar(state, ui.services.pipelines(), compare=True),
         el("div", compare.tools(state.collection, ()), id="tp-tools", class_="row"),
         class_="head-row",
     )
@@ -136,6 +135,23 @@ def roll_up(ui: Ui, state: UiState, args: Args) -> Reply:
     return shown(ui, unrolled.rolled_up(state))
 
 
+def explained(state: UiState) -> str:
+    """The pipeline whose view of the open document is explained: the one that is unrolled, else that of the column it was opened in."""
+    if state.option("view") and state.option("of"):
+        return state.option("of")
+    return state.subject if state.subject in state.columns else state.columns[-1] if state.columns else state.pipeline
+
+
+def column(state: UiState, number: int) -> str:
+    """The pipeline of a column."""
+    return state.columns[number] if 0 <= number < len(state.columns) else ""
+
+
+def subject(state: UiState, number: int) -> str:
+    """The pipeline of the column in which a document was opened; a stage, or a side of a reranker, is none."""
+    return "" if unrolled.asked(state) else column(state, number)
+
+
 def ledger_pane(ui: Ui, state: UiState) -> Markup:
     """The fusion ledger of one column; the last fusing one where none was chosen."""
     names = list(state.columns)
@@ -222,18 +238,17 @@ def export_ledger(ui: Ui, state: UiState, args: Args) -> Reply:
     raise BadInput("None of the shown pipelines fuses anything.")
 
 
-PANELS: dict[str, common.Panel] = {"ledger": ledger_pane, "why": why_pane}
+PANELS = {"ledger": ledger_pane, "why": why_pane}
 ACTIONS = {
-    **unrolled.ACTIONS,
-    "roll-up": Action(roll_up),
-    "compare": Action(run),
-    "column": Action(choose),
-    "column-add": Action(add),
-    "column-remove": Action(remove),
-    "column-left": Action(left),
-    "ledger": Action(show_ledger),
-    "why": Action(why),
-    "find": Action(find),
+    "roll-up": Action(roll_up, moves=True, top=True),
+    "compare": Action(run, replaces=True, top=True, lists=True),
+    "column": Action(choose, moves=True),
+    "column-add": Action(add, moves=True),
+    "column-remove": Action(remove, moves=True),
+    "column-left": Action(left, moves=True),
+    "ledger": Action(show_ledger, replaces=True),
+    "why": Action(why, replaces=True),
+    "find": Action(find, replaces=True, quiet=True),
     "export-compare": Action(export_columns),
     "export-ledger": Action(export_ledger),
     "report-compare": Action(report, slow=True),

@@ -9,8 +9,8 @@ from app.drawing.html import el, join
 from app.drawing.messages import error_box, index_missing
 from app.results.search import PipelineView
 from app.results.stages import RerankingResult
+from app.ui.frame import grading
 from app.ui.pages.compare import reranking, stages
-from app.ui.pages.judge import grading
 from app.ui.web.dispatch import Action, Ui
 from app.ui.web.protocol import Args, Reply
 from app.ui.web.session import MAX_QUERY, UiState, whole
@@ -151,8 +151,8 @@ def explain(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 ACTIONS = {
-    "unroll": Action(unroll),
-    "rr-slide": Action(slide),
-    "rr-set": Action(choose),
-    "rr-why": Action(explain),
+    "unroll": Action(unroll, replaces=True, top=True),
+    "rr-slide": Action(slide, replaces=True),
+    "rr-set": Action(choose, moves=True),
+    "rr-why": Action(explain, replaces=True),
 }

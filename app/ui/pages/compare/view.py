@@ -12,7 +12,7 @@ from app.drawing.controls import GLYPHS, button, chip, hit_title, icon_button, s
 from app.drawing.html import classes, el, join, pieces
 from app.drawing.icons import icon
 from app.drawing.messages import BEING_BUILT, empty, error_box, index_missing, notices
-from app.results.search import Agreement, Calibrated, Card, Column, ColumnHit, CompareResult, Piece, PipelineView
+from app.results.search import Agreement, Calibrated, Card, Column, ColumnHit, CompareResult, PipelineView
 from app.ui.pages.compare import cutting
 from app.ui.web.session import MAX_COLUMNS
 
@@ -245,7 +245,7 @@ def _hit(
                 hit_title(title, card.doc_id, tip=title),
             ),
             cards.byline(card.authors, card.year, card.venue, 1),
-            el("p", pieces(from_match(card.snippet)), class_="hit-snippet", dir="auto") if card.snippet else None,
+            el("p", pieces(cards.from_match(card.snippet)), class_="hit-snippet", dir="auto") if card.snippet else None,
             el(
                 "div",
                 cards.found_chips(card.found_by) if tells_more(card) else None,
@@ -279,16 +279,6 @@ def _hit(
 def tells_more(card: Card) -> bool:
     """Whether the lists that held a hit say anything that its rank in the column does not."""
     return len(card.found_by) != 1 or card.found_by[0].rank != card.rank
-
-
-def from_match(runs: Sequence[Piece], before: int = 24) -> tuple[Piece, ...]:
-    """A snippet that begins shortly before its first match, because a narrow card shows only its beginning."""
-    first = next((i for i, run in enumerate(runs) if run.mark), None)
-    lead = "".join(run.text for run in runs[:first]) if first else ""
-    if len(lead) <= before + 8:
-        return tuple(runs)
-    cut = lead.find(" ", len(lead) - before)
-    return (Piece("…" + lead[cut:] if cut >= 0 else "… "), *runs[first:])
 
 
 def _overview(result: CompareResult, filters: Filters) -> Markup:

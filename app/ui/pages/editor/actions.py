@@ -10,7 +10,7 @@ from markupsafe import Markup
 from app.drawing import schema_form
 from app.drawing.html import el
 from app.results.search import PipelineView
-from app.ui.frame import shell
+from app.ui.frame import frame, shell
 from app.ui.pages.editor import view as pipelines
 from app.ui.web.dispatch import Action, Ui
 from app.ui.web.protocol import Args, Download, Reply
@@ -75,8 +75,6 @@ def _answer(schema: dict[str, Any], spec: dict[str, Any], view: PipelineView, pr
 
 def save(ui: Ui, state: UiState, args: Args) -> Reply:
     """Save under a name; the lists of pipelines on the page follow."""
-    from app.ui.frame import frame
-
     name = " ".join(args.text("name").split())
     view = ui.services.save_pipeline(name, _raw(args))
     state = state.with_(panel="editor", subject=view.name)
@@ -103,8 +101,6 @@ def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
 
 def delete(ui: Ui, state: UiState, args: Args) -> Reply:
     """Forget a saved pipeline."""
-    from app.ui.frame import frame
-
     name = args.text("name")
     ui.services.delete_pipeline(name)
     left = tuple(column for column in state.columns if column != name)
@@ -143,8 +139,8 @@ def _write(spec: dict[str, Any]) -> str:
 
 ACTIONS = {
     "editor": Action(choose),
-    "editor-edit": Action(change),
-    "editor-yaml": Action(typed),
+    "editor-edit": Action(change, replaces=True),
+    "editor-yaml": Action(typed, replaces=True, quiet=True),
     "pipeline-save": Action(save, writes=True),
     "pipeline-export": Action(export),
     "ask-delete-pipeline": Action(ask_delete, writes=True),

@@ -8,7 +8,7 @@ from app.drawing import evaluated, history
 from app.drawing.html import el
 from app.drawing.messages import error_box
 from app.results.evaluation import EvaluationView
-from app.ui.frame import choosing, common, shell
+from app.ui.frame import choosing, common, frame, shell
 from app.ui.pages.evaluate import choices, disagreement, verdicts
 from app.ui.pages.evaluate import view as evaluate
 from app.ui.web.dispatch import Action, Ui
@@ -156,7 +156,7 @@ def _look(name: str) -> Action:
         state = state.with_options(**{name: args.text("value")}).with_(offset=0)
         return _redrawn(ui, state, "ev-results")
 
-    return Action(act)
+    return Action(act, replaces=True)
 
 
 def page(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -269,8 +269,6 @@ def export_run(ui: Ui, state: UiState, args: Args) -> Reply:
 
 def query(ui: Ui, state: UiState, args: Args) -> Reply:
     """One question in Compare, with the pipelines in its columns: those of the evaluation, or of the disagreement that it was clicked in."""
-    from app.ui.frame import frame
-
     saved = {view.name for view in ui.services.pipelines()}
     names: list[str]
     if state.option("run") and not args.text("of") and not args.text("set"):
@@ -310,17 +308,17 @@ ACTIONS = {
     "ev-sort": _look("sort"),
     "ev-measure": _look("measure"),
     "ev-against": _look("against"),
-    "ev-page": Action(page),
+    "ev-page": Action(page, replaces=True),
     "ev-run": Action(run, writes=True),
     "ev-dismiss": Action(dismiss),
     "ev-again": Action(again, writes=True),
-    "ev-open": Action(opened),
+    "ev-open": Action(opened, replaces=True, top=True),
     "ev-changes": Action(compare_with),
     "ev-ask-delete": Action(ask_delete, writes=True),
     "ev-delete": Action(delete, writes=True),
     "ev-export": Action(export, slow=True),
     "ev-run-file": Action(export_run, slow=True),
     "ev-report": Action(report, slow=True),
-    "ev-query": Action(query),
+    "ev-query": Action(query, replaces=True, top=True),
     **disagreement.ACTIONS,
 }

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from app.drawing.messages import error_box
 from app.results.evaluation import Disagreement
-from app.ui.frame import common, shell
+from app.ui.frame import common, frame, shell
 from app.ui.pages.evaluate import choices, disagreed
 from app.ui.pages.evaluate import view as evaluate
 from app.ui.web import exports
@@ -104,15 +104,13 @@ def export(ui: Ui, state: UiState, args: Args) -> Reply:
 
 def judge(ui: Ui, state: UiState, args: Args) -> Reply:
     """Judge: a queue of what was compared, in which these questions come first, ready to be prepared."""
-    from app.ui.frame import frame
-
     chosen = compared(ui, state, args)
     to = state.with_(page="judge", panel="", document="", options=common.elsewhere(state))
     return frame.show(ui, to.with_options(set=chosen.query_set, pipe=chosen.names, order="disagreement"), push=True)
 
 
 ACTIONS = {
-    "ev-disagree": Action(start, slow=True),
+    "ev-disagree": Action(start, slow=True, replaces=True),
     "ev-disagree-close": Action(close),
     "ev-disagree-export": Action(export, slow=True),
     "ev-ask-disagree-delete": Action(ask_delete, writes=True),

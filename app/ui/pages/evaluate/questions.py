@@ -40,9 +40,7 @@ def _around(ui: Ui, state: UiState) -> dict[str, Markup | None]:
     regions: dict[str, Markup | None] = {"tp-side": pane(ui, state)} if state.panel == PANEL else {}
     if state.page == "evaluate":
         regions |= {"tp-head": evaluate.head(ui, state), **evaluate.regions(ui, state)}
-    regions["tp-sidebar"] = shell.sidebar(
-        common.workspace(ui), state.page, state.collection, ui.services.jobs(common.JOBS_SHOWN)
-    )
+    regions["tp-sidebar"] = common.sidebar(ui, state)
     return regions
 
 
@@ -102,7 +100,6 @@ def delete_run(ui: Ui, state: UiState, args: Args) -> Reply:
     return Reply(_around(ui, state), say="Deleted")
 
 
-PANELS: dict[str, common.Panel] = {PANEL: pane}
 ACTIONS = {
     "questions-bring": Action(bring, writes=True, slow=True),
     "set-export": Action(export, slow=True),

@@ -11,6 +11,7 @@ from app.drawing.messages import error_box
 from app.results.judging import QueueView
 from app.results.search import JobView
 from app.ui.frame import choosing, common, shell
+from app.ui.frame.page import Jobs, Regions
 from app.ui.pages.judge import agreement
 from app.ui.pages.judge import judging_view as judging
 from app.ui.pages.judge import view as judge
@@ -56,9 +57,9 @@ def regions(ui: Ui, state: UiState, *names: str) -> dict[str, Markup | None]:
     return common.drawn(parts, names)
 
 
-def progress(ui: Ui, state: UiState, *, ended: bool) -> dict[str, Markup | None]:
+def progress(ui: Ui, state: UiState, jobs: Jobs) -> Regions:
     """What changes while a queue is prepared; when a job has ended, its first document."""
-    return regions(ui, state, "jd-job", *(["jd-work", "jd-queues"] if ended else []))
+    return regions(ui, state, "jd-job", *(["jd-work", "jd-queues"] if jobs.ended else []))
 
 
 def _opened(ui: Ui, state: UiState) -> QueueView | None:
@@ -282,13 +283,12 @@ def export(ui: Ui, state: UiState, args: Args) -> Reply:
     return Reply(download=Download(file if name == "default" else f"{name}-{file}", mime, text))
 
 
-PANELS: dict[str, common.Panel] = {PANEL: pane}
 ACTIONS = {
     "jd-who": Action(who),
     "jd-toggle": Action(toggle),
     "jd-set": Action(choose),
     "jd-start": Action(start, writes=True),
-    "jd-open": Action(open_queue),
+    "jd-open": Action(open_queue, replaces=True, top=True),
     "jd-close": Action(close),
     "jd-ask-delete": Action(ask_delete, writes=True),
     "jd-delete": Action(delete, writes=True),

@@ -109,12 +109,12 @@ def _position(args: Args) -> int:
 
 
 ACTIONS = {
-    "jd-judge": Action(grade, writes=True),
-    "jd-skip": Action(skip, writes=True),
+    "jd-judge": Action(grade, writes=True, top=True),
+    "jd-skip": Action(skip, writes=True, top=True),
     "jd-note": Action(note, writes=True),
-    "jd-undo": Action(undo, writes=True),
-    "jd-step": Action(step),
-    "jd-at": Action(place),
-    "jd-again": Action(through_skipped),
+    "jd-undo": Action(undo, writes=True, top=True),
+    "jd-step": Action(step, top=True),
+    "jd-at": Action(place, top=True),
+    "jd-again": Action(through_skipped, top=True),
     "jd-reveal": Action(reveal),
 }

@@ -8,11 +8,11 @@ from pathlib import Path
 from markupsafe import Markup
 
 from app.drawing import jobs
-from app.results.search import CollectionView, JobView, RejectionView
-from app.ui.frame import common, shell
+from app.results.search import CollectionView, RejectionView
+from app.ui.frame import common, frame, registry, shell
+from app.ui.frame.page import Jobs, Regions
 from app.ui.pages.library import adding
 from app.ui.pages.library import view as library
-from app.ui.pages.models import actions as models
 from app.ui.web import exports
 from app.ui.web.dispatch import Action, Ui
 from app.ui.web.protocol import Args, Download, Reply
@@ -23,23 +23,18 @@ from engine.workspace.workspace import MAX_NAME
 ROWS = 50
 MOST_ROWS = 100_000
 MOST_DESCRIBED = 10_000
-ACTIVE = ("queued", "running")
+NAME = "library"
 
 
 def head(ui: Ui, state: UiState) -> Markup:
-    """Title and the space on disk."""
-    return library.head(common.workspace(ui), models=models.shown_here(state))
+    """Title, what the Library can show, and the space on disk."""
+    views = {"documents": "Documents"} | {view.view: view.title for view in registry.views(NAME)}
+    return library.head(common.workspace(ui), views, registry.showing(state).view or "documents")
 
 
 def main(ui: Ui, state: UiState) -> Markup:
-    """The whole page: documents, or models."""
-    if models.shown_here(state):
-        return models.main(ui, state)
-    return library.page(common.workspace(ui), _chosen(ui, state), _jobs(ui), paths=ui.access.server_paths)
-
-
-def _jobs(ui: Ui) -> tuple[JobView, ...]:
-    return ui.services.jobs(common.JOBS_SHOWN)
+    """The documents."""
+    return library.page(common.workspace(ui), _chosen(ui, state), common.jobs(ui), paths=ui.access.server_paths)
 
 
 def _chosen(ui: Ui, state: UiState) -> CollectionView | None:
@@ -49,56 +44,21 @@ def _chosen(ui: Ui, state: UiState) -> CollectionView | None:
         return None
 
 
-def active(listed: tuple[JobView, ...]) -> bool:
-    """Whether anything is worth polling for."""
-    return any(job.status in ACTIVE for job in listed)
+def poll(ui: Ui, state: UiState, jobs_: Jobs) -> Regions:
+    """How the jobs stand."""
+    return {"tp-jobs": jobs.table(jobs_.listed, read_only=not ui.access.write)}
 
 
-def poll(ui: Ui, state: UiState, args: Args) -> Reply:
-    """How the jobs stand. When one that was running no longer is, everything that it may have changed is drawn again."""
-    listed = _jobs(ui)
-    regions: dict[str, Markup | None] = {"tp-jobline": shell.jobs_line(listed)}
-    running = {job.job_id for job in listed if job.status in ACTIVE}
-    known = {job_id for job_id in args.text("running", 4000).split(",") if job_id}
-    say = ""
-    if state.page == "library":
-        shown = models.jobs(ui) if models.shown_here(state) else listed
-        regions["tp-jobs"] = jobs.table(shown, read_only=not ui.access.write)
-    if state.page == "evaluate":
-        from app.ui.pages.evaluate import actions as evaluate
-
-        regions |= evaluate.progress(ui, state)
-    if state.page == "calibrate":
-        from app.ui.pages.calibrate import actions as calibrate
-
-        regions |= calibrate.progress(ui, state)
-    if state.page == "judge":
-        from app.ui.pages.judge import actions as judge
-
-        regions |= judge.progress(ui, state, ended=bool(known - running))
-    if known - running:
-        ui.uploads.sweep(ui.services)
-        regions |= _around(ui, state)
-        ended = next((job for job in listed if job.job_id in known - running), None)
-        say = f"{ended.label}: {jobs.WORDS.get(ended.status, ended.status)}" if ended else ""
-    return Reply(regions, poll=bool(running), say=say)
-
-
-def _around(ui: Ui, state: UiState) -> dict[str, Markup | None]:
-    """Sidebar, and on this page the tables that changes to documents and indexes touch."""
-    view = common.workspace(ui)
-    regions: dict[str, Markup | None] = {"tp-sidebar": shell.sidebar(view, state.page, state.collection, _jobs(ui))}
-    if models.shown_here(state):
-        return regions | models.around(ui, state)
-    if state.page == "library":
-        chosen = _chosen(ui, state)
-        regions |= {
-            "tp-head": library.head(view),
-            "lib-collections": library.collections(view, chosen),
-            "tp-jobs": jobs.table(_jobs(ui), read_only=not ui.access.write),
-        }
-        if chosen is not None:
-            regions["lib-indexes"] = library.indexes(chosen, read_only=not ui.access.write)
+def around(ui: Ui, state: UiState) -> Regions:
+    """The tables that changes to documents and indexes touch."""
+    view, chosen = common.workspace(ui), _chosen(ui, state)
+    regions: Regions = {
+        "tp-head": head(ui, state),
+        "lib-collections": library.collections(view, chosen),
+        "tp-jobs": jobs.table(common.jobs(ui), read_only=not ui.access.write),
+    }
+    if chosen is not None:
+        regions["lib-indexes"] = library.indexes(chosen, read_only=not ui.access.write)
     return regions
 
 
@@ -147,14 +107,14 @@ def add(ui: Ui, state: UiState, args: Args) -> Reply:
         collection=target, document="", offset=0, filters=() if target != state.collection else state.filters
     )
     return Reply(
-        {"lib-preview": None, "lib-add-alert": None, **_around(ui, state)}, state=state, poll=True, say="Queued"
+        {"lib-preview": None, "lib-add-alert": None, **common.around(ui, state)}, state=state, poll=True, say="Queued"
     )
 
 
 def _control(verb: str) -> Action:
     def act(ui: Ui, state: UiState, args: Args) -> Reply:
         getattr(ui.services, verb)(args.text("job"))
-        return Reply(_around(ui, state), poll=True)
+        return Reply(common.around(ui, state), poll=True)
 
     return Action(act, writes=True)
 
@@ -184,7 +144,7 @@ def export_rejections(ui: Ui, state: UiState, args: Args) -> Reply:
 def index(ui: Ui, state: UiState, args: Args) -> Reply:
     """Build or update the indexes of a collection."""
     ui.services.index(args.text("name", default=state.collection))
-    return Reply(_around(ui, state), poll=True, say="Building the indexes")
+    return Reply(common.around(ui, state), poll=True, say="Building the indexes")
 
 
 def ask_drop(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -206,7 +166,7 @@ def ask_drop(ui: Ui, state: UiState, args: Args) -> Reply:
 def drop(ui: Ui, state: UiState, args: Args) -> Reply:
     """Drop an index."""
     ui.services.drop_index(args.text("name"), args.text("generation"))
-    return Reply(_around(ui, state), close_dialog=True)
+    return Reply(common.around(ui, state), close_dialog=True)
 
 
 def ask_new(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -223,11 +183,9 @@ def _about(key: str, name: str, description: str) -> tuple[tuple[str, str, str],
 
 def create(ui: Ui, state: UiState, args: Args) -> Reply:
     """A new, empty collection, and the page on which to fill it."""
-    from app.ui.frame import frame
-
     made = ui.services.create_collection(args.text("name").strip(), _description(args))
     reply = frame.show(
-        ui, UiState(page="library", collection=made.name, pipeline=state.pipeline, columns=state.columns), push=True
+        ui, UiState(page=NAME, collection=made.name, pipeline=state.pipeline, columns=state.columns), push=True
     )
     reply.close_dialog = True
     return reply
@@ -254,7 +212,7 @@ def edit(ui: Ui, state: UiState, args: Args) -> Reply:
     view = ui.services.rename_collection(old, args.text("new").strip())
     if state.collection == old:
         state = state.with_(collection=view.name)
-    return Reply(_around(ui, state), state=state, close_dialog=True)
+    return Reply(common.around(ui, state), state=state, close_dialog=True)
 
 
 def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
@@ -276,8 +234,6 @@ def ask_delete(ui: Ui, state: UiState, args: Args) -> Reply:
 
 def delete(ui: Ui, state: UiState, args: Args) -> Reply:
     """Delete when the name was typed right."""
-    from app.ui.frame import frame
-
     name = args.text("name")
     if args.text("typed").strip() != name.strip():
         raise BadInput(f"The name does not match. Type “{name}” to delete it.")
@@ -296,7 +252,6 @@ def doctor(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 ACTIONS = {
-    "jobs": Action(poll),
     "preview": Action(preview, writes=True, slow=True),
     "preview-discard": Action(discard, writes=True),
     "add": Action(add, writes=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -16,7 +16,6 @@ from app.results.search import CollectionView, IndexView, JobView, WorkspaceView
 from app.ui.frame.shell import STATES
 from app.ui.pages.library import adding
 
-VIEWS = {"documents": "Documents", "models": "Models"}
 INDEX_STATES = {
     "ready": "Ready",
     "behind": "Behind",
@@ -59,14 +58,14 @@ def page(view: WorkspaceView, chosen: CollectionView | None, listed: Sequence[Jo
     )
 
 
-def head(view: WorkspaceView, *, models: bool = False) -> Markup:
-    """Title, the choice between documents and models, the space on disk, and what can be done to the workspace."""
+def head(view: WorkspaceView, views: Mapping[str, str], shown: str) -> Markup:
+    """Title, the choice between documents and what else the Library can show, the space on disk, and what can be done to the workspace."""
     documents = sum(item.documents for item in view.collections)
     used = view.bytes / (view.bytes + view.free_bytes) if view.bytes + view.free_bytes else 0.0
     return el(
         "div",
         el("h1", "Library"),
-        switch("What the Library shows", "library-view", "view", VIEWS, "models" if models else "documents"),
+        switch("What the Library shows", "library-view", "view", views, shown),
         el(
             "span",
             f"{format.plural(len(view.collections), 'collection')}, {format.plural(documents, 'document')}",
@@ -81,7 +80,7 @@ def head(view: WorkspaceView, *, models: bool = False) -> Markup:
             title=view.folder,
         ),
         button("Check the workspace", "doctor", glyph="check"),
-        None if view.read_only or models else button("New collection", "new-collection", glyph="plus"),
+        None if view.read_only or shown != "documents" else button("New collection", "new-collection", glyph="plus"),
         class_="library-head",
     )
 

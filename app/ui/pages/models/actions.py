@@ -6,8 +6,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from app.drawing import jobs as job_views
 from app.results.search import JobView
-from app.ui.frame import common, shell
+from app.ui.frame import common, frame, registry, shell
+from app.ui.frame.page import Jobs, Regions
 from app.ui.pages.models import view as views
 from app.ui.web.dispatch import Action, Ui
 from app.ui.web.protocol import Args, Reply
@@ -22,11 +24,6 @@ FILTERS = ("kind", "where", "find")
 SHOWN_JOBS = 2
 VIEW = ("view", "models")
 """The option of the Library's address that shows its models."""
-
-
-def shown_here(state: UiState) -> bool:
-    """Whether the Library shows its models rather than its documents."""
-    return state.page == "library" and state.option(VIEW[0]) == VIEW[1]
 
 
 def main(ui: Ui, state: UiState) -> Markup:
@@ -46,9 +43,14 @@ def jobs(ui: Ui) -> tuple[JobView, ...]:
     return tuple(job for job in listed if job.status in ACTIVE or job in ended)
 
 
-def around(ui: Ui, state: UiState) -> dict[str, Markup | None]:
+def poll(ui: Ui, state: UiState, known: Jobs) -> Regions:
+    """How the jobs stand."""
+    return {"tp-jobs": job_views.table(jobs(ui), read_only=not ui.access.write)}
+
+
+def around(ui: Ui, state: UiState) -> Regions:
     """What changes when a job about models has moved on."""
-    regions: dict[str, Markup | None] = {
+    regions: Regions = {
         "md-jobs": views.job_panel(jobs(ui), read_only=not ui.access.write),
         "md-catalogue": _catalogue(ui, state),
     }
@@ -60,7 +62,7 @@ def around(ui: Ui, state: UiState) -> dict[str, Markup | None]:
     return regions
 
 
-def _queued(ui: Ui, state: UiState) -> dict[str, Markup | None]:
+def _queued(ui: Ui, state: UiState) -> Regions:
     """The page with a new job. The line of running jobs is drawn first: a job that ends meanwhile is on it, so its end will be noticed."""
     line = shell.jobs_line(ui.services.jobs(common.JOBS_SHOWN))
     return {"tp-jobline": line, **around(ui, state)}
@@ -69,9 +71,6 @@ def _queued(ui: Ui, state: UiState) -> dict[str, Markup | None]:
 def pane(ui: Ui, state: UiState) -> Markup:
     """The side pane of one model."""
     return views.pane(ui.services.model(state.subject), read_only=not ui.access.write)
-
-
-PANELS: dict[str, common.Panel] = {"model": pane}
 
 
 def _filters(state: UiState) -> tuple[str, str, str]:
@@ -88,9 +87,8 @@ def _catalogue(ui: Ui, state: UiState) -> Markup:
 
 def switch(ui: Ui, state: UiState, args: Args) -> Reply:
     """Documents or models."""
-    from app.ui.frame import frame
-
-    view = "models" if args.text("view") == "models" else ""
+    asked = args.text("view")
+    view = asked if asked in {one.view for one in registry.views(state.page)} else ""
     return frame.show(ui, state.with_(panel="", subject="", document="").with_options(view=view), push=True)
 
 

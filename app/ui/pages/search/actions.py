@@ -9,8 +9,8 @@ from app.drawing.controls import button
 from app.drawing.html import el
 from app.drawing.messages import error_box, index_missing
 from app.results.search import SearchResult
-from app.ui.frame import common
-from app.ui.pages.judge import grading
+from app.ui.frame import common, grading
+from app.ui.frame.query_bar import query_bar
 from app.ui.pages.search import view as search
 from app.ui.web.dispatch import Action, Ui
 from app.ui.web.protocol import Args, Download, Reply
@@ -29,7 +29,7 @@ def head(ui: Ui, state: UiState) -> Markup:
     kept = len(ui.services.shortlist(state.collection)) if state.collection else 0
     return el(
         "div",
-        search.query_bar(state, ui.services.pipelines()),
+        query_bar(state, ui.services.pipelines()),
         el("div", search.toolbar(kept), id="tp-tools", class_="row"),
         class_="head-row",
     )
@@ -164,11 +164,11 @@ def export(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 ACTIONS = {
-    "search": Action(run),
-    "filter": Action(choose),
-    "years": Action(years),
+    "search": Action(run, replaces=True, top=True, lists=True),
+    "filter": Action(choose, moves=True, top=True),
+    "years": Action(years, replaces=True, top=True),
     "facet": Action(widen),
-    "page": Action(page),
+    "page": Action(page, replaces=True, top=True, lists=True),
     "more": Action(more),
     "star": Action(keep, writes=True),
     "export-shortlist": Action(export),

@@ -6,61 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from app.drawing import cards, format, grades, relevance
-from app.drawing.controls import button, example_button, select
+from app.drawing import cards, format, grades, relevance, starts
+from app.drawing.controls import button
 from app.drawing.html import el, join
 from app.drawing.icons import icon
-from app.drawing.messages import empty, notices, reading
-from app.results.search import CollectionView, PipelineView, SearchResult, StageTime
+from app.drawing.messages import empty, notices
+from app.results.search import SearchResult, StageTime
 from app.ui.web.session import UiState
 
 PAGE = 20
-
-
-def query_bar(state: UiState, pipelines: Sequence[PipelineView], *, compare: bool = False) -> Markup:
-    """The form with the query. On Compare the pipelines are chosen at the heads of the columns."""
-    names = [(view.name, view.name) for view in pipelines]
-    tools = (
-        select(
-            "k",
-            [(str(k), f"top {k}") for k in sorted({5, 10, 20, 50, 100, state.k})],
-            str(state.k),
-            label="Hits per column",
-            action="compare",
-        )
-        if compare
-        else select("pipeline", names, state.pipeline, label="Pipeline", action="search")
-    )
-    return el(
-        "form",
-        el(
-            "div",
-            icon("search"),
-            el(
-                "input",
-                type="search",
-                class_="query",
-                id="tp-query",
-                data_field="query",
-                value=state.query,
-                placeholder=f"Search {state.collection}" if state.collection else "Search",
-                aria_label="Query",
-                autocomplete="off",
-                spellcheck="false",
-                enterkeyhint="search",
-                dir="auto",
-            ),
-            el("kbd", "/", class_="query-key", aria_hidden="true"),
-            class_="query-box",
-        ),
-        tools,
-        el("button", "Compare" if compare else "Search", type="submit", class_="btn btn-primary"),
-        class_="query-bar",
-        data_form=True,
-        data_main=True,
-        data_action="compare" if compare else "search",
-        role="search",
-    )
 
 
 def toolbar(kept: int) -> Markup:
@@ -213,22 +167,7 @@ def _nothing(result: SearchResult, state: UiState) -> Markup:
         return empty("search", f"No hits for “{format.shorten(result.query, 80)}”", text, *actions)
     if state.filters:
         return empty("filter", "No document matches the filters", "Remove a filter to see documents again.", *actions)
-    return without_documents(filling=False)
-
-
-def without_documents(*, filling: bool, paused: bool = False, writes: bool = True) -> Markup:
-    """A collection in which nothing is yet; `filling` says that documents are on their way, `paused` that they would be."""
-    library = button("Go to the Library", "go", look="" if filling else "primary", page="library")
-    if paused and not writes:
-        return empty("document", "Adding documents is paused", reading("It can be resumed"))
-    if paused:
-        return empty("document", "Adding documents is paused", "Resume it on the Library page.", library)
-    if not filling and not writes:
-        return empty("document", "This collection is empty", reading("Documents are added"))
-    if not filling:
-        return empty("document", "This collection is empty", "Add documents on the Library page.", library)
-    text = "They are shown here as soon as they are in."
-    return el("div", empty("document", "Documents are being added", text, library), class_="is-filling")
+    return starts.without_documents(filling=False)
 
 
 def _pager(result: SearchResult) -> Markup | None:
@@ -239,25 +178,3 @@ def _pager(result: SearchResult) -> Markup | None:
     back = button("Previous", "page", glyph="left", offset=max(0, before)) if result.offset else None
     on = button("Next", "page", glyph="right", offset=last) if last < result.total else None
     return el("nav", back, on, class_="pager", aria_label="Pages")
-
-
-def start(collections: Sequence[CollectionView], *, writes: bool) -> Markup:
-    """What every page about a collection shows while none is chosen; `writes` says whether one can be made here."""
-    if not writes:
-        if collections:
-            return empty("folder", "Choose a collection", "Pick one in the sidebar.")
-        return empty("library", "There is no collection yet", reading("Documents are added"))
-    if not collections:
-        return empty(
-            "library",
-            "Start with a collection",
-            "Triptych searches documents that you bring: BibTeX, RIS, JSONL, CSV, PDF, Markdown and more. They stay on this computer.",
-            button("Add documents in the Library", "go", look="primary", glyph="plus", page="library"),
-            example_button(),
-        )
-    return empty(
-        "folder",
-        "Choose a collection",
-        "Pick one in the sidebar, or add another in the Library.",
-        button("Go to the Library", "go", page="library"),
-    )

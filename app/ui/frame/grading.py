@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from app.drawing import grades
-from app.ui.frame import common
+from app.ui.frame import common, registry
 from app.ui.web.dispatch import Action, Ui
 from app.ui.web.protocol import Args, Reply
 from app.ui.web.session import MAX_COLUMNS, UiState
@@ -17,6 +17,7 @@ from engine.errors import BadInput, TriptychError
 MAX_LISTED = 200_000
 MAX_HITS = 200
 MAX_GRADE = 3
+USUAL = 10
 
 Scores = Mapping[str, float | None]
 
@@ -40,27 +41,26 @@ def measured(ui: Ui, state: UiState, lists: Sequence[Sequence[str]]) -> list[Sco
 
 
 def _shown(state: UiState) -> int:
-    return state.k if state.page == "compare" else 10
+    lists = registry.showing(state).lists
+    return lists.depth(state) if lists else USUAL
 
 
 def grade(ui: Ui, state: UiState, args: Args) -> Reply:
     """A grade on a card was pressed, or pressed again to take it back. The page marks the card itself."""
-    if state.page not in ("search", "compare"):
+    lists = registry.showing(state).lists
+    if lists is None:
         raise BadInput("Documents are judged on Search, Compare and Judge.")
     doc_id, given = args.text("doc"), args.text("grade")
     rating = args.whole("grade", -1, 99, -1) if given else None
     if rating is not None and not 0 <= rating <= MAX_GRADE:
         raise BadInput(f"A grade is 0 to {MAX_GRADE}.")
     column = args.whole("column", 0, MAX_COLUMNS - 1, -1)
-    pipeline = state.pipeline
-    if state.page == "compare":
-        pipeline = state.columns[column] if 0 <= column < len(state.columns) else ""
     judged = ui.services.judge_card(
-        state.collection, state.query, doc_id, rating, assessor=common.assessor(state), pipeline=pipeline,
+        state.collection, state.query, doc_id, rating, assessor=common.assessor(state),
+        pipeline=lists.pipeline(state, column),
         rank=args.whole("rank", 1, 100_000, 0) or None,
     )  # fmt: skip
-    lists = _lists(args)
-    scores = measured(ui, state, lists)
+    scores = measured(ui, state, _lists(args))
     regions: dict[str, Markup | None] = {f"tp-measures-{i}": grades.measures(one) for i, one in enumerate(scores)}
     what = f"Judged {rating}" if rating is not None else "Judgment taken back"
     return Reply(regions, say=f"{what}, in the query set {judged.query_set}")
