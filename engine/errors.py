@@ -67,6 +67,10 @@ class IndexBeingBuilt(IndexNotReady):
     """A pipeline needs an index that a job is building; waiting is the remedy."""
 
 
+class ModelMissing(IndexNotReady):
+    """A pipeline needs an index whose model is not here, so that it cannot be built; getting the model is the remedy."""
+
+
 class NotExact(TriptychError):
     """An index that keeps no vectors and no exact scores was asked for them; what it finds is all that it can tell."""
 

@@ -1,4 +1,4 @@
-"""Conversion in a process of its own (engine.child): it holds gigabytes, may be stopped at any moment, and takes nothing with it when native
+"""Conversion in a process of its own (engine.system.child): it holds gigabytes, may be stopped at any moment, and takes nothing with it when native
 code fails."""
 
 from __future__ import annotations

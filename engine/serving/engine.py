@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from engine.encoders.opening import load_encoder, load_scorer
-from engine.errors import BadInput, IndexBeingBuilt, IndexNotReady, WorkspaceDamaged
+from engine.errors import BadInput, IndexBeingBuilt, IndexNotReady, ModelMissing, WorkspaceDamaged
 from engine.models.catalogue import model_folder
 from engine.models.chat import SETTING, ChatModel, named_endpoint
 from engine.serving.queue import Jobs
@@ -149,8 +149,8 @@ class Engine:
         return self.workspace.generations.find(collection_id, spec.kind, spec.model_dump(mode="json"))
 
     def open_index(self, collection_id: str, spec: IndexSpec, *, rebuild: bool = True) -> OpenIndex:
-        """The open index of a specification. Raises IndexNotReady when it is absent, of another encoder, or damaged, BadInput when its model is
-        not here; with `rebuild` a damaged one is dropped and its rebuild is queued."""
+        """The open index of a specification. Raises IndexNotReady when it is absent, of another encoder, or damaged, ModelMissing when its
+        model is not here; with `rebuild` a damaged one is dropped and its rebuild is queued."""
         generation = self.generation(collection_id, spec)
         if generation is None:
             if self.jobs.builds(collection_id):
@@ -193,10 +193,13 @@ class Engine:
             return index
 
     def _refuse_without_model(self, spec: IndexSpec) -> None:
-        """Raises BadInput, which says how to get it, where the model of an index is not here, so that it cannot be built."""
+        """Raises ModelMissing, which says how to get it, where the model of an index is not here, so that it cannot be built."""
         model = getattr(spec, "model", None)
         if isinstance(model, str):
-            model_folder(model, self.workspace.models.folder)
+            try:
+                model_folder(model, self.workspace.models.folder)
+            except BadInput as error:
+                raise ModelMissing(str(error)) from error
 
     def _rebuild(self, generation: Generation, spec: IndexSpec, error: WorkspaceDamaged) -> None:
         if self.workspace.read_only:

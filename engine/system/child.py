@@ -1,6 +1,6 @@
 """Native work in a process of its own, with limits: what crashes, hangs or takes all memory there costs itself and nothing else.
 
-The parent starts `python -m engine.child` anew (it never forks), writes one JSON request to its standard input, and reads one JSON line for each
+The parent starts `python -m engine.system.child` anew (it never forks), writes one JSON request to its standard input, and reads one JSON line for each
 step of its progress, for its result, and for what it fails with. Larger things pass through files whose names the request holds; nothing is
 pickled. The parent watches the clock and the memory, and kills a child that goes beyond them; the child ends when its parent is gone.
 """

@@ -47,7 +47,7 @@ def test_the_engine_loads_neither_the_interface_nor_torch() -> None:
         "import sys, pkgutil, importlib, engine\n"
         "for module in pkgutil.walk_packages(engine.__path__, 'engine.'):\n"
         # These hold torch modules; only trainers and exports, which have torch, import them.
-        "    if module.name not in ('engine.training.pair_model', 'engine.training.pair_pass'): importlib.import_module(module.name)\n"
+        "    if module.name not in ('engine.export.pair.model', 'engine.export.pair.passes'): importlib.import_module(module.name)\n"
         "heavy = ('gradio', 'torch', 'sentence_transformers', 'onnxruntime', 'hnswlib', 'onnx')\n"
         "print([name for name in heavy if name in sys.modules], any(name.split('.')[0] == 'app' for name in sys.modules))"
     )
@@ -67,7 +67,7 @@ def test_the_entry_point_exists() -> None:
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
 def test_control_c_during_a_search_ends_with_130(filled: Path) -> None:
     code = (
-        "import time\nfrom app import services\n"
+        "import time\nfrom app.verbs import services\n"
         "def slow(self, *a, **k):\n    print('searching', flush=True)\n    time.sleep(30)\n"
         "services.Services.search = slow\nfrom app.cli.main import main\nmain()"
     )

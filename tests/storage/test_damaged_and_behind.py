@@ -12,6 +12,7 @@ import pytest
 
 from app.verbs.services import Services
 from engine.errors import BadInput, IndexNotReady, TriptychError, WorkspaceDamaged
+from engine.jobs.model_delete import uses
 from engine.types import Record
 from engine.workspace.generations import MANIFEST
 from tests.encoders.tiny import write_model
@@ -130,6 +131,8 @@ def test_everything_else_goes_on(services: Services, harm: Callable[[Services], 
     assert [card.doc_id for card in services.search("whole", "green", "Words").cards] == ["g"]
     if harm not in OF_MODELS:
         assert services.search("whole", "green", "Meaning").cards[0].doc_id == "g"
+    assert "whole" in {use.collection for use in uses(services.engine.workspace, "tiny")}
+    services.models()
     found = services.doctor()
     assert any(finding.level in ("error", "warning", "note") for finding in found)
     services.create_collection("new")

@@ -2,7 +2,7 @@
 
 hnswlib trusts its input: a damaged file can end the process, a query of another width corrupts memory, a full disk goes unnoticed when it
 saves. So every file is checked before it is loaded and after it is saved, and every array before it is passed on. Graphs are built in a child
-process (engine.child), and a file that was not made for this process is opened by a child first.
+process (engine.system.child), and a file that was not made for this process is opened by a child first.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from app.ui.pages.search import view as search
 from app.ui.web.dispatch import Action, Ui
 from app.ui.web.protocol import Args, Download, Reply
 from app.ui.web.session import MAX_QUERY, SEARCH_K, UiState
-from engine.errors import BadInput, IndexNotReady, TriptychError
+from engine.errors import BadInput, IndexNotReady, ModelMissing, TriptychError
 
 EXPORTS = {
     "bibtex": ("bib", "application/x-bibtex"),
@@ -66,7 +66,7 @@ def hits(ui: Ui, state: UiState) -> dict[str, Markup | None]:
 
 
 def _failed(ui: Ui, state: UiState, error: TriptychError) -> Markup:
-    if not isinstance(error, IndexNotReady):
+    if not isinstance(error, IndexNotReady) or isinstance(error, ModelMissing):  # without it, there is nothing to build
         return error_box(type(error).__name__, str(error))
     build = button("Build the indexes", "index", look="primary", name=state.collection)
     library = button("Go to the Library", "go", page="library")
