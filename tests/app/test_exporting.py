@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from app.results.search import Card, Column, ColumnHit, Ledger, LedgerEntry, Led
 from app.ui.web import exports
 from app.verbs.exporting import bibtex, ris, table
 from engine.component import lookup
+from engine.files import sheets
 from engine.readers.base import ReaderOptions
 from engine.types import Record
 
@@ -96,3 +98,12 @@ def test_no_table_of_any_export_holds_a_cell_that_begins_a_formula(formula: str)
         assert sum(cell.startswith("'") and cell.replace("'", "").startswith(formula) for cell in found) == times
         # Numbers stay numbers, the negative ones too.
         assert "-0.5" in found
+
+
+@pytest.mark.parametrize("text", ["x;=1", "x\t@1", "x\n-1", "x\r\n+1", 'x;"=1', "x;'\"=1", '"=1', "x;＝1"])
+def test_a_spreadsheet_that_divides_elsewhere_finds_no_formula_either(text: str) -> None:
+    written = sheets.csv_text(("a", "b"), [("row", text)])
+    for mark in ",;\t":
+        for row in csv.reader(io.StringIO(written, newline=""), delimiter=mark):
+            assert not any(re.match(r"[\s\"]*[-=+@＝]", cell) for cell in row), (mark, row)
+    assert sheets.unguarded(sheets.guarded(text)) == text

@@ -112,7 +112,7 @@ def test_other_damage_ends_in_an_error_of_ours_too(filled, tmp_path, probe):
 
 def test_doctor_finds_a_flipped_bit_with_its_child_too(filled, tmp_path, probe):
     size = (filled / recovery.DATABASE_NAME).stat().st_size
-    for damage in [*damaging.flips(size, seed=7)][12::5]:
+    for damage in [*damaging.flips(size, seed=7)][12::8]:
         assert broken(damaged(filled, tmp_path / "workspace", damage), probe), damage.name
 
 
@@ -120,7 +120,7 @@ def test_salvage_copies_what_is_readable_lists_the_rest_and_leaves_the_original(
     size = (filled / recovery.DATABASE_NAME).stat().st_size
     right, outcomes = contents(filled), []
     flips, others = [*damaging.flips(size, seed=3)], [*damaging.others(size, seed=4)]
-    for damage in (flips[0], flips[4], flips[8], *flips[14::11], *others[4:6]):
+    for damage in (flips[0], flips[4], flips[8], *flips[14::16], others[4]):
         folder, new = damaged(filled, tmp_path / "workspace", damage), tmp_path / "new"
         before = files(folder)
         shutil.rmtree(new, ignore_errors=True)
@@ -133,7 +133,7 @@ def test_salvage_copies_what_is_readable_lists_the_rest_and_leaves_the_original(
             outcomes.append(result.outcome)
             lost = {one.table for one in result.lost}
             for name, found in contents(new).items():
-                told = name in lost or "(header)" in lost or result.mended or "swapped" in damage.name
+                told = name in lost or "(header)" in lost or result.mended
                 assert told or found == right[name], (damage.name, name)
             assert (result.outcome == "complete") == (not result.lost)
             assert [f.what for f in check(new, probe=probe) if f.level == "error"] == [], damage.name
@@ -217,7 +217,8 @@ def test_large_tables_are_copied_around_the_damage(tmp_path, probe):
     file.write_bytes(raw)
     result = salvage(folder, tmp_path / "new", probe)
     lost = [one for one in result.lost if one.table == "pipelines"]
-    assert 0 < sum(one.rows for one in lost) < 4_096
+    assert 0 < sum(one.rows for one in lost) < 10_000
+    assert all(one.rows <= 1_024 for one in lost), "around the damage it is read in small pieces"
     assert sum(one.rows for one in lost) + result.rows["pipelines"] == 20_000
     assert {len(one.ids) for one in lost} == {one.rows for one in lost}, "their names are known"
     with Workspace.open(tmp_path / "new") as workspace:
@@ -284,7 +285,7 @@ def test_the_commands_end_with_5_and_without_a_traceback(filled, tmp_path, monke
 
 def test_a_damaged_workspace_raises_only_errors_of_ours_when_written(filled, tmp_path):
     size = (filled / recovery.DATABASE_NAME).stat().st_size
-    for damage in [*damaging.flips(size, seed=5)][12::4]:
+    for damage in [*damaging.flips(size, seed=5)][12::7]:
         folder = damaged(filled, tmp_path / "workspace", damage)
         try:
             with Workspace.open(folder) as workspace:

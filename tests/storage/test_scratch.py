@@ -18,7 +18,7 @@ from engine.workspace.workspace import Workspace
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import os, threading, time
-import app.cli as cli
+import app.cli.main as cli
 from engine.system.scratch import scratch
 
 def hold():

@@ -54,9 +54,8 @@ def lent(cursor: DuckDBPyConnection, **frames: pl.DataFrame) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(
-            Exception
-        ):  # after an error nothing can be taken back in its transaction; the error is what counts
+        # In a transaction that an error has ended nothing can be taken back; the error is what counts.
+        with suppress(Exception):
             _take_back(cursor, frames)
         raise
     _take_back(cursor, frames)
