@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def check_family(family: ModelFamily, folder: Path, texts: tuple[str, ...] = SEN
     (_check_scores if family.scores_pairs else _check_rows)(family, folder, model, texts)
     family.try_out(model, texts)
     for spoil in (np.nan, np.inf, 0.0):
-        _refused(lambda value=spoil: family.try_out(_Spoiled(model, value), texts))
+        _refused(partial(family.try_out, _Spoiled(model, spoil), texts))
     _check_work(family, folder, model, texts)
     nothing = Original(folder / "missing", {}, frozenset(), "")
     assert family.hint(nothing) <= Hint.OTHERWISE, "files that say nothing do not speak for it"
