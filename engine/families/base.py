@@ -84,7 +84,7 @@ class Encoding(ModelFamily):
 
     def samples(self, tokenizer: TextTokenizer, card: ModelCard, texts: Sequence[str]) -> list[Sample]:
         """See ModelFamily; the texts as documents."""
-        return list(tokenizer.ids(texts, card.prompts.document))
+        return [ids for ids, _ in self.token_ids(tokenizer, card, "", texts)]
 
     def agreement(self, one: Path, other: Path, texts: Sequence[str]) -> Agreement:
         """See ModelFamily; cosines of what documents and queries hold."""

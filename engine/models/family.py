@@ -72,7 +72,7 @@ class ModelFamily(Component, family="families"):
 
     @abstractmethod
     def open(self, folder: Path, provider: str = "auto", threads: int | None = None) -> Any:
-        """The model in a folder, verified: an Encoder, or a PairScorer. Raises BadInput, WorkspaceDamaged."""
+        """The model in a folder, verified: an Encoder, or a PairScorer, with the `runner` by which its speed is measured. Raises BadInput, WorkspaceDamaged."""
 
     def checked_scorer(self, model: str) -> Self:
         """Itself, where it scores pairs; else raises BadInput that names the model."""

@@ -14,6 +14,10 @@ from typing import Any
 
 import pytest
 
+from engine.errors import WorkspaceDamaged
+from engine.models.card import read_card
+from tests.encoders.tiny import write_model
+
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = """
 from typing import ClassVar
@@ -28,6 +32,9 @@ class Outside(Reader, name="outside_readers"):
     title: ClassVar[str] = "From outside"
     suffixes: ClassVar[tuple[str, ...]] = (".outside",)
     {KNOB}
+    @classmethod
+    def sniff(cls, path, head):
+        return 0.0
 """,
     "chunkers": f"""
 from engine.chunkers.base import Chunker
@@ -130,6 +137,35 @@ class Outside(Metric, name="OutsideMetric"):
         return np.zeros(marked.queries)
 """,
 }
+MODULES["families"] = """
+from engine.families.base import Encoding
+from engine.models.family import Hint
+class Mirror:
+    "The model's vectors, turned round."
+    def __init__(self, inner):
+        self.inner, self.card, self.fingerprint, self.runner = inner, inner.card, inner.fingerprint, inner.runner
+    def encode_queries(self, texts):
+        return -self.inner.encode_queries(texts)
+    def encode_documents(self, texts, progress=lambda step: None):
+        return -self.inner.encode_documents(texts, progress)
+class Outside(Encoding, name="outside_families"):
+    "Vectors, from outside."
+    title: ClassVar[str] = "From outside"
+    about: ClassVar[str] = "Turned from outside"
+    stage: ClassVar[str] = "dense"
+    def open(self, folder, provider="auto", threads=None):
+        from engine.encoders.dense import DenseEncoder
+        return Mirror(DenseEncoder.load(folder, provider, threads))
+    def row_kind(self, width):
+        from engine.indexes.rows import VectorKind
+        return VectorKind(width)
+    def points(self, card, rows):
+        return [row[None] for row in rows]
+    def hint(self, original):
+        return Hint.NAMED if original.library_class == "Outside" else Hint.NONE
+    def open_original(self, path, dimensions=None):
+        raise AssertionError("nothing is converted here")
+"""
 NAMES = {"indexes.structures": "outside_structure", "metrics": "OutsideMetric"}
 STAGES = ("rewriters", "retrievers", "feedback", "rerankers", "selectors", "calibrators")
 PIPELINE = """
@@ -173,6 +209,18 @@ print(json.dumps({
 """
 
 
+DRAW = """
+import sys
+from pathlib import Path
+from app.ui.pages.models import view
+from app.verbs.services import Services
+with Services(Path(sys.argv[1])) as services:
+    models = services.models()
+    print(view.catalogue(models, models, "", "", "", read_only=False))
+    print(view.pane(services.model("tiny"), read_only=False))
+"""
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as an installer leaves it: modules, and beside them what the package brings."""
@@ -208,8 +256,9 @@ def known(place: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
 def test_it_is_found_and_stands_in_the_reference(known: dict[str, Any], family: str) -> None:
     name = NAMES.get(family, f"outside_{family}")
     assert name in known["families"][family]
-    if family == "readers":
-        assert f"| `{name}` | From outside | `.outside` |" in known["reference"]
+    if family in ("readers", "families"):
+        told = {"readers": "`.outside`", "families": "Turned from outside"}[family]
+        assert f"| `{name}` | From outside | {told} |" in known["reference"]
     else:
         part = known["reference"].split(f"### `{name}`")[1].split("### ")[0]
         assert "Turned from outside." in part
@@ -247,3 +296,38 @@ def test_the_command_line_takes_it(place: Path, tmp_path: Path) -> None:
         told = run(place, "-m", "app", "--workspace", str(tmp_path / "workspace"), "pipelines", *command)
     assert "outside_structure:\n" in told
     assert "outside_rewriters" in told
+
+
+def test_a_model_of_a_family_is_added_listed_drawn_and_searched_with(place: Path, tmp_path: Path) -> None:
+    folder, papers = write_model(tmp_path / "tiny", name="tiny"), tmp_path / "papers.csv"
+    card = folder / "card.json"
+    card.write_text(card.read_text().replace('"family": "dense"', '"family": "outside_families"'))
+    papers.write_text("title,text\nred,red red\ngreen,green green\n")
+
+    def triptych(*command: str) -> Any:
+        return json.loads(run(place, "-m", "app", "--workspace", str(tmp_path / "workspace"), *command, "--json"))
+
+    added = triptych("models", "add", str(folder))
+    assert added["model"]["pipelines"] == ["tiny", "BM25 + tiny"]
+    triptych("add", str(papers), "--collection", "papers", "--no-index")
+    triptych("index", "--pipeline", "tiny")
+    found = triptych("search", "green", "--pipeline", "tiny")
+    assert [hit["title"] for hit in found["cards"]] == ["green", "red"], (
+        "both sides are turned round, so that nothing changes"
+    )
+    (listed,) = triptych("models", "list", "--family", "outside_families")["models"]
+    assert (listed["name"], listed["state"], listed["used_by"]) == ("tiny", "here", ["papers"])
+    drawn = run(place, "-c", DRAW, str(tmp_path / "workspace"))
+    assert "From outside: turned from outside" in drawn
+    assert "<button" in drawn
+    assert drawn.index(">Reranker<") < drawn.index(">From outside<"), "the filter names it behind the others"
+
+
+def test_a_model_of_a_family_that_is_gone_says_so(place: Path, tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "models" / "tiny", name="tiny")
+    card = folder / "card.json"
+    card.write_text(card.read_text().replace('"family": "dense"', '"family": "outside_families"'))
+    read = "import sys; from pathlib import Path; from engine.models.card import read_card; print(read_card(Path(sys.argv[1])).family)"
+    assert run(place, "-c", read, str(folder)) == "outside_families\n"
+    with pytest.raises(WorkspaceDamaged, match="no model family called 'outside_families'"):
+        read_card(folder)
