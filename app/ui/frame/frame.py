@@ -7,7 +7,7 @@ from typing import Protocol
 from markupsafe import Markup
 
 from app.drawing.messages import error_box
-from app.ui.frame import common, shell
+from app.ui.frame import choosing, common, shell
 from app.ui.pages.blind import actions as blind
 from app.ui.pages.calibrate import actions as calibrate
 from app.ui.pages.compare import actions as compare
@@ -106,7 +106,7 @@ def open_address(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 def go(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Another page; the query goes along."""
+    """Another page, where a `job` is named as it shows that; the query goes along."""
     page = args.text("page")
     query = args.text("query", MAX_QUERY, state.query)
     state = state.with_(
@@ -118,6 +118,8 @@ def go(ui: Ui, state: UiState, args: Args) -> Reply:
         offset=0,
         options=common.elsewhere(state),
     )
+    if job := args.text("job"):
+        state = choosing.shown_at(state, ui.services.job(job))
     return show(ui, state, push=True)
 
 
