@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import urlencode
 
 from markupsafe import Markup
 
@@ -35,18 +34,18 @@ COUNTS = (
 )
 
 
-def table(jobs: Sequence[JobView], *, read_only: bool) -> Markup:
-    """All jobs, newest first."""
+def table(jobs: Sequence[JobView], *, read_only: bool, page: str = "library") -> Markup:
+    """All jobs, newest first, on this page."""
     if not jobs:
         return el(
             "p",
             "No jobs yet. Adding documents and building indexes show up here, and go on when this page is closed.",
             class_="muted",
         )
-    return el("ul", [_job(job, read_only) for job in jobs], class_="jobs")
+    return el("ul", [_job(job, read_only, page) for job in jobs], class_="jobs")
 
 
-def _job(job: JobView, read_only: bool) -> Markup:
+def _job(job: JobView, read_only: bool, page: str) -> Markup:
     active = job.status in ACTIVE
     share = min(100.0, 100 * job.done / job.total) if job.total else None
     rejected = job.counts.get("rejected", 0)
@@ -55,7 +54,7 @@ def _job(job: JobView, read_only: bool) -> Markup:
         el(
             "div",
             el("span", WISHES.get(job.wish) or WORDS.get(job.status, job.status), class_=f"job-status j-{job.status}"),
-            _label(job),
+            _label(job, page),
             el("span", job.collection, class_="chip", dir="auto") if job.collection else None,
             el("span", class_="grow"),
             None if read_only else _controls(job),
@@ -83,20 +82,14 @@ def _job(job: JobView, read_only: bool) -> Markup:
     )
 
 
-def _label(job: JobView) -> Markup:
-    """What it does; where another page shows it, a link to there."""
-    target = address(job)
-    return el("a" if target else "span", job.label, class_="job-label", dir="auto", title=job.label, href=target)
-
-
-def address(job: JobView) -> str | None:
-    """Where a job or what it made is shown, as the part of an address after the path; None where that is no page but the list of jobs."""
-    kind = kind_of(job.kind)
-    if kind.page == "library" or job.collection == DELETED:
-        return None
-    made = {kind.option: job.result} if job.status == "done" and kind.option and job.result else {"job": job.job_id}
-    options = [(f"o.{name}", value) for name, value in (*kind.address.items(), *made.items())]
-    return "?" + urlencode([("tab", kind.page), ("c", job.collection), *options])
+def _label(job: JobView, page: str) -> Markup:
+    """What it does; where another page shows it, the way there."""
+    shown = kind_of(job.kind).page
+    if shown in (page, "library") or job.collection == DELETED:
+        return el("span", job.label, class_="job-label", dir="auto", title=job.label)
+    return el(
+        "button", job.label, type="button", class_="job-label", dir="auto", title=job.label, data_action="go", data_page=shown, data_job=job.job_id
+    )  # fmt: skip
 
 
 def _controls(job: JobView) -> list[Markup]:

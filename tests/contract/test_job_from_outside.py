@@ -57,7 +57,8 @@ with Services(Path(sys.argv[1])) as services:
     done, refused = services.wait(at_work, 20), services.wait(jobs.submit("outside-count", key, {"upto": 0}), 20)
     drawn = world.call("open")["regions"]["tp-main"]
     told = lambda job: [job.status, job.label, job.done, job.counts, job.result, job.error]
-    print(json.dumps({"early": early, "done": told(done), "refused": told(refused), "id": at_work, "page": drawn}))
+    led = world.call("go", page="evaluate", job=at_work)["url"]
+    print(json.dumps({"led": led, "early": early, "done": told(done), "refused": told(refused), "id": at_work, "page": drawn}))
 """
 
 
@@ -106,10 +107,15 @@ def test_its_page_finds_it_and_its_collection_waits_for_its_indexes(ran: dict[st
 
 
 def test_the_library_links_to_what_it_made(ran: dict[str, Any]) -> None:
-    links = {one.text: one.get("href") for one in html.fromstring(ran["page"]).xpath('//a[@class="job-label"]')}
-    assert set(links) == {"Count to 5"} | ({"outside-count"} & set(links))
-    expected = UiState(page="evaluate", collection="Papers").with_options(run="counted")
-    assert UiState.from_query(links["Count to 5"]) == expected
+    links = html.fromstring(ran["page"]).xpath('//button[contains(@class, "job-label")]')
+    assert [link.text for link in links] == ["outside-count", "Count to 5"]
+    assert (links[1].get("data-action"), links[1].get("data-page"), links[1].get("data-job")) == (
+        "go",
+        "evaluate",
+        ran["id"],
+    )
+    led = UiState.from_query(ran["led"])
+    assert (led.page, led.collection, led.options) == ("evaluate", "Papers", (("run", ("counted",)),))
 
 
 def test_the_command_line_lists_it_also_when_its_package_is_gone(

@@ -27,13 +27,13 @@ def asking(services: Services, tmp_path: Path) -> Services:
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The queries that run from now on, as they run."""
     ran: list[str] = []
-    whole = engine.evaluate._batch
+    whole = engine.evaluation.measure._batch
 
     def batch(context: Any, pipelines: Any, queries: Any, depth: int) -> Any:
         ran.extend(qid for qid, _ in queries)
         return whole(context, pipelines, queries, depth)
 
-    monkeypatch.setattr(engine.evaluate, "_batch", batch)
+    monkeypatch.setattr(engine.evaluation.measure, "_batch", batch)
     return ran
 
 
@@ -98,7 +98,7 @@ def test_it_is_stale_when_the_queries_change_and_then_replaced(asking: Services,
 
 def test_a_cancelled_one_goes_on_where_it_was(asking: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = watched(monkeypatch)
-    counted = engine.evaluate._batch
+    counted = engine.evaluation.measure._batch
 
     def batch(context: Any, pipelines: Any, queries: Any, depth: int) -> Any:
         if len(ran) == 1:
@@ -106,7 +106,7 @@ def test_a_cancelled_one_goes_on_where_it_was(asking: Services, monkeypatch: pyt
         return counted(context, pipelines, queries, depth)
 
     with monkeypatch.context() as patched:
-        patched.setattr(engine.evaluate, "_batch", batch)
+        patched.setattr(engine.evaluation.measure, "_batch", batch)
         with pytest.raises(Cancelled, match="finished are kept"):
             asking.disagreement("papers", ["BM25", SHORT], query_set="new")
     half = asking.stored_disagreement("papers", asking.jobs()[0].result)

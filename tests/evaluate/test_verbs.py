@@ -94,7 +94,7 @@ def test_a_stopped_evaluation_goes_on_after_a_restart(services: Services) -> Non
 def halting(services: Services, monkeypatch: pytest.MonkeyPatch, at: int, halt: Callable[[str], None]) -> list[str]:
     """From now on the running job is halted while it works on the query number `at`, once; gives the queries that ran, as they run."""
     ran: list[str] = []
-    whole = engine.evaluate._batch
+    whole = engine.evaluation.measure._batch
 
     def batch(context: Any, pipelines: Any, queries: Any, depth: int) -> Any:
         ran.extend(text for _, text in queries)
@@ -102,7 +102,7 @@ def halting(services: Services, monkeypatch: pytest.MonkeyPatch, at: int, halt: 
             halt(services.jobs()[0].job_id)
         return whole(context, pipelines, queries, depth)
 
-    monkeypatch.setattr(engine.evaluate, "_batch", batch)
+    monkeypatch.setattr(engine.evaluation.measure, "_batch", batch)
     return ran
 
 

@@ -48,6 +48,13 @@ def settled(ui: Ui, state: UiState, newest: Callable[[], str]) -> UiState:
     return state
 
 
+def shown_at(state: UiState, job: JobView) -> UiState:
+    """The state in which the page of a job shows it: by what it made, once it is done."""
+    kind = kind_of(job.kind)
+    made = {kind.option: job.result} if job.status == "done" and kind.option and job.result else {"job": job.job_id}
+    return state.with_(collection=job.collection or state.collection).with_options(**kind.address, **made)
+
+
 def toggled(chosen: Sequence[str], value: str) -> list[str]:
     """The list with this value checked or unchecked, as the address keeps it."""
     left = [one for one in chosen if one != value]

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from app.drawing import jobs as job_views
 from app.drawing.messages import error_box
-from app.ui.frame import common, registry, shell
+from app.ui.frame import choosing, common, registry, shell
 from app.ui.frame.page import Jobs, Regions
 from app.ui.web.dispatch import Action, Ui
 from app.ui.web.protocol import Args, Reply
@@ -59,7 +59,7 @@ def open_address(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 def go(ui: Ui, state: UiState, args: Args) -> Reply:
-    """Another page; the query goes along."""
+    """Another page, where a `job` is named as it shows that; the query goes along."""
     page = args.text("page")
     query = args.text("query", MAX_QUERY, state.query)
     state = state.with_(
@@ -71,6 +71,8 @@ def go(ui: Ui, state: UiState, args: Args) -> Reply:
         offset=0,
         options=common.elsewhere(state),
     )
+    if job := args.text("job"):
+        state = choosing.shown_at(state, ui.services.job(job))
     return show(ui, state, push=True)
 
 

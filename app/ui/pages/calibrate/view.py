@@ -176,7 +176,7 @@ def job(view: JobView | None, *, read_only: bool) -> Markup | None:
     over = view.status in ("failed", "cancelled")
     return el(
         "section",
-        jobs.table([view], read_only=read_only),
+        jobs.table([view], read_only=read_only, page="calibrate"),
         button("Put away", "cal-dismiss", look="quiet")
         if over
         else el("p", "It goes on when this page is closed; the address shows it again.", class_="muted small"),

@@ -179,7 +179,7 @@ def job(view: JobView | None, *, read_only: bool) -> Markup | None:
         return None
     return el(
         "section",
-        jobs.table([view], read_only=read_only),
+        jobs.table([view], read_only=read_only, page="evaluate"),
         el("p", "It goes on when this page is closed; the address shows it again.", class_="muted small")
         if view.status in ("queued", "running")
         else button("Put away", "ev-dismiss", look="quiet")

@@ -158,7 +158,7 @@ def job(view: JobView | None, *, read_only: bool) -> Markup | None:
         return None
     return el(
         "section",
-        jobs.table([view], read_only=read_only),
+        jobs.table([view], read_only=read_only, page="judge"),
         el("p", "The pipelines run on every question; the first document comes up when they are done.", class_="muted small")
         if view.status in ("queued", "running")
         else None,
