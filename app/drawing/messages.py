@@ -17,6 +17,8 @@ TITLES = {
     "ReadOnly": "This is open for reading only",
     "MissingDependency": "An optional part is not installed",
     "StorageFull": "There is no room left",
+    "StorageFailed": "The disk could not be read or written",
+    "NotExact": "This index cannot tell that",
     "IndexNotReady": "The index is not ready",
     "IndexBeingBuilt": "The index is being built",
     "Cancelled": "Cancelled",
