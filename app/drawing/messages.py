@@ -17,7 +17,7 @@ TITLES = {
     "ReadOnly": "This is open for reading only",
     "MissingDependency": "An optional part is not installed",
     "StorageFull": "There is no room left",
-    "StorageFailed": "The disk could not be read or written",
+    "StorageFailed": "The disk reported an error",
     "NotExact": "This index cannot tell that",
     "IndexNotReady": "The index is not ready",
     "IndexBeingBuilt": "The index is being built",
