@@ -12,7 +12,6 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from app.ui.frame.page import Page, Panel, Part
-from app.ui.web.dispatch import Action
 from app.ui.web.session import HOME, UiState
 from engine.errors import BadInput
 
@@ -87,8 +86,3 @@ def panels() -> Mapping[str, Panel]:
 def carried() -> frozenset[str]:
     """The options of addresses that go along from page to page."""
     return frozenset(name for part in parts() for name in part.carried)
-
-
-def actions() -> dict[str, Action]:
-    """Every action of the pages by name; those of the frame are not among them."""
-    return {name: action for part in parts() for name, action in part.actions.items()}
