@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from engine.errors import BadInput
 from engine.readers.archive import unpack
 from engine.readers.base import ReaderOptions, detect
 from engine.readers.sandbox import Batch, read_in_child
@@ -189,6 +190,18 @@ def test_zip_bytes_are_counted_while_they_are_written(tmp_path: Path) -> None:
     (item,) = here(path)
     assert isinstance(item, Rejected)
     assert item.reason.startswith("is not a readable zip archive")
+
+
+def test_what_is_written_is_limited_even_where_the_claims_are_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folder = tmp_path / "a.zip", tmp_path / "out"
+    folder.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "x" * 10)
+    monkeypatch.setattr("engine.readers.archive._check_claims", lambda *_: None)
+    with pytest.raises(BadInput, match="more than the limit"):
+        unpack(path, folder, ReaderOptions(max_expanded_bytes=9), "a.zip")
 
 
 def test_an_encrypted_entry_and_one_that_is_damaged(tmp_path: Path) -> None:
