@@ -206,6 +206,7 @@ class Jobs:
         if interrupted:
             after = "go on where they stopped." if resume else "wait to be resumed."
             notices.append(f"{interrupted} interrupted job(s) {after}")
+        self._opened = time.monotonic()  # the kinds are loaded by now, which takes longer than others are waited for
         if resume and self._records.next() is not None:
             self._wake()
 
