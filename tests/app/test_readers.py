@@ -16,7 +16,7 @@ import pytest
 
 from app.ui.frame.site import site
 from app.ui.web.access import OWNER, READER
-from app.ui.web.dispatch import Dispatcher, Site, Ui
+from app.ui.web.dispatch import Dispatcher, Ui
 from app.ui.web.uploads import Uploads
 from app.verbs.base import REFUSED
 from app.verbs.services import Services
@@ -336,7 +336,7 @@ def test_every_action_is_walked(world: World) -> None:
 def test_no_action_of_a_reader_changes_anything(world: World, quiet: Path, declared: bool) -> None:
     """Also where the actions' own declarations are taken away: the verbs refuse what they declare, and the others keep nothing."""
     actions = ALL if declared else {name: replace(action, writes=False) for name, action in ALL.items()}
-    dispatcher = Dispatcher(Ui(world.services, OWNER, world.uploads), Site(actions))
+    dispatcher = Dispatcher(Ui(world.services, OWNER, world.uploads), replace(site(), actions=actions))
     pages = addresses(world)
     for action, requests in asked(world).items():
         for letter, args in requests if ALL[action].writes or not declared else ():
