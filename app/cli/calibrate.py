@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 CalibrationArgument = Annotated[str, typer.Argument(metavar="CALIBRATION", help="Its id, or the first characters.")]
 
 
+PLACE = 80
+"""Among the groups of the help."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     command(app)(calibrate)

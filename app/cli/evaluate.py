@@ -26,6 +26,10 @@ Correction = Literal["holm", "bh", "none"]
 Test = Literal["randomization", "t", "wilcoxon"]
 
 
+PLACE = 40
+"""Among the groups of the help."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     command(app)(evaluate)

@@ -26,6 +26,10 @@ MeasureOption = Annotated[
 ]
 
 
+PLACE = 50
+"""Among the groups of the help."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     evaluations = typer.Typer(help="See, export, reproduce and delete stored evaluations.", no_args_is_help=True)

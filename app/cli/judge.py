@@ -21,6 +21,10 @@ PositionArgument = Annotated[int, typer.Argument(metavar="POSITION", min=0, help
 AssessorOption = Annotated[str, typer.Option("--assessor", metavar="NAME", help="Who judges.")]
 
 
+PLACE = 70
+"""Among the groups of the help."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     judging = typer.Typer(help="Judge pooled documents, alone or with others.", no_args_is_help=True)

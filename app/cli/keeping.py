@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 SHOWN = 20
 
 
+PLACE = 120
+"""Among the groups of the help."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     command(app)(doctor)

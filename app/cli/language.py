@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from app.results.search import LanguageModelView
 
 
+PLACE = 140
+"""Among the groups of the help."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     group = typer.Typer(help="Name, try and forget the language model that rerankers may ask.", no_args_is_help=True)

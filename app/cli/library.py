@@ -21,6 +21,10 @@ Duplicates = Literal["replace", "keep", "error"]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or its first characters.")]
 
 
+PLACE = 20
+"""Among the groups of the help."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     command(app)(add)

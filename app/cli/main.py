@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Annotated, NoReturn
 
 import typer
 
-from app.cli import calibrate as cli_calibrate
-from app.cli import evaluate as cli_evaluate
-from app.cli import evaluations as cli_evaluations
-from app.cli import judge as cli_judging
-from app.cli import keeping as cli_keeping
-from app.cli import language as cli_language
-from app.cli import library as cli_library
-from app.cli import manage as cli_manage
-from app.cli import models as cli_models
-from app.cli import queries as cli_queries
-from app.cli import report as cli_report
-from app.cli import search as cli_search
-from app.cli import serve as cli_serve
-from app.cli import train as cli_train
 from app.cli.base import JsonOption, WorkspaceOption, fail
 from engine.system import ending
 
@@ -62,22 +53,16 @@ def _shared(
     context.obj = {"workspace": workspace, "json": as_json, "adopt": adopt}
 
 
-for module in (
-    cli_serve,
-    cli_library,
-    cli_search,
-    cli_evaluate,
-    cli_evaluations,
-    cli_report,
-    cli_judging,
-    cli_calibrate,
-    cli_queries,
-    cli_manage,
-    cli_models,
-    cli_keeping,
-    cli_train,
-    cli_language,
-):
+def groups() -> list[ModuleType]:
+    """The modules of commands: those of this package that `register` something, by their place in the help, then those that other packages bring
+    by an entry point in the group `triptych.commands`. A new one is found by being there."""
+    names = [f"{__package__}.{entry.name}" for entry in iter_modules([str(Path(__file__).parent)])]
+    own = [import_module(name) for name in names if name != __name__]
+    own = sorted((module for module in own if hasattr(module, "PLACE")), key=lambda module: module.PLACE)
+    return own + [entry.load() for entry in entry_points(group="triptych.commands")]
+
+
+for module in groups():
     module.register(app)
 
 

@@ -23,6 +23,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; 
 Form = Literal["bibtex", "ris", "csv"]
 
 
+PLACE = 100
+"""Among the groups of the help."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     collections = typer.Typer(help="List, create, rename, describe and delete collections.", no_args_is_help=True)

@@ -39,6 +39,10 @@ FamilyOption = Annotated[
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or its hub repository.")]
 
 
+PLACE = 110
+"""Among the groups of the help."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     models = typer.Typer(help="List, add, remove and export the models that search and rerank.", no_args_is_help=True)

@@ -20,6 +20,10 @@ QueryForm = Literal["auto", "beir", "trec", "tsv", "answers", "lines"]
 JudgmentForm = Literal["auto", "trec", "beir", "csv"]
 
 
+PLACE = 90
+"""Among the groups of the help."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     queries = typer.Typer(help="Import, list, export and delete query sets.", no_args_is_help=True)

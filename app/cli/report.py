@@ -11,6 +11,9 @@ from app.cli.base import CollectionOption, Run, command, printable, the_collecti
 from app.cli.evaluations import MeasureOption, found_evaluation
 from engine.errors import BadInput
 
+PLACE = 60
+"""Among the groups of the help."""
+
 
 def register(app: typer.Typer) -> None:
     """Add this module's command."""

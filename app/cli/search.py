@@ -42,6 +42,10 @@ ComparedOption = Annotated[
 ]
 
 
+PLACE = 30
+"""Among the groups of the help."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     command(app)(search)

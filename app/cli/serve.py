@@ -35,6 +35,10 @@ TokenOption = Annotated[
 ]
 
 
+PLACE = 10
+"""Among the groups of the help."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     command(app)(demo)

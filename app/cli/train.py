@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 Recipe = Literal["sparse", "late", "cross"]
 
 
+PLACE = 130
+"""Among the groups of the help."""
+
+
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
     command(app)(train)

@@ -30,6 +30,11 @@ FUSED_YAML = "pipeline:\n- fuse:\n    inputs:\n    - bm25: {k: 5}\n    - bm25: {
 MINE = "pipeline:\n- bm25: {k: 7}\n"
 
 
+def uploaded(name: str) -> str:
+    """The folder of an upload: the hash of its file."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
 @dataclass(frozen=True)
 class World:
     """A workspace in which everything was done once."""
@@ -93,16 +98,16 @@ def _filled(services: Services, source: Path) -> World:
     services.import_run("papers", run, name="brought")
     uploads = Uploads(services.folder)
     for name, claim in (("old", ""), ("claimed", added.job_id), ("fresh", "")):
-        (uploads.root / name).mkdir()
-        (uploads.root / name / "more.csv").write_text("id,title\n1,x\n")
+        (uploads.root / uploaded(name)).mkdir()
+        (uploads.root / uploaded(name) / "more.csv").write_text("id,title\n1,x\n")
         if claim:
-            uploads.claim([str(uploads.root / name / "more.csv")], claim)
-    os.utime(uploads.root / "old", (1e9, 1e9))  # long past, so the owner's next look sweeps it
+            uploads.claim([str(uploads.root / uploaded(name) / "more.csv")], claim)
+    os.utime(uploads.root / uploaded("old"), (1e9, 1e9))  # long past, so the owner's next look sweeps it
     finished = services.jobs()[0].job_id
     generation = services.collection("papers").indexes[0].generation_id
     return World(
         services, uploads, first, second, fitted.calibration_id, apart, queue.queue_id, session, generation, added.job_id,
-        finished, str(uploads.root / "fresh" / "more.csv"), str(source),
+        finished, str(uploads.root / uploaded("fresh") / "more.csv"), str(source),
     )  # fmt: skip
 
 
@@ -469,6 +474,7 @@ def calls(w: World) -> dict[str, tuple[tuple[Any, ...], dict[str, Any]]]:
 
 
 ELSEWHERE = {
+    "backup": "writes the file that it is told, which no page offers, and nothing into the workspace",
     "plan_model": "asks the hub",
     "train": "writes the folder that it is told, and needs torch",
     "try_language_model": "asks the named language model",
