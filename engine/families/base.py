@@ -124,7 +124,7 @@ class Scoring(ModelFamily):
         scores = np.asarray(model.score(texts[0], texts[1:]))
         if scores.shape != (len(texts) - 1,) or not np.isfinite(scores).all():
             raise BadInput(f"{model.card.name} gives no finite score to a pair of texts; it cannot be used.")
-        refuse_constant(model.card, [np.atleast_1d(score) for score in scores], len(texts))
+        refuse_constant(model.card, [np.atleast_1d(score) for score in scores], len(scores))
 
     def rates(
         self, model: PairScorer, texts: Sequence[str], queries: Sequence[str], seconds: float

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_second_process_is_told_who_has_it(tmp_path, workspace):
-    code = f"from engine.workspace import Workspace; Workspace.open({str(workspace.folder)!r})"
+    code = f"from engine.workspace.workspace import Workspace; Workspace.open({str(workspace.folder)!r})"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert "WorkspaceInUse" in result.stderr
     assert f"in use by PID {os.getpid()} (started 20" in result.stderr
@@ -35,7 +35,9 @@ def test_second_open_in_one_process_is_refused(workspace):
 
 
 def test_reading_while_another_process_writes_names_the_pid(workspace):
-    code = f"from engine.workspace import Workspace; Workspace.open({str(workspace.folder)!r}, read_only=True)"
+    code = (
+        f"from engine.workspace.workspace import Workspace; Workspace.open({str(workspace.folder)!r}, read_only=True)"
+    )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert f"in use by PID {os.getpid()}" in result.stderr
 
@@ -50,7 +52,7 @@ def test_lock_is_free_after_close_and_after_a_failed_open(tmp_path):
 
 def test_nothing_is_printed_at_exit(tmp_path):
     code = (
-        "from engine.workspace import Workspace\n"
+        "from engine.workspace.workspace import Workspace\n"
         f"w = Workspace.open({str(tmp_path)!r}); print(w.query('SELECT 1 AS one').item()); w.create_collection('a')\n"
         "import threading; t = threading.Thread(target=lambda: w.query('SELECT 2 AS two')); t.start(); t.join()\n"
     )
