@@ -157,7 +157,7 @@ class Outside(Encoding, name="outside_families"):
         from engine.encoders.dense import DenseEncoder
         return Mirror(DenseEncoder.load(folder, provider, threads))
     def row_kind(self, width):
-        from engine.indexes.rows import VectorKind
+        from engine.indexes.stored.rows import VectorKind
         return VectorKind(width)
     def points(self, card, rows):
         return [row[None] for row in rows]

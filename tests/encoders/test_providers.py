@@ -105,7 +105,7 @@ class Session:
     def io_binding(self) -> Binding:
         return Binding()
 
-    def run_with_iobinding(self, binding: Binding) -> None:
+    def run_with_iobinding(self, binding: Binding, options: Any) -> None:
         self.bound = binding
 
     def run(self, outputs: list[str], feed: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:

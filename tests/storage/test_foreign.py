@@ -175,7 +175,7 @@ def test_a_build_that_is_a_link_is_not_emptied(sound):
     with Workspace.open(folder) as workspace:
         cid = workspace.collection("papers").collection_id
         workspace.database.execute(
-            "test", "INSERT INTO jobs VALUES ('j', 'index', ?, '{}', 'paused', '', 0, NULL, '', '', '{}', now()::TIMESTAMP, NULL, NULL)", [cid]
+            "test", "INSERT INTO jobs VALUES ('j', 'index', ?, '{}', 'paused', '', 0, NULL, '', '', '{}', now()::TIMESTAMP, NULL, NULL, 0)", [cid]
         )  # fmt: skip
         build = workspace.generations.begin(cid, "dense", {}, "j")
     elsewhere = folder.parent / "elsewhere"

@@ -46,7 +46,7 @@ def test_lock_is_free_after_close_and_after_a_failed_open(tmp_path):
     Workspace.open(tmp_path).close()
     (tmp_path / "triptych.duckdb").write_bytes(b"<html>" * 5_000)
     for _ in range(2):
-        with pytest.raises(WorkspaceDamaged, match=r"triptych\.duckdb cannot be read"):
+        with pytest.raises(WorkspaceDamaged, match=r"triptych\.duckdb is damaged"):
             Workspace.open(tmp_path)
 
 
