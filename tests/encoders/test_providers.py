@@ -108,7 +108,7 @@ class Session:
     def run_with_iobinding(self, binding: Binding, options: Any) -> None:
         self.bound = binding
 
-    def run(self, outputs: list[str], feed: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    def run(self, outputs: list[str], feed: dict[str, NDArray[Any]], options: Any) -> list[NDArray[Any]]:
         assert outputs == ["states"]
         return [feed["input_ids"] * 3.0]
 
