@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
 
 from engine.component import discover
 from engine.errors import WorkspaceDamaged
@@ -28,8 +27,7 @@ FIRST_FAMILY = "dense"
 def _known_family(name: str) -> str:
     known = discover("families")
     if name not in known:
-        words = "there is no model family called {name}; known: {known}"
-        raise PydanticCustomError("family", words, {"name": repr(name), "known": ", ".join(known)})
+        raise ValueError(f"there is no model family called {name!r}; known: {', '.join(known)}")
     return name
 
 
