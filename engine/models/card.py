@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from engine.component import discover
+from engine.component import discover, first_problem
 from engine.errors import WorkspaceDamaged
 
 CARD_FILE = "card.json"
@@ -144,10 +144,8 @@ def read_card(folder: Path) -> ModelCard:
             f"{path} is missing, so {folder.name!r} is not a usable model; install the model again."
         ) from None
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
         raise WorkspaceDamaged(
-            f"{path} is not a valid model card ({place}: {first['msg']}); install the model again."
+            f"{path} is not a valid model card ({first_problem(error)}); install the model again."
         ) from error
     for name in (MODEL_FILE,) if card.body else (MODEL_FILE, TOKENIZER_FILE):
         if name not in card.files:
