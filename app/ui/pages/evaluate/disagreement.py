@@ -63,9 +63,10 @@ def start(ui: Ui, state: UiState, args: Args) -> Reply:
 
 
 def _at_once(ui: Ui, state: UiState, args: Args) -> Disagreement:
+    """Without a job, and without keeping it: a request must not wait for whatever else the queue holds."""
     plan = choices.draft(ui, state, ui.services.query_sets(state.collection))
     query_set = args.text("set") or plan.query_set
-    found: Disagreement = ui.services.disagreement(
+    found: Disagreement = ui.services.for_reading().disagreement(
         state.collection, plan.pipelines, runs=plan.runs, query_set=query_set
     )
     return found
