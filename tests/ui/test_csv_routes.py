@@ -16,7 +16,7 @@ import odd
 import pytest
 from odd import NAME, World
 
-from app.ui.frame.frame import ALL
+from app.ui.frame.site import site
 from app.verbs.leaderboard import leaderboard_csv
 from app.verbs.services import Services
 from engine.files import sheets
@@ -108,7 +108,7 @@ def test_every_route_to_csv_guards_its_cells(hostile: World, monkeypatch: pytest
         "of": hostile.state.option("disagree"),
     }
     calibration = hostile.services.calibrations(NAME)[0].calibration_id
-    for action in ALL:
+    for action in site().actions:
         if "export" not in action:
             continue
         for form in FORMS:
