@@ -17,6 +17,7 @@ from engine.keeping.rebuilding import Rebuilding, refuse_used
 from engine.models.catalogue import own_models
 from engine.models.verify import verify_files
 from engine.system import locking
+from engine.system.scratch import scratch
 from engine.workspace.creation import REPORT
 from engine.workspace.database import migrations, recovery, tables
 from engine.workspace.database.probing import Probe, Unreadable
@@ -191,10 +192,8 @@ def _repairs(database: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
 
 def _fresh_header(database: Path) -> bytes:
     """The first header of a new database of this version of DuckDB."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="triptych-header-") as scratch:
-        file = Path(scratch) / recovery.DATABASE_NAME
+    with scratch("header") as folder:
+        file = Path(folder) / recovery.DATABASE_NAME
         recovery.connect(file, read_only=False).close()
         return file.read_bytes()[:_HEADER]
 
