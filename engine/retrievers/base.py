@@ -98,7 +98,7 @@ def best_documents(
     if not len(docs):
         return no_hits()
     rows_per_doc = max(1.0, len(docs) / len(ctx.snapshot))
-    wanted = min(k, len(ctx.snapshot))
+    wanted = k
     fetch = min(len(docs), int(np.ceil(wanted * rows_per_doc * (1.0 if rows_per_doc == 1 else 1.5))))
     while True:
         top = search(fetch)

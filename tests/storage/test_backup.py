@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import stat
@@ -160,6 +161,13 @@ def manifest_with(entries, **changes):
     return entries | {backups.MANIFEST: json.dumps(json.loads(entries[backups.MANIFEST]) | changes).encode()}
 
 
+def listed(entries, name, content=b"x"):
+    """An entry that its manifest names as well, under a model."""
+    model = name.split("/")[1]
+    member = {"name": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "rows": 0}
+    return manifest_with(entries, models={model: [member]}) | {name: content}
+
+
 def first_piece(entries):
     return next(name for name in entries if name.startswith("tables/documents/"))
 
@@ -168,6 +176,8 @@ HOSTILE = {
     "escaping": (lambda e: e | {"../outside.txt": b"x"}, WorkspaceDamaged, "outside.txt"),
     "absolute": (lambda e: e | {"/tmp/outside.txt": b"x"}, WorkspaceDamaged, "outside.txt"),
     "escaping within": (lambda e: e | {"models/../x/a": b"x"}, WorkspaceDamaged, "models/../x/a"),
+    "escaping and listed": (lambda e: listed(e, "models/../escaped"), WorkspaceDamaged, "models/../escaped"),
+    "escaping and listed as a file": (lambda e: listed(e, "models/x/../../escaped"), WorkspaceDamaged, "which no backup"),
     "unlisted": (lambda e: e | {"tables/documents/999999.arrow": b"x"}, WorkspaceDamaged, "not in its manifest"),
     "missing piece": (lambda e: {n: c for n, c in e.items() if n != first_piece(e)}, WorkspaceDamaged, "is missing"),
     "altered piece": (lambda e: e | {first_piece(e): bytes(len(e[first_piece(e)]))}, WorkspaceDamaged, "was altered"),
