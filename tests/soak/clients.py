@@ -148,8 +148,9 @@ class Client:
         try:
             outcome = self.operations[name][1]()
         except (CutOff, Wrong) as problem:
+            of_now = self.page is None or self.page.address == self.field.server.address
             self._close()
-            if isinstance(problem, Wrong) and not self.field.server.ending:
+            if isinstance(problem, Wrong) and of_now and not self.field.server.ending:
                 self.figures.fault("an answer", f"{name}: {problem}")
             else:
                 self.figures.count(name, "cut off")

@@ -99,9 +99,10 @@ def plain(text: str) -> str:
 
 
 class Page:
-    """One open page: keeps its cookies, as a browser does. Close it, or use it in `with`."""
+    """One open page: keeps its cookies, as a browser does. Close it, or use it in `with`. A server that was started since knows none of them."""
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self._http = httpx.Client(
             base_url=httpx.URL(address).join("/"), follow_redirects=True, timeout=ANSWER_SECONDS, trust_env=False
         )
@@ -163,7 +164,7 @@ class Server:
     def start(self) -> None:
         """Start, and wait until it has told its address. Raises Wrong."""
         self.lives += 1
-        self.ending = False
+        self.address, self.ending = "", False
         command = [sys.executable, "-m", "app", "ui", "--no-browser", "--json", "--workspace", str(self.workspace)]
         with self._log("out").open("wb") as out, self._log("err").open("wb") as err:
             self._process = subprocess.Popen(
