@@ -160,7 +160,6 @@ class TokenReading:
             self._found[position] = (of_text[kept], unit)
 
     def rows(self) -> TokenRows:
-        """See Reading."""
         lengths = np.zeros(len(self._texts), np.int64)
         for position, (ids, _) in self._found.items():
             lengths[position] = len(ids)

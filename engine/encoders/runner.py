@@ -54,9 +54,7 @@ class StateReader(Protocol[V_co]):
     """An encoder whose documents pass through a runner, alone or together with other encoders of the same `runner.pass_key`."""
 
     @property
-    def fingerprint(self) -> str:
-        """See Encoder."""
-        ...
+    def fingerprint(self) -> str: ...
 
     @property
     def runner(self) -> Runner:

@@ -161,7 +161,6 @@ class TermReading:
         return self._head.run(tokens, states)
 
     def rows(self) -> SparseRows:
-        """See Reading."""
         rows = joined(self._found, self._card.dimensions)
         bad = np.flatnonzero(~(np.isfinite(rows.weights) & (rows.weights > 0)))
         if len(bad):

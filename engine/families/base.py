@@ -45,7 +45,6 @@ class Encoding(ModelFamily):
         return np.asarray(rows, np.float32)
 
     def try_out(self, model: Encoder[Any], texts: Sequence[str]) -> None:
-        """See ModelFamily."""
         given = list(texts)
         documents, queries = model.encode_documents(given), model.encode_queries(given)
         if len(documents) != len(given) or len(queries) != len(given):
@@ -116,7 +115,6 @@ class Scoring(ModelFamily):
     """The reranker that scores with its models; "" where they bring no pipeline along."""
 
     def row_kind(self, width: int) -> Any:
-        """See ModelFamily."""
         raise BadInput(f"A model of the family {self.name!r} scores pairs of texts and gives no rows.")
 
     def try_out(self, model: PairScorer, texts: Sequence[str]) -> None:
@@ -137,7 +135,6 @@ class Scoring(ModelFamily):
     def token_ids(
         self, tokenizer: TextTokenizer, card: ModelCard, query: str, texts: Sequence[str]
     ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """See ModelFamily."""
         return tokenizer.pairs(query, texts, card.prompts.query, card.prompts.document)
 
     def samples(self, tokenizer: TextTokenizer, card: ModelCard, texts: Sequence[str]) -> list[Sample]:

@@ -26,13 +26,11 @@ class Cross(Scoring, name="cross"):
     graph_stages: ClassVar[frozenset[str] | None] = frozenset({"Transformer"})
 
     def open(self, folder: Path, provider: str = "auto", threads: int | None = None) -> PairScorer:
-        """See ModelFamily."""
         from engine.encoders.cross import PairScorer
 
         return PairScorer.load(folder, provider, threads)
 
     def hint(self, original: Original) -> Hint:
-        """See ModelFamily."""
         if original.library_class == "CrossEncoder":
             return Hint.NAMED
         written = original.architecture.endswith("ForCausalLM") and not original.stages
@@ -40,13 +38,11 @@ class Cross(Scoring, name="cross"):
         return Hint.ARCHITECTURE if classifies or written else Hint.NONE
 
     def open_original(self, path: str, dimensions: int | None = None) -> Source:
-        """See ModelFamily."""
         from engine.export.cross import open_cross
 
         return open_cross(path, dimensions)
 
     def graph_fields(self, source: Path, graph: Path, name: str, pooling: str, prompts: Prompts) -> dict[str, Any]:
-        """See ModelFamily."""
         config = table(source / "config.json")
         named = config.get("id2label")
         counted = config.get("num_labels") or (len(named) if isinstance(named, dict) else 0)

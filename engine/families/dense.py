@@ -35,33 +35,27 @@ class Dense(Encoding, name="dense"):
     graph_stages: ClassVar[frozenset[str] | None] = frozenset({"Transformer", "Pooling", "Normalize"})
 
     def open(self, folder: Path, provider: str = "auto", threads: int | None = None) -> DenseEncoder:
-        """See ModelFamily."""
         from engine.encoders.dense import DenseEncoder
 
         return DenseEncoder.load(folder, provider, threads)
 
     def row_kind(self, width: int) -> VectorKind:
-        """See ModelFamily."""
         from engine.indexes.stored.rows import VectorKind
 
         return VectorKind(width)
 
     def points(self, card: ModelCard, rows: Any) -> list[NDArray[np.float32]]:
-        """See Encoding."""
         return [np.asarray(row, np.float32)[None] for row in rows]
 
     def hint(self, original: Original) -> Hint:
-        """See ModelFamily."""
         return Hint.OTHERWISE
 
     def open_original(self, path: str, dimensions: int | None = None) -> Source:
-        """See ModelFamily."""
         from engine.export.dense import open_dense
 
         return open_dense(path, dimensions)
 
     def graph_fields(self, source: Path, graph: Path, name: str, pooling: str, prompts: Prompts) -> dict[str, Any]:
-        """See ModelFamily."""
         from engine.models.hub.sources import graph_width
 
         found = stages(source) or []

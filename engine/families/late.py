@@ -30,26 +30,22 @@ class Late(Encoding, name="late"):
     stage: ClassVar[str] = "late"
 
     def open(self, folder: Path, provider: str = "auto", threads: int | None = None) -> LateEncoder:
-        """See ModelFamily."""
         from engine.encoders.late import LateEncoder
 
         return LateEncoder.load(folder, provider, threads)
 
     def row_kind(self, width: int) -> TokenKind:
-        """See ModelFamily."""
         from engine.indexes.stored.rows import TokenKind
 
         return TokenKind(width)
 
     def points(self, card: ModelCard, rows: TokenRows) -> list[NDArray[np.float32]]:
-        """See Encoding."""
         found = [np.asarray(rows.vectors[start:stop], np.float32) for start, stop in pairwise(rows.indptr)]
         if not all(len(row) and row.any(axis=1).all() for row in found):
             raise BadInput(f"{card.name} gives tokens no vector, or one of zeros; it cannot be used.")
         return found
 
     def flat(self, rows: TokenRows) -> NDArray[np.float32]:
-        """See Encoding."""
         return np.asarray(rows.vectors, np.float32)
 
     def hint(self, original: Original) -> Hint:
@@ -61,7 +57,6 @@ class Late(Encoding, name="late"):
         return Hint.STAGES if told or stanford else Hint.NONE
 
     def open_original(self, path: str, dimensions: int | None = None) -> Source:
-        """See ModelFamily."""
         from engine.export.late import open_late
 
         return open_late(path, dimensions)

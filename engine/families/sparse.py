@@ -33,19 +33,16 @@ class Sparse(Encoding, name="sparse"):
     graph_stages: ClassVar[frozenset[str] | None] = frozenset({"Transformer", "MLMTransformer", "SpladePooling"})
 
     def open(self, folder: Path, provider: str = "auto", threads: int | None = None) -> SparseEncoder:
-        """See ModelFamily."""
         from engine.encoders.sparse import SparseEncoder
 
         return SparseEncoder.load(folder, provider, threads)
 
     def row_kind(self, width: int) -> SparseKind:
-        """See ModelFamily."""
         from engine.indexes.stored.rows import SparseKind
 
         return SparseKind(width)
 
     def points(self, card: ModelCard, rows: SparseRows) -> list[NDArray[np.float32]]:
-        """See Encoding."""
         return list(self.flat(rows)[:, None])
 
     def flat(self, rows: SparseRows) -> NDArray[np.float32]:
@@ -55,7 +52,6 @@ class Sparse(Encoding, name="sparse"):
         return spread(rows)
 
     def refuse_useless(self, card: ModelCard, found: SparseRows) -> None:
-        """See Encoding."""
         if not np.isfinite(found.weights).all():
             raise BadInput(f"{card.name} gives weights that are not finite; it cannot be used.")
         if not np.any(found.weights):
@@ -63,7 +59,6 @@ class Sparse(Encoding, name="sparse"):
         refuse_constant(card, list(self.flat(found)), len(found))
 
     def hint(self, original: Original) -> Hint:
-        """See ModelFamily."""
         if original.library_class == "SparseEncoder":
             return Hint.NAMED
         if original.stages & {"SpladePooling", "SparseStaticEmbedding", "SparseAutoEncoder"}:
@@ -72,7 +67,6 @@ class Sparse(Encoding, name="sparse"):
         return Hint.ARCHITECTURE if alone else Hint.NONE
 
     def open_original(self, path: str, dimensions: int | None = None) -> Source:
-        """See ModelFamily."""
         from engine.export.sparse import open_sparse
 
         return open_sparse(path, dimensions)
@@ -84,7 +78,6 @@ class Sparse(Encoding, name="sparse"):
         return super().runs_as_it_is(folder, kinds) and settings == ("max", "relu")
 
     def graph_fields(self, source: Path, graph: Path, name: str, pooling: str, prompts: Prompts) -> dict[str, Any]:
-        """See ModelFamily."""
         from engine.models.hub.sources import graph_width
 
         return {"pooling": "max", "similarity": "dot", "dimensions": graph_width(graph, name, ("logits",))}

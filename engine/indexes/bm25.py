@@ -82,12 +82,10 @@ class Bm25Index(IndexSpec, name="bm25"):
     variant: Variant = Field("lucene", description="which published formula weighs a term")
 
     def label(self) -> str:
-        """See IndexSpec."""
         plain = (self.k1, self.b, self.variant) == (1.2, 0.75, "lucene")
         return f"BM25 · {self.analyzer}" + ("" if plain else f" · {self.variant} k1={self.k1:g} b={self.b:g}")
 
     def expected_fingerprint(self, encoder: Callable[[str], Encoder[Any]]) -> str:
-        """See IndexSpec."""
         return analyzer(self.analyzer).fingerprint
 
     def build(
@@ -125,7 +123,6 @@ class Bm25Index(IndexSpec, name="bm25"):
         )
 
     def open(self, folder: Path) -> Bm25OpenIndex:
-        """See IndexSpec."""
         info = load_info(folder, Bm25Info)
         how = analyzer(self.analyzer)
         if info.spec != self.model_dump() or info.fingerprint != how.fingerprint:

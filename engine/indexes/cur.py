@@ -78,11 +78,9 @@ class CurIndex(IndexSpec, name="cur"):
     seed: int = Field(0, ge=0, le=2**31 - 1, description="which documents they are made from")
 
     def label(self) -> str:
-        """See IndexSpec."""
         return f"CUR · {self.model} · {self.queries} questions"
 
     def effort(self, units: int) -> str:
-        """See IndexSpec."""
         pairs = units * min(units, self.queries)
         minutes = max(1, round(pairs / PAIRS_A_SECOND / 60))
         return f"{pairs:,} pairs for the cross-encoder, about {minutes:,} min at {PAIRS_A_SECOND} a second"
@@ -142,7 +140,6 @@ class CurIndex(IndexSpec, name="cur"):
         return BuildInfo(len(wanted), self.queries, info.fingerprint, details)
 
     def open(self, folder: Path) -> CurOpenIndex:
-        """See IndexSpec."""
         info = load_info(folder, CurInfo)
         if info.spec != self.model_dump():
             raise IndexNotReady(f"The CUR index was built with {info.spec}, not {self.model_dump()}. Build it again.")

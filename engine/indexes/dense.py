@@ -47,7 +47,6 @@ class DenseIndex(StructuredIndex, name="dense"):
     ef_construction: int = Field(200, ge=8, le=2_000, description="hnsw: effort of placing a row; more raises recall")
 
     def label(self) -> str:
-        """See IndexSpec."""
         return f"Dense · {self.model}{self.structure_label()}"
 
     def build(
@@ -74,13 +73,11 @@ class DenseIndex(StructuredIndex, name="dense"):
         return BuildInfo(len(numbers), info.dim, info.fingerprint, details)
 
     def open(self, folder: Path) -> DenseOpenIndex:
-        """See IndexSpec."""
         index = self._reopened(folder, self._stored(folder, DenseInfo))
         assert isinstance(index, DenseOpenIndex)
         return index
 
     def opened(self, folder: Path, info: DenseInfo, how: Structure) -> DenseOpenIndex:
-        """See StructuredIndex."""
         return DenseOpenIndex(folder, info, how)
 
     def measured(self, index: DenseOpenIndex, source: UnitSource, progress: ProgressSink) -> dict[str, float]:
@@ -128,7 +125,6 @@ class DenseOpenIndex(StructuredOpenIndex[DenseInfo]):
         return found
 
     def vectors(self, rows: Ints) -> FloatRows:
-        """See VectorIndex."""
         return np.array(self.rows[rows])
 
     def scores(self, vector: FloatRows, rows: Ints | None = None) -> FloatRows:

@@ -73,7 +73,6 @@ class EncodedIndex(IndexSpec):
     model: str = Field(min_length=1, description="the encoder of units and queries")
 
     def expected_fingerprint(self, encoder: Callable[[str], Encoder[Any]]) -> str:
-        """See IndexSpec."""
         return encoder(self.model).fingerprint
 
     def _prepare(

@@ -54,7 +54,6 @@ class LateIndex(StructuredIndex, name="late"):
     )
 
     def label(self) -> str:
-        """See IndexSpec."""
         return f"Late interaction · {self.model}{self.structure_label()}"
 
     def build(
@@ -86,13 +85,11 @@ class LateIndex(StructuredIndex, name="late"):
         return BuildInfo(len(numbers), info.dim, info.fingerprint, details)
 
     def open(self, folder: Path) -> LateOpenIndex:
-        """See IndexSpec."""
         index = self._reopened(folder, self._stored(folder, LateInfo))
         assert isinstance(index, LateOpenIndex)
         return index
 
     def opened(self, folder: Path, info: LateInfo, how: Structure) -> LateOpenIndex:
-        """See StructuredIndex."""
         return LateOpenIndex(folder, info, how)
 
     def measured(self, index: LateOpenIndex, source: UnitSource, progress: ProgressSink) -> dict[str, float]:

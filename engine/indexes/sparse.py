@@ -59,7 +59,6 @@ class SparseIndex(EncodedIndex, name="sparse"):
     model: str = Field("triptych-sparse", min_length=1, description="the encoder of units and queries")
 
     def label(self) -> str:
-        """See IndexSpec."""
         return f"Sparse · {self.model}"
 
     def build(
@@ -83,7 +82,6 @@ class SparseIndex(EncodedIndex, name="sparse"):
         return BuildInfo(len(wanted), None, info.fingerprint, details)
 
     def open(self, folder: Path) -> SparseOpenIndex:
-        """See IndexSpec."""
         return SparseOpenIndex(folder, self._stored(folder, SparseInfo))
 
 

@@ -37,5 +37,4 @@ class Uni(Cross, name="uni"):
         return f"rerank {self.candidates} in passes" + ("" if self.model == DEFAULT_CROSS else f" ({self.model})")
 
     def batches(self, query: str, texts: Sequence[str], ctx: Context, in_order: bool) -> Batches:
-        """See Cross."""
         return ctx.resources.scorer(self.model).passes.batches(query, texts, self.tokens, in_order)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engine.component import lookup
-from engine.errors import TriptychError, WorkspaceDamaged, WorkspaceInUse
+from engine.encoders.providers import ENVIRONMENT, available_providers, choose_provider
+from engine.errors import BadInput, TriptychError, WorkspaceDamaged, WorkspaceInUse
 from engine.models.catalogue import bundled_models
 from engine.models.verify import verify_files
 from engine.system import locking
@@ -88,11 +89,18 @@ def _environment() -> Iterator[Finding]:
     versions = library_versions()
     yield Finding("ok", "versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()))
     try:
-        import onnxruntime
-
-        yield Finding("ok", "encoders run on: " + ", ".join(onnxruntime.get_available_providers()))
+        available = available_providers()
+        chosen = choose_provider("auto", available, "int8")
+        others = [name for name in available if name != chosen.name]
+        yield Finding(
+            "ok", f"encoders run on: {chosen.name}" + (f"; also here: {', '.join(others)}" if others else "")
+        )
+        if chosen.warning:
+            yield Finding("note", chosen.warning)
     except ImportError as error:
         yield Finding("error", f"onnxruntime cannot be loaded: {error}", "pip install onnxruntime")
+    except BadInput as error:
+        yield Finding("error", str(error), f"set {ENVIRONMENT} to one of them, or remove it")
 
 
 def _folder(folder: Path) -> Iterator[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,12 +28,6 @@ def tighten_tree(folder: Path) -> None:
         tighten(Path(home))
         for file in files:
             tighten(Path(home, file))
-
-
-def tighten_all(paths: Iterable[Path]) -> None:
-    """`tighten` each."""
-    for path in paths:
-        tighten(path)
 
 
 def private_folder(path: Path) -> Path:

@@ -334,7 +334,6 @@ class DocumentStore(Browsing, Facets, QuerySets):
 
 
 def _positions(cached: _Cached, doc_ids: Sequence[str]) -> Ints:
-    """See `DocumentStore.positions`."""
     asked = pl.Series("doc_id", list(doc_ids), dtype=pl.String)
     result = np.full(len(asked), -1, dtype=np.int64)
     if not len(cached.order) or not len(asked):

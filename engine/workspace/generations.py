@@ -165,7 +165,6 @@ class Generations:
         self, build: Build, params: Mapping[str, Any], fingerprint: str, revision: int, rows: int, dim: int,
         versions: Mapping[str, str] | None, details: Mapping[str, Any] | None,
     ) -> Generation:  # fmt: skip
-        """See `Build.publish`."""
         with self._db.translated(f"the {build.kind} index"):
             tighten_tree(build.folder)
             files = _seal(build.folder)
@@ -217,7 +216,6 @@ class Generations:
         return old
 
     def abandon(self, build: Build) -> None:
-        """See `Build.abandon`."""
         self.release(build)
         belongings.delete_folder(build.folder, self._folder)
         self._db.execute(

@@ -38,7 +38,7 @@ def fill(folder: Path, documents: int = 300) -> None:
         for (table,) in workspace.database.rows("SELECT table_name FROM duckdb_tables() WHERE NOT internal"):
             if not workspace.database.rows(f"SELECT count(*) FROM {table}")[0][0]:
                 _fill_table(workspace, table, workspace.collection("papers").collection_id)
-        workspace.database.checkpoint()
+        workspace.database.rows("CHECKPOINT")
 
 
 def _record(source: random.Random, doc_id: str) -> Record:

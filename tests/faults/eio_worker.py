@@ -24,7 +24,7 @@ def main(folder: Path) -> None:
             workspace.documents.upsert(cid, records, "file")
         build_index(workspace, cid, Bm25Index())
         workspace.documents.delete(cid, [f"d1-{n}" for n in range(10)])
-        workspace.database.checkpoint()
+        workspace.database.rows("CHECKPOINT")
         workspace.set_setting("last", True)
 
 

@@ -206,7 +206,7 @@ def test_large_tables_are_copied_around_the_damage(tmp_path, probe):
             cursor.execute(
                 "INSERT INTO pipelines SELECT 'p' || range, repeat(md5(range::VARCHAR), 30), now()::TIMESTAMP, now()::TIMESTAMP FROM range(20000)"
             ).fetchall()
-        workspace.database.checkpoint()
+        workspace.database.rows("CHECKPOINT")
         blocks = workspace.database.rows(
             "SELECT DISTINCT block_id FROM pragma_storage_info('pipelines') WHERE column_name = 'yaml' AND block_id >= 0 ORDER BY 1"
         )
@@ -293,7 +293,7 @@ def test_a_damaged_workspace_raises_only_errors_of_ours_when_written(filled, tmp
                     lambda: workspace.set_setting("new", 1),
                     lambda: workspace.documents.delete(workspace.collection("papers").collection_id, ["papers-1"]),
                     lambda: workspace.rename_collection("notes", "remarks"),
-                    workspace.database.checkpoint,
+                    lambda: workspace.database.rows("CHECKPOINT"),
                 ):
                     with suppress(WorkspaceDamaged):
                         act()

@@ -93,7 +93,7 @@ def test_index_on_a_full_disk(disk, workspace_of):
     workspace.documents.upsert(cid, documents(0), "f")
     old = build_index(workspace, cid, Bm25Index())
     workspace.documents.upsert(cid, documents(1), "f")
-    workspace.database.checkpoint()
+    workspace.database.rows("CHECKPOINT")
     ballast = leave(disk, 100_000)
     with pytest.raises(StorageFull):
         build_index(workspace, cid, Bm25Index())

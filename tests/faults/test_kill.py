@@ -184,7 +184,7 @@ for batch in range(6):
 print(workspace.documents.content_hash(cid), flush=True)
 threading.Thread(target=lambda: (time.sleep(float(sys.argv[2])), os.kill(os.getpid(), signal.SIGKILL))).start()
 while True:
-    workspace.database.checkpoint()
+    workspace.database.rows("CHECKPOINT")
     workspace.set_setting("more", os.urandom(200_000).hex())
 """
 

@@ -171,7 +171,7 @@ def test_damage_met_in_the_middle_of_a_long_result(tmp_path, workspace):
     workspace.database.execute(
         "filling", "CREATE TABLE long AS SELECT range AS n, repeat(md5(range::VARCHAR), 9) AS text FROM range(300000)"
     )
-    workspace.database.checkpoint()
+    workspace.database.rows("CHECKPOINT")
     (last,) = workspace.database.rows("SELECT max(block_id) FROM pragma_storage_info('long')")[0]
     workspace.close()
     file = workspace.folder / recovery.DATABASE_NAME

@@ -56,6 +56,20 @@ def test_folder_that_is_no_workspace(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "indexes"], "nothing was created"
 
 
+def test_hardware_that_is_used_is_named_and_remote_services_are_not(sound, monkeypatch):
+    monkeypatch.delenv("TRIPTYCH_PROVIDER", raising=False)
+    built = ["AzureExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: built)
+    (said,) = [finding.what for finding in check(sound) if "encoders run on" in finding.what]
+    assert said == "encoders run on: cpu; also here: cuda"
+    monkeypatch.setenv("TRIPTYCH_PROVIDER", "directml")
+    (note,) = problems(sound)
+    assert "'directml' is not part of the installed onnxruntime" in note.what
+    monkeypatch.setenv("TRIPTYCH_PROVIDER", "tpu")
+    (error,) = problems(sound)
+    assert (error.level, error.remedy) == ("error", "set TRIPTYCH_PROVIDER to one of them, or remove it")
+
+
 @pytest.mark.parametrize(
     ("sql", "what"),
     [

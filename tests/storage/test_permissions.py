@@ -32,7 +32,7 @@ def work(folder, make):
         for number in (1, 2):
             workspace.documents.upsert(cid, [make(number)], "f")
             build_index(workspace, cid, Bm25Index())
-            workspace.database.checkpoint()
+            workspace.database.rows("CHECKPOINT")
         workspace.set_setting("in the log", 1)
         build = workspace.generations.begin(cid, "dense")
         (workspace.models.work_folder("a" * 32) / "part").write_text("x")

@@ -98,7 +98,6 @@ class PairTransformer(Transformer):  # type: ignore[misc, unused-ignore]  # unty
         self.interaction = Interaction(self.auto_model.config.hidden_size, self.auto_model.config.vocab_size)
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """See sentence_transformers."""
         parts, evidence = self.parts(features["input_ids"], features["token_type_ids"], features["attention_mask"])
         features["parts"], features["evidence"] = parts, evidence
         features["scores"] = self._logits(parts, evidence)
@@ -155,7 +154,6 @@ class PairTransformer(Transformer):  # type: ignore[misc, unused-ignore]  # unty
         return self
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
-        """See sentence_transformers."""
         super().save(output_path, *args, **kwargs)
         save_file(self.interaction.state_dict(), Path(output_path) / WEIGHTS)
 
@@ -169,7 +167,6 @@ class PairTransformer(Transformer):  # type: ignore[misc, unused-ignore]  # unty
 
     @classmethod
     def load(cls, model_name_or_path: str, *args: Any, **kwargs: Any) -> PairTransformer:
-        """See sentence_transformers."""
         loaded: PairTransformer = super().load(model_name_or_path, *args, **kwargs)
         weights = Path(model_name_or_path) / WEIGHTS
         if weights.exists():

@@ -59,22 +59,18 @@ class VectorKind(RowKind[FloatRows]):
     parts = ("vectors",)
 
     def arrays(self, rows: FloatRows) -> tuple[NDArray[Any], ...]:
-        """See RowKind."""
         return (np.ascontiguousarray(rows, np.float32),)
 
     def load(self, folder: Path, prefix: str, count: int) -> FloatRows:
-        """See RowKind."""
         rows: FloatRows = load_array(folder, f"{prefix}vectors.npy", np.float32, (count, self.width), mapped=True)
         return rows
 
     def complaint(self, rows: FloatRows, count: int) -> str:
-        """See RowKind."""
         if rows.shape != (count, self.width):
             return f"{rows.shape} instead of {(count, self.width)}"
         return "" if np.isfinite(rows).all() else "values that are not numbers"
 
     def gather(self, sources: Sequence[FloatRows], which: Ints, at: Ints) -> FloatRows:
-        """See RowKind."""
         found = np.empty((len(at), self.width), np.float32)
         for number, rows in enumerate(sources):
             here = which == number
@@ -88,7 +84,6 @@ class SparseKind(RowKind[SparseRows]):
     parts = ("indptr", "terms", "weights")
 
     def arrays(self, rows: SparseRows) -> tuple[NDArray[Any], ...]:
-        """See RowKind."""
         return (
             np.ascontiguousarray(rows.indptr, np.int64),
             np.ascontiguousarray(rows.terms, np.int32),
@@ -96,7 +91,6 @@ class SparseKind(RowKind[SparseRows]):
         )
 
     def load(self, folder: Path, prefix: str, count: int) -> SparseRows:
-        """See RowKind."""
         indptr: Ints = load_array(folder, f"{prefix}indptr.npy", np.int64, (count + 1,))
         terms: NDArray[np.int32] = load_array(folder, f"{prefix}terms.npy", np.int32, (None,), mapped=True)
         weights: NDArray[np.float32] = load_array(
@@ -105,7 +99,6 @@ class SparseKind(RowKind[SparseRows]):
         return SparseRows(indptr, terms, weights, self.width)
 
     def complaint(self, rows: SparseRows, count: int) -> str:
-        """See RowKind."""
         if rows.width != self.width or len(rows) != count or len(rows.terms) != len(rows.weights):
             return f"{len(rows)} rows of {rows.width} terms instead of {count} of {self.width}"
         if not is_partition(rows.indptr, len(rows.terms)):
@@ -119,7 +112,6 @@ class SparseKind(RowKind[SparseRows]):
         return ""
 
     def gather(self, sources: Sequence[SparseRows], which: Ints, at: Ints) -> SparseRows:
-        """See RowKind."""
         segments = Segments([rows.indptr for rows in sources], which, at)
         terms = segments.copy([rows.terms for rows in sources], np.empty(segments.total, np.int32))
         weights = segments.copy([rows.weights for rows in sources], np.empty(segments.total, np.float32))
@@ -150,12 +142,10 @@ class TokenKind(RowKind[TokenRows | CodedTokens]):
     parts = ("indptr", "ids", "scales", "codes")
 
     def arrays(self, rows: TokenRows | CodedTokens) -> tuple[NDArray[Any], ...]:
-        """See RowKind."""
         known = _coded(rows)
         return (known.indptr, known.ids, known.scales, known.codes)
 
     def load(self, folder: Path, prefix: str, count: int) -> CodedTokens:
-        """See RowKind."""
         indptr: Ints = load_array(folder, f"{prefix}indptr.npy", np.int64, (count + 1,))
         ids: NDArray[np.int32] = load_array(folder, f"{prefix}ids.npy", np.int32, (None,), mapped=True)
         scales: NDArray[np.float32] = load_array(folder, f"{prefix}scales.npy", np.float32, (len(ids),), mapped=True)
@@ -164,7 +154,6 @@ class TokenKind(RowKind[TokenRows | CodedTokens]):
         return CodedTokens(indptr, codes.view(np.ndarray), scales.view(np.ndarray), ids.view(np.ndarray))
 
     def complaint(self, rows: TokenRows | CodedTokens, count: int) -> str:
-        """See RowKind."""
         vectors = rows.codes if isinstance(rows, CodedTokens) else rows.vectors
         if len(rows) != count or vectors.shape != (len(rows.ids), self.width):
             return f"{len(rows)} rows of {vectors.shape} instead of {count} of {(len(rows.ids), self.width)}"
@@ -176,7 +165,6 @@ class TokenKind(RowKind[TokenRows | CodedTokens]):
         return "" if np.isfinite(values).all() else "values that are not numbers"
 
     def gather(self, sources: Sequence[TokenRows | CodedTokens], which: Ints, at: Ints) -> CodedTokens:
-        """See RowKind."""
         known = [_coded(rows) for rows in sources]
         segments = Segments([rows.indptr for rows in known], which, at)
         codes = segments.copy([rows.codes for rows in known], np.empty((segments.total, self.width), np.int8))

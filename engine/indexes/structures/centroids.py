@@ -33,7 +33,6 @@ class CentroidLists(Structure, name="centroids"):
         return saved, {"centroids": saved.clusters}
 
     def open(self, index: Flat, about: Mapping[str, Any] | None) -> Lists:
-        """See Structure."""
         info = described(index.folder, CentroidInfo, about)
         return Lists(index, Centroids(index.folder, info, len(index.numbers), index.width))
 
@@ -47,7 +46,6 @@ class Lists:
 
     @property
     def memory(self) -> int:
-        """See OpenStructure."""
         return sum(part.nbytes for part in (self.centroids.vectors, self.centroids.indptr, self.centroids.listed))
 
     def search(self, queries: TokenRows, k: int, allowed: Mask | None, effort: int | None) -> TopK:

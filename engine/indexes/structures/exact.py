@@ -25,11 +25,9 @@ class Exact(Structure, name="exact"):
     def build(
         self, index: Flat, earlier: Flat | None, progress: ProgressSink
     ) -> tuple[BaseModel, dict[str, str | int | float]]:
-        """See Structure."""
         return Nothing(), {}
 
     def open(self, index: Flat, about: Mapping[str, Any] | None) -> Everything:
-        """See Structure."""
         return Everything(index)
 
 

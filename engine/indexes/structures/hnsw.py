@@ -31,11 +31,9 @@ class Hnsw(Structure, name="hnsw"):
     ef_construction: int = Field(200, ge=8, le=2_000, description="effort of placing a row; more raises recall")
 
     def installed(self) -> str:
-        """See Structure."""
         return "" if hnsw.installed() else "hnswlib"
 
     def require(self) -> None:
-        """See Structure."""
         hnsw.require()
 
     def build(
@@ -51,7 +49,6 @@ class Hnsw(Structure, name="hnsw"):
         return saved or hnsw.build(index.rows, index.numbers, index.folder, self.M, self.ef_construction, progress), {}
 
     def open(self, index: Flat, about: Mapping[str, Any] | None) -> Walk:
-        """See Structure."""
         info = described(index.folder, hnsw.GraphInfo, about)
         return Walk(index, hnsw.Graph.open(index.folder, info, index.width))
 
@@ -65,7 +62,6 @@ class Walk:
 
     @property
     def memory(self) -> int:
-        """See OpenStructure."""
         return self.graph.info.bytes
 
     def search(self, queries: FloatRows, k: int, allowed: Mask | None, effort: int | None) -> TopK:

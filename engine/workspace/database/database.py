@@ -53,12 +53,11 @@ class Database:
         self.barred: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         """Threads that may not write any more: workers that were left behind."""
         self.notices: list[str] = []
-        self.ended_clean = True
         self._connection: DuckDBPyConnection | None
         if read_only:
             self._connection = recovery.open_read_only(folder)
         else:
-            self._connection, self.notices, self.ended_clean = recovery.open_writable(folder, self._log)
+            self._connection, self.notices = recovery.open_writable(folder, self._log)
 
     # reading
 
@@ -253,11 +252,6 @@ class Database:
             if known is None:
                 raise
             raise known from error
-
-    def checkpoint(self) -> None:
-        """Fold the write-ahead log into the database file."""
-        with self._writer, self.translated("the checkpoint"):
-            self.cursor().execute("CHECKPOINT").fetchall()
 
     def close(self) -> None:
         """Close every cursor and the connection, and note that the run ended in order. Idempotent."""

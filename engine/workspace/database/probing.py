@@ -172,7 +172,7 @@ def _recover(folder: Path) -> list[str]:
     from engine.workspace.database import recovery
     from engine.workspace.database.writelog import WriteLog
 
-    connection, notices, _ = recovery.open_writable(folder, WriteLog(folder))
+    connection, notices = recovery.open_writable(folder, WriteLog(folder))
     connection.close()
     return notices
 

@@ -189,8 +189,8 @@ def open_read_only(folder: Path) -> DuckDBPyConnection:
     return connection
 
 
-def open_writable(folder: Path, log: WriteLog) -> tuple[DuckDBPyConnection, list[str], bool]:
-    """Open for writing. Returns the connection, what recovery did in words, and whether the last run ended in order.
+def open_writable(folder: Path, log: WriteLog) -> tuple[DuckDBPyConnection, list[str]]:
+    """Open for writing. Returns the connection, and what recovery did in words.
 
     Raises WorkspaceDamaged when the database file is damaged, missing from a used folder, or of a newer schema.
     """
@@ -200,7 +200,6 @@ def open_writable(folder: Path, log: WriteLog) -> tuple[DuckDBPyConnection, list
     entries = log.entries()
     if not database.exists() or not database.stat().st_size:
         raise without_database(folder)
-    clean = not wal.exists() and (not entries or entries[-1].clean)
     logged = wal.exists() and wal.stat().st_size > 0
     log_file = _Log(wal, _copy(wal) if logged else None)
     try:
@@ -226,7 +225,7 @@ def open_writable(folder: Path, log: WriteLog) -> tuple[DuckDBPyConnection, list
     elif not notices:
         log_file.forget()
     log.rewrite([Entry(found, "opened")])
-    return connection, notices, clean
+    return connection, notices
 
 
 @dataclass
