@@ -37,6 +37,7 @@ class Figures:
         self._searches: tuple[deque[float], ...] = tuple(deque(maxlen=MOST_TIMES) for _ in range(3))
         self._rss: deque[tuple[float, bool, int]] = deque(maxlen=MOST_SAMPLES)
         self._disk: deque[tuple[float, int, int, int]] = deque(maxlen=MOST_SAMPLES)
+        self._set_aside = 0
         self._lock = threading.Lock()
 
     def elapsed(self) -> float:
@@ -81,6 +82,7 @@ class Figures:
         """The workspace's bytes now, beside what is alive in it."""
         with self._lock:
             self._disk.append((self.elapsed(), disk_used(folder), documents, size))
+            self._set_aside = disk_used(folder / "quarantine")
 
     # telling
 
@@ -114,6 +116,7 @@ class Figures:
         )
         parts.append(grid([("search", "times", "p50 ms", "p95 ms"), *self._search_rows()]))
         parts.append(grid([("bytes", "third", "min", "median", "max", "of the text"), *self._size_rows()]))
+        parts.append(f"set aside after kills, for a week: {self._set_aside / 1e6:.0f} MB")
         parts += self.slopes()
         parts += [
             f"WRONG  {kind}: {self._wrongs[kind]:,} times\n  " + "\n  ".join(kept) for kind, kept in self.wrong.items()
@@ -191,9 +194,10 @@ def grid(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def disk_used(folder: Path) -> int:
-    """Bytes of all files below; those that vanish meanwhile count nothing."""
+    """Bytes of all files below, but for quarantine, which keeps for a week what kills left half done; those that vanish meanwhile count nothing."""
     total = 0
-    for where, _, names in os.walk(folder):
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name != "quarantine"]
         for name in names:
             try:
                 total += os.lstat(os.path.join(where, name)).st_size
