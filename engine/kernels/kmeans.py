@@ -1,4 +1,7 @@
-"""k-means for a few hundred vectors: k-means++ seeds (Arthur and Vassilvitskii, SODA 2007), then Lloyd's iterations."""
+"""k-means for a few hundred vectors: k-means++ seeds (Arthur and Vassilvitskii, SODA 2007), then Lloyd's iterations.
+
+scipy's `kmeans2` meets a cluster that lost its last row with a warning or an error, and needs to be told how many rows differ.
+"""
 
 from __future__ import annotations
 

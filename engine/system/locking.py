@@ -1,4 +1,7 @@
-"""One process owns a workspace: an operating-system lock that dies with its holder, on a file that says who holds it."""
+"""One process owns a workspace: an operating-system lock that dies with its holder, on a file that says who holds it.
+
+filelock would do, but on Windows it locks the first byte, and hides what the file says.
+"""
 
 from __future__ import annotations
 

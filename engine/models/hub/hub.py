@@ -2,6 +2,8 @@
 
 The address is HF_ENDPOINT (else huggingface.co), the token HF_TOKEN or the one that `hf auth login` stored. Files are asked for at one
 commit, so that what a download began with is what it ends with. Nothing here is called unless a user asks for a model.
+
+huggingface_hub waits for each read and not for the whole, follows redirects wherever they lead and bounds no answer, so it is not used here.
 """
 
 from __future__ import annotations
