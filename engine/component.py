@@ -42,10 +42,11 @@ NOUNS = {
 
 
 class Component(BaseModel):
-    """A named set of parameters with defaults, bounds and descriptions. Subclassing with `name=` registers it in its `family`.
+    """A named set of parameters with defaults, bounds and descriptions. Subclassing with `name=` registers it in its
+    `family`.
 
-    Equality and the JSON form are the identity: they key caches, drive prefix sharing, and build the form in the UI. So no number is
-    infinite or NaN, which JSON cannot hold and which equals nothing.
+    Equality and the JSON form are the identity: they key caches, drive prefix sharing, and build the form in the UI. So
+    no number is infinite or NaN, which JSON cannot hold and which equals nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -68,7 +69,8 @@ class Component(BaseModel):
 
 
 def discover(family: str) -> dict[str, type[Component]]:
-    """All components of a family: every module of `engine.<family>`, then third parties' `triptych.<family>` entry points."""
+    """All components of a family: every module of `engine.<family>`, then third parties' `triptych.<family>` entry
+    points."""
     _load(family)
     return dict(sorted(Component._registry.get(family, {}).items()))
 
@@ -94,7 +96,8 @@ def noun(family: str) -> str:
 
 
 def parse(family: str, data: Any, known: Mapping[str, type[Component]] | None = None) -> Component:
-    """A component from its data form, `name` or `{name: parameters}`; `known`: others than all of the family. Raises BadInput."""
+    """A component from its data form, `name` or `{name: parameters}`; `known`: others than all of the family. Raises
+    BadInput."""
     if isinstance(data, Component):
         return data
     if isinstance(data, str):

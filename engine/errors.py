@@ -68,7 +68,8 @@ class IndexBeingBuilt(IndexNotReady):
 
 
 class ModelMissing(IndexNotReady):
-    """A pipeline needs an index whose model is not here, so that it cannot be built; getting the model is the remedy."""
+    """A pipeline needs an index whose model is not here, so that it cannot be built; getting the model is the
+    remedy."""
 
 
 class NotExact(TriptychError):

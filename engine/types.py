@@ -26,13 +26,27 @@ RUN_FAILURES = pl.Schema({"pipeline": pl.String, "qid": pl.String, "error": pl.S
 VALUES = pl.Schema({"qid": pl.String, "pipeline": pl.String, "measure": pl.String, "value": pl.Float64})
 SUMMARY = pl.Schema(
     {
-        "pipeline": pl.String, "measure": pl.String, "mean": pl.Float64, "low": pl.Float64, "high": pl.Float64, "queries": pl.Int64,
-        "difference": pl.Float64, "difference_low": pl.Float64, "difference_high": pl.Float64, "p": pl.Float64, "p_corrected": pl.Float64,
-        "cohen_dz": pl.Float64, "hedges_g": pl.Float64, "wins": pl.Int64, "ties": pl.Int64, "losses": pl.Int64,
+        "pipeline": pl.String,
+        "measure": pl.String,
+        "mean": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "queries": pl.Int64,
+        "difference": pl.Float64,
+        "difference_low": pl.Float64,
+        "difference_high": pl.Float64,
+        "p": pl.Float64,
+        "p_corrected": pl.Float64,
+        "cohen_dz": pl.Float64,
+        "hedges_g": pl.Float64,
+        "wins": pl.Int64,
+        "ties": pl.Int64,
+        "losses": pl.Int64,
     }
-)  # fmt: skip
-"""RUN_HITS: what every pipeline found. RUN_TIMES: milliseconds by stage and query. RUN_FAILURES: why a query has no hits. VALUES: one long table,
-value null where the pipeline failed on the query. SUMMARY: pipelines against a baseline."""
+)
+"""RUN_HITS: what every pipeline found. RUN_TIMES: milliseconds by stage and query. RUN_FAILURES: why a query has no
+hits. VALUES: one long table, value null where the pipeline failed on the query. SUMMARY: pipelines against a
+baseline."""
 ITEMS = pl.Schema(
     {"position": pl.Int32, "qid": pl.String, "doc_id": pl.String, "found": pl.String, "effect": pl.Float64}
 )
@@ -100,10 +114,12 @@ Item: TypeAlias = Record | Rejected | Query | Judgment
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """A collection's live rows at one revision. Arrays are aligned and ascending by number, so `searchsorted` maps numbers to positions.
+    """A collection's live rows at one revision. Arrays are aligned and ascending by number, so `searchsorted` maps
+    numbers to positions.
 
-    doc_nos: int64 [n]; doc_ids: n strings; passage_nos: int64 [m]; passage_docs: int32 [m], the position in `doc_nos` of each passage's document.
-    A changed document gets a new number, so a number that is not here is deleted or replaced.
+    doc_nos: int64 [n]; doc_ids: n strings; passage_nos: int64 [m]; passage_docs: int32 [m], the position in `doc_nos`
+    of each passage's document. A changed document gets a new number, so a number that is not here is deleted or
+    replaced.
     """
 
     collection_id: str
@@ -121,7 +137,8 @@ class Snapshot:
 class SparseRows:
     """Weighted terms of n texts, row by row (CSR). Row i holds [indptr[i], indptr[i + 1]) of `terms` and `weights`.
 
-    indptr: int64 [n + 1]; terms: int32 [nnz], numbers in the vocabulary of `width` terms, strictly ascending within a row; weights: float32 [nnz], finite, above 0.
+    indptr: int64 [n + 1]; terms: int32 [nnz], numbers in the vocabulary of `width` terms, strictly ascending within a
+    row; weights: float32 [nnz], finite, above 0.
     """
 
     indptr: Ints
@@ -135,9 +152,11 @@ class SparseRows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TokenRows:
-    """One vector for each token of n texts (late interaction). Text i holds [indptr[i], indptr[i + 1]) of `vectors` and `ids`.
+    """One vector for each token of n texts (late interaction). Text i holds [indptr[i], indptr[i + 1]) of `vectors` and
+    `ids`.
 
-    indptr: int64 [n + 1]; vectors: float32 [tokens, dim], finite, of length 1; ids: int32 [tokens], the tokens' numbers in the tokenizer's vocabulary.
+    indptr: int64 [n + 1]; vectors: float32 [tokens, dim], finite, of length 1; ids: int32 [tokens], the tokens' numbers
+    in the tokenizer's vocabulary.
     """
 
     indptr: Ints
@@ -175,7 +194,8 @@ def joined_rows(parts: Sequence[Any]) -> Any:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TopK:
-    """What an index answers. rows: int64 [queries, k] row positions in the index, -1 where there were fewer hits; scores: float32 [queries, k], descending, -inf beside -1."""
+    """What an index answers. rows: int64 [queries, k] row positions in the index, -1 where there were fewer hits;
+    scores: float32 [queries, k], descending, -inf beside -1."""
 
     rows: Ints
     scores: NDArray[np.float32]
@@ -183,12 +203,14 @@ class TopK:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ranking:
-    """Rankings of one or many queries. `queries`: qid, text. `hits`: qid, doc_id, rank (from 1), score; one row per pair, score descending then doc_id."""
+    """Rankings of one or many queries. `queries`: qid, text. `hits`: qid, doc_id, rank (from 1), score; one row per
+    pair, score descending then doc_id."""
 
     queries: pl.DataFrame
     hits: pl.DataFrame
     asked: pl.DataFrame | None = None
-    """What first stages search for instead of the queries' texts, where a rewriter stood before them: qid, text; several rows for several."""
+    """What first stages search for instead of the queries' texts, where a rewriter stood before them: qid, text;
+    several rows for several."""
 
     @classmethod
     def of(cls, queries: Sequence[tuple[str, str]]) -> Ranking:
@@ -199,7 +221,8 @@ class Ranking:
         return cls(frame, pl.DataFrame(schema=HITS))
 
     def asking(self, asked: pl.DataFrame) -> Ranking:
-        """The same ranking, whose first stages search for `asked` (qid, text) from here on. Raises ValueError on a query that it does not have."""
+        """The same ranking, whose first stages search for `asked` (qid, text) from here on. Raises ValueError on a
+        query that it does not have."""
         if not asked["qid"].is_in(self.queries["qid"].to_list()).all():
             raise ValueError("a rewritten query is none of those that were asked")
         return replace(self, asked=asked)
@@ -210,7 +233,8 @@ class Ranking:
         return table.filter(pl.col("text").str.strip_chars() != "")
 
     def with_hits(self, hits: pl.DataFrame) -> Ranking:
-        """Replace the hits by (qid, doc_id, score) rows: pairs kept once (best score), NaN refused, ranks recomputed, schema kept when empty."""
+        """Replace the hits by (qid, doc_id, score) rows: pairs kept once (best score), NaN refused, ranks recomputed,
+        schema kept when empty."""
         scored = hits.select(
             pl.col("qid").cast(pl.String), pl.col("doc_id").cast(pl.String), pl.col("score").cast(pl.Float64)
         )

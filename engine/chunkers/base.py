@@ -17,7 +17,8 @@ class Chunker(Component, family="chunkers"):
 
     @abstractmethod
     def split_many(self, titles: Sequence[str], texts: Sequence[str]) -> list[list[Span]]:
-        """The spans of each text, in order; every character that is not white space is in at least one. A blank text has none."""
+        """The spans of each text, in order; every character that is not white space is in at least one. A blank text
+        has none."""
 
     def split(self, title: str, text: str) -> list[Span]:
         """The spans of one text."""

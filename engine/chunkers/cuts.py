@@ -10,9 +10,11 @@ _LONGEST_CLUSTER = 64
 
 
 def best_cut(text: str, low: int, high: int) -> int:
-    """A position in (low, high] at which text[low:high] is best ended: behind a sentence end, else at white space, else between clusters.
+    """A position in (low, high] at which text[low:high] is best ended: behind a sentence end, else at white space, else
+    between clusters.
 
-    Sentence ends and white space count only in the last half, so that a piece is never shorter than half of what was allowed.
+    Sentence ends and white space count only in the last half, so that a piece is never shorter than half of what was
+    allowed.
     """
     middle = (low + high) // 2
     for position in range(high, middle, -1):
@@ -28,7 +30,8 @@ def best_cut(text: str, low: int, high: int) -> int:
 
 
 def splits_cluster(text: str, position: int) -> bool:
-    """Whether a cut before text[position] would separate a base character from its marks, joiners, modifiers or other surrogate."""
+    """Whether a cut before text[position] would separate a base character from its marks, joiners, modifiers or other
+    surrogate."""
     if not 0 < position < len(text):
         return False
     before, after = text[position - 1], text[position]

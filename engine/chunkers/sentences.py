@@ -24,8 +24,9 @@ MIN_ROOM = 16  # tokens left to the text where the title alone fills the budget
 class SentenceChunker(Chunker, name="sentences"):
     """Splits at sentence ends so that title and passage fit the encoder; a text that fits stays whole.
 
-    Sentences are found by nupunkt (Punkt, Kiss and Strunk 2006); a sentence longer than the budget is cut at white space, or between
-    character clusters. A title that fills the budget by itself leaves its passages too long: the encoder then ignores their ends.
+    Sentences are found by nupunkt (Punkt, Kiss and Strunk 2006); a sentence longer than the budget is cut at white
+    space, or between character clusters. A title that fills the budget by itself leaves its passages too long: the
+    encoder then ignores their ends.
     """
 
     model: str = Field(DEFAULT_DENSE, description="the bundled model whose tokenizer counts")
@@ -38,7 +39,8 @@ class SentenceChunker(Chunker, name="sentences"):
     max_characters: int = Field(4000, ge=64, le=1_000_000, description="characters of a passage, whatever its tokens")
 
     def split_many(self, titles: Sequence[str], texts: Sequence[str]) -> list[list[Span]]:
-        """The spans of each text, in order. Raises BadInput on an unknown model, WorkspaceDamaged where its tokenizer cannot be read."""
+        """The spans of each text, in order. Raises BadInput on an unknown model, WorkspaceDamaged where its tokenizer
+        cannot be read."""
         tokenizer = _tokenizer(self.model)
         spans: list[list[Span]] = [[(0, len(text))] if text and not text.isspace() else [] for text in texts]
         undecided = [row for row, text in enumerate(texts) if spans[row] and not self._surely_fits(titles[row], text)]
@@ -53,7 +55,8 @@ class SentenceChunker(Chunker, name="sentences"):
         return spans
 
     def _surely_fits(self, title: str, text: str) -> bool:
-        """A bound that costs nothing: an ASCII text has at most one token a character, and two special tokens are common."""
+        """A bound that costs nothing: an ASCII text has at most one token a character, and two special tokens are
+        common."""
         size = len(title) + 2 + len(text) + 4
         return size <= min(self.max_tokens, self.max_characters) and text.isascii() and title.isascii()
 
@@ -68,7 +71,8 @@ class SentenceChunker(Chunker, name="sentences"):
         return self._halve_oversized(tokenizer, title, text, spans) if around < self.max_tokens - MIN_ROOM else spans
 
     def _halve_oversized(self, tokenizer: TextTokenizer, title: str, text: str, spans: list[Span]) -> list[Span]:
-        """Split again what has more tokens alone than it had in context: a word cut in two, or a tokenizer that looks around."""
+        """Split again what has more tokens alone than it had in context: a word cut in two, or a tokenizer that looks
+        around."""
         counts = tokenizer.count([passage_text(title, text, span) for span in spans])
         if (counts <= self.max_tokens).all():
             return spans
@@ -109,7 +113,8 @@ def _pieces(text: str, span: Span, starts: Ints, room: int, max_characters: int)
 
 
 def _pack(sentences: list[Span], starts: Ints, room: int, overlap: int, max_characters: int) -> list[Span]:
-    """Consecutive sentences joined greedily within `room` tokens; each passage repeats the last sentences of the one before within `overlap`."""
+    """Consecutive sentences joined greedily within `room` tokens; each passage repeats the last sentences of the one
+    before within `overlap`."""
     begins = np.array([start for start, _ in sentences], dtype=np.int64)
     ends = np.array([end for _, end in sentences], dtype=np.int64)
     before = np.searchsorted(starts, begins)  # tokens before each sentence

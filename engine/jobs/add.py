@@ -1,5 +1,6 @@
 # ruff: noqa: S608 - only names that are written in this file are spliced into SQL; values are parameters
-"""Adding files to a collection: read in a child process, stored in batches, journaled in the same transaction, resumable to the item."""
+"""Adding files to a collection: read in a child process, stored in batches, journaled in the same transaction,
+resumable to the item."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ def parse_chunker(raw: Mapping[str, Any]) -> Chunker:
 
 
 class AddJob(JobKind, name="add"):
-    """Reads files, folders and zips into a collection, then updates indexes. A file that failed is counted and named, and the others are stored."""
+    """Reads files, folders and zips into a collection, then updates indexes. A file that failed is counted and named,
+    and the others are stored."""
 
     ends_in_indexes: ClassVar[bool] = True
     before_indexes: ClassVar[tuple[str, ...]] = ("", "start", "add")
@@ -124,7 +126,8 @@ class Ingest:
         }
 
     def run(self) -> list[File]:
-        """Read and store what is left; returns all files as they stand afterwards. Raises Halted, StorageFull, BadInput."""
+        """Read and store what is left; returns all files as they stand afterwards. Raises Halted, StorageFull,
+        BadInput."""
         sources = expand(self._asked.paths)
         if not sources:
             raise BadInput("There is nothing to add: no file was given, or the folders are empty.")
@@ -310,7 +313,8 @@ def _count_others(pending: Sequence[tuple[File, Item]]) -> None:
 
 
 def _stamp(path: Path) -> str:
-    """Size and time of last change of a file, or of all files of a folder. Empty when it cannot be read; the reader will say why."""
+    """Size and time of last change of a file, or of all files of a folder. Empty when it cannot be read; the reader
+    will say why."""
     try:
         found = [one.stat() for one in (path.rglob("*") if path.is_dir() else [path]) if one.is_file()]
     except OSError:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class AskingJob(JobKind):
-    """Pipelines (name → YAML) and imported runs (name → where the workspace keeps it) on a query set, as `job_params` of engine.evaluation.run."""
+    """Pipelines (name → YAML) and imported runs (name → where the workspace keeps it) on a query set, as `job_params`
+    of engine.evaluation.run."""
 
     words: ClassVar[str] = ""
     """What stands before the names in a label."""
@@ -48,7 +49,8 @@ class AskingJob(JobKind):
         return asked_by(workspace, self.model_dump())
 
     def evaluated(self, engine: Engine, running: Running) -> Evaluated:
-        """Evaluate what is asked. A job that is taken up again runs only what is not finished, also where it began with `fresh`."""
+        """Evaluate what is asked. A job that is taken up again runs only what is not finished, also where it began with
+        `fresh`."""
         from engine.evaluation.run import evaluate
 
         counts = running.counts

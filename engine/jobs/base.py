@@ -22,10 +22,12 @@ SHOWN = 3
 
 
 class JobKind(Component, family="jobs"):
-    """A kind of long work, under the name that its rows carry. Its fields are what a job is asked; rows may hold more, of other versions.
+    """A kind of long work, under the name that its rows carry. Its fields are what a job is asked; rows may hold more,
+    of other versions.
 
-    Subclass it with `name=` in a file of its own here, or in another package with an entry point `triptych.jobs`; then it can be submitted,
-    is listed by its label, and leads to its page. Everything that `run` commits must be safe to meet again when the job is resumed.
+    Subclass it with `name=` in a file of its own here, or in another package with an entry point `triptych.jobs`; then
+    it can be submitted, is listed by its label, and leads to its page. Everything that `run` commits must be safe to
+    meet again when the job is resumed.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -59,7 +61,8 @@ class JobKind(Component, family="jobs"):
 
     @abstractmethod
     def run(self, engine: Engine, running: Running) -> None:
-        """Do the work, tell `running` how far it is, and keep `running.counts`. Raises Halted through `running`, and TriptychError."""
+        """Do the work, tell `running` how far it is, and keep `running.counts`. Raises Halted through `running`, and
+        TriptychError."""
 
 
 def kind_of(name: str) -> type[JobKind]:

@@ -1,6 +1,8 @@
-"""Where pipelines disagree, over a query set without judgments: run every query, keep what was found, and compare the lists two by two.
+"""Where pipelines disagree, over a query set without judgments: run every query, keep what was found, and compare the
+lists two by two.
 
-It is kept like an evaluation that has no metric: finished queries stay when it is stopped, and asking the same again runs nothing.
+It is kept like an evaluation that has no metric: finished queries stay when it is stopped, and asking the same again
+runs nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ def asked_for(pipelines: Mapping[str, PipelineSpec], runs: Mapping[str, Imported
 
 
 class DisagreeJob(AskingJob, name="disagree"):
-    """A comparison as `asked_for` asks it. Older ones of the same names, queries and depth are forgotten: what they were made from has changed."""
+    """A comparison as `asked_for` asks it. Older ones of the same names, queries and depth are forgotten: what they
+    were made from has changed."""
 
     words: ClassVar[str] = "Disagreement of"
     makes: ClassVar[str] = "evaluation"
@@ -54,7 +57,8 @@ def _about(stored: StoredEvaluation) -> tuple[object, ...]:
 
 
 def agreements(ran: Ran, names: Sequence[str], qids: Sequence[str], k: int) -> pl.DataFrame:
-    """engine.statistics.agreement.AGREEMENTS of every two of `names` on the queries that both answered; `qids` are those asked, in their order."""
+    """engine.statistics.agreement.AGREEMENTS of every two of `names` on the queries that both answered; `qids` are
+    those asked, in their order."""
     failed = set(ran.failures.select("pipeline", "qid").iter_rows())
     answered = {name: [qid for qid in qids if (name, qid) not in failed] for name in names}
     return pairwise(ran.hits, answered, k)

@@ -1,4 +1,5 @@
-"""Jobs that build or update the indexes of a collection; those whose models read the same body are encoded in one pass."""
+"""Jobs that build or update the indexes of a collection; those whose models read the same body are encoded in one
+pass."""
 
 from __future__ import annotations
 
@@ -72,7 +73,8 @@ def index_all(workspace: Workspace, running: Running, specs: Sequence[Any]) -> N
 
 
 def _encode_together(workspace: Workspace, running: Running, specs: Sequence[IndexSpec]) -> list[Build]:
-    """Encode new units for the indexes that can share a pass, into shards that their builds will take up; gives those builds."""
+    """Encode new units for the indexes that can share a pass, into shards that their builds will take up; gives those
+    builds."""
     from engine.encoders.runner import StateReader
     from engine.indexes.shards import PARTIAL, Shards, encode_shared
 

@@ -1,4 +1,5 @@
-"""Jobs that bring models into a workspace and take them out: look up, download, convert, verify, publish; each step can be cancelled or resumed."""
+"""Jobs that bring models into a workspace and take them out: look up, download, convert, verify, publish; each step can
+be cancelled or resumed."""
 
 from __future__ import annotations
 
@@ -68,12 +69,14 @@ class AddModel(BaseModel):
 
     @property
     def repository(self) -> str:
-        """The hub's name of it, unchecked. Raises BadInput where it is neither in the catalogue nor written like one."""
+        """The hub's name of it, unchecked. Raises BadInput where it is neither in the catalogue nor written like
+        one."""
         if self.entry is not None:
             return self.entry.hub
         if "/" not in self.source:
             raise BadInput(
-                f"{self.source[:120]!r} is not in the catalogue. See `triptych models list`, or give a hub repository as OWNER/NAME."
+                f"{self.source[:120]!r} is not in the catalogue. See `triptych models list`, or give a hub "
+                "repository as OWNER/NAME."
             )
         return self.source
 
@@ -121,7 +124,8 @@ class ModelAddJob(JobKind, name="model-add"):
 
 
 def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running) -> ModelCard:
-    """Get, convert where needed, try out and publish a model; what was downloaded under the same key before is taken up again.
+    """Get, convert where needed, try out and publish a model; what was downloaded under the same key before is taken up
+    again.
 
     Raises BadInput, NotFound, Unreachable, StorageFull, MissingDependency, and what `running` raises.
     """
@@ -151,7 +155,8 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
         card = _Making(asked, source, chosen, about).into(built, running)
         if entry is not None and family_of(card.family).looks_up and card.queries != entry.queries:
             raise BadInput(
-                f"{entry.name} is made for {entry.queries} queries, but its files say {card.queries}: they lack the stages of "
+                f"{entry.name} is made for {entry.queries} queries, but its files say {card.queries}: they lack "
+                "the stages of "
                 "sentence-transformers. Name a revision that has them, with --revision."
             )
         running(Progress("try out", 0, None, "texts"))
@@ -170,8 +175,8 @@ def _announced(work: Path) -> str:
 
 
 def local_licence(folder: Path, entry: CatalogueEntry | None) -> str:
-    """The license of a model in a folder: what the catalogue or its card knows, else what its README states in front of its text, else
-    "unknown"."""
+    """The license of a model in a folder: what the catalogue or its card knows, else what its README states in front of
+    its text, else "unknown"."""
     if entry is not None:
         return entry.licence
     if (folder / CARD_FILE).is_file():
@@ -227,7 +232,8 @@ def _download(
 
 
 def can_convert(asked: AddModel) -> bool:
-    """Whether weights can be converted here. Vectors are cut nowhere else, so who asks for that is told what is missing."""
+    """Whether weights can be converted here. Vectors are cut nowhere else, so who asks for that is told what is
+    missing."""
     if asked.dimensions:
         return True
     own_code = asked.entry is not None and asked.entry.custom_code
@@ -247,7 +253,8 @@ def require_packages(name: str, chosen: Plan) -> None:
         from engine.errors import MissingDependency
 
         raise MissingDependency(
-            f"{name} has to be converted here, which needs {', '.join(missing)}. Install with: pip install 'triptych-search[export]'"
+            f"{name} has to be converted here, which needs {', '.join(missing)}. Install with: pip install "
+            "'triptych-search[export]'"
         )
 
 
@@ -257,7 +264,8 @@ def _need_space(files: list[HubFile], source: Path, free: int, name: str) -> Non
     needed = int((2 * total - here) * SPARE)
     if needed > free:
         raise StorageFull(
-            f"{name} needs {needed / 1e9:.1f} GB while it is added, and {free / 1e9:.1f} GB are free. Free some space, or add a smaller model."
+            f"{name} needs {needed / 1e9:.1f} GB while it is added, and {free / 1e9:.1f} GB are free. Free some "
+            "space, or add a smaller model."
         )
 
 
@@ -274,7 +282,8 @@ def _fetch(hub: Hub, repository: Repository, files: list[HubFile], source: Path,
 
 @dataclass(frozen=True, slots=True)
 class _Making:
-    """A model folder to be made: what was asked for, the files at hand, how they become a model, and what its card says of their origin."""
+    """A model folder to be made: what was asked for, the files at hand, how they become a model, and what its card says
+    of their origin."""
 
     asked: AddModel
     source: Path
@@ -333,7 +342,8 @@ class _Making:
 
 
 def _copy_finished(source: Path, target: Path, running: Running) -> None:
-    """The card and the files that it lists. Raises BadInput on a card that names files elsewhere, or others than are there."""
+    """The card and the files that it lists. Raises BadInput on a card that names files elsewhere, or others than are
+    there."""
     card = read_card(source)
     for file in (CARD_FILE, *card.files):
         if Path(file).name != file:
@@ -350,7 +360,8 @@ def _copy_finished(source: Path, target: Path, running: Running) -> None:
 
 
 def _renamed(built: Path, about: dict[str, str], entry: CatalogueEntry | None = None) -> ModelCard:
-    """The card in the folder, under the name that the model gets here, with the prompts that its makers ask for where its files name none."""
+    """The card in the folder, under the name that the model gets here, with the prompts that its makers ask for where
+    its files name none."""
     card = read_card(built)
     unsaid = entry is not None and family_of(card.family).pools and card.prompts == Prompts()
     prompts = entry.prompts if entry is not None and unsaid else card.prompts

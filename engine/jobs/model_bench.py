@@ -1,4 +1,5 @@
-"""Speeds that were measured on this computer, kept with the workspace: one per model, valid for the very files it was measured with."""
+"""Speeds that were measured on this computer, kept with the workspace: one per model, valid for the very files it was
+measured with."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ SETTING = "model_benchmarks"
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Documents and queries encoded a second (cross-encoders: pairs a second, and queries with 50 candidates each), and on what."""
+    """Documents and queries encoded a second (cross-encoders: pairs a second, and queries with 50 candidates each), and
+    on what."""
 
     fingerprint: str
     provider: str
@@ -36,7 +38,8 @@ class Speed:
 
 
 def keep(workspace: Workspace, name: str, found: Benchmark) -> Speed | None:
-    """Remember what was measured just now on the fastest provider, instead of what was measured before; None where no provider ran."""
+    """Remember what was measured just now on the fastest provider, instead of what was measured before; None where no
+    provider ran."""
     if not found.speeds:
         return None
     best = max(found.speeds, key=lambda speed: speed.documents_per_second)

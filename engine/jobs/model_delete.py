@@ -42,7 +42,8 @@ def refuse_used(workspace: Workspace, name: str) -> None:
     collections = dict.fromkeys(use.collection for use in uses(workspace, name))
     if collections:
         raise BadInput(
-            f"{name!r} is used by indexes of {', '.join(map(repr, collections))}. Drop them first, or force it: they are deleted with it."
+            f"{name!r} is used by indexes of {', '.join(map(repr, collections))}. Drop them first, or force it: "
+            "they are deleted with it."
         )
 
 

@@ -12,7 +12,8 @@ from engine.system.scratch import scratch as scratch_folder
 
 
 def plan_model(asked: AddModel) -> dict[str, Any]:
-    """name, source, revision, family, how, files, bytes, licence, ready, notes. Of a hub repository only the small configuration files are fetched.
+    """name, source, revision, family, how, files, bytes, licence, ready, notes. Of a hub repository only the small
+    configuration files are fetched.
 
     Raises what adding would raise at once.
     """

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 class PoolJob(AskingJob, name="pool"):
-    """Runs pipelines over every query, and fills a judging queue with what they found. queue: its id and how it is ordered (`fill_queue`)."""
+    """Runs pipelines over every query, and fills a judging queue with what they found. queue: its id and how it is
+    ordered (`fill_queue`)."""
 
     words: ClassVar[str] = "Pool for judging:"
     makes: ClassVar[str] = "queue"
@@ -44,7 +45,8 @@ class PoolJob(AskingJob, name="pool"):
 def fill_queue(
     workspace: Workspace, collection_id: str, order: Mapping[str, Any], found: Evaluated, pipelines: list[str]
 ) -> None:
-    """Order what was found and put it into the queue. order: queue_id, order, depth, measure, baseline, again, limit."""
+    """Order what was found and put it into the queue. order: queue_id, order, depth, measure, baseline, again,
+    limit."""
     documents = workspace.documents
     assert found.stored is not None
     query_set = found.stored.query_set

@@ -1,8 +1,9 @@
 """A workspace as one file, and back.
 
-All tables are read in one transaction, which sees one state however long it takes, and are written as Arrow files into a zip archive. So a
-backup holds up no writer, reads every value on its way (damage shows when it is made, and not when it is needed), and does not depend on
-the format of the database's own file. Indexes are left out: they are built again from the documents.
+All tables are read in one transaction, which sees one state however long it takes, and are written as Arrow files into
+a zip archive. So a backup holds up no writer, reads every value on its way (damage shows when it is made, and not when
+it is needed), and does not depend on the format of the database's own file. Indexes are left out: they are built again
+from the documents.
 """
 
 from __future__ import annotations
@@ -124,9 +125,15 @@ def _refuse_target(folder: Path, file: Path) -> None:
 
 def _view(file: Path, manifest: Manifest) -> Backup:
     return Backup(
-        str(file), file.stat().st_size, sum(member.rows for member in manifest.members()), len(manifest.tables), tuple(manifest.models),
-        manifest.created_at, manifest.write_seq, dict(manifest.models_left_out),
-    )  # fmt: skip
+        str(file),
+        file.stat().st_size,
+        sum(member.rows for member in manifest.members()),
+        len(manifest.tables),
+        tuple(manifest.models),
+        manifest.created_at,
+        manifest.write_seq,
+        dict(manifest.models_left_out),
+    )
 
 
 def _write(workspace: Workspace, archive: zipfile.ZipFile, with_models: bool) -> Manifest:
@@ -139,9 +146,16 @@ def _write(workspace: Workspace, archive: zipfile.ZipFile, with_models: bool) ->
                 held[table.name] = tuple(_pieces(workspace, archive, table))
     models, left_out = _models(workspace, archive) if with_models else ({}, {})
     manifest = Manifest(
-        format=FORMAT, version=VERSION, triptych=__version__, schema_version=schema, created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        write_seq=seq, tables=held, models=models, models_left_out=left_out,
-    )  # fmt: skip
+        format=FORMAT,
+        version=VERSION,
+        triptych=__version__,
+        schema_version=schema,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        write_seq=seq,
+        tables=held,
+        models=models,
+        models_left_out=left_out,
+    )
     archive.writestr(MANIFEST, manifest.model_dump_json(indent=1))
     return manifest
 
@@ -202,7 +216,8 @@ def _models(workspace: Workspace, archive: zipfile.ZipFile) -> tuple[dict[str, t
 def restore(file: Path, target: Path) -> Backup:
     """Make a new workspace of a backup. All of it is verified before the folder appears.
 
-    Raises BadInput where the folder is not empty or the file is no backup, WorkspaceDamaged where it is damaged or newer, StorageFull.
+    Raises BadInput where the folder is not empty or the file is no backup, WorkspaceDamaged where it is damaged or
+    newer, StorageFull.
     """
     file, target = file.expanduser().absolute(), target.expanduser().absolute()
     refuse_used(target)
@@ -247,7 +262,8 @@ def _manifest(archive: zipfile.ZipFile, file: Path) -> Manifest:
         raise foreign
     if raw.get("version") != VERSION:
         raise WorkspaceDamaged(
-            f"{file} was written by another version of Triptych ({raw.get('triptych')!s:.40}). Upgrade Triptych, then restore it."
+            f"{file} was written by another version of Triptych ({raw.get('triptych')!s:.40}). Upgrade Triptych, "
+            "then restore it."
         )
     try:
         manifest = Manifest.model_validate(raw)
@@ -258,7 +274,8 @@ def _manifest(archive: zipfile.ZipFile, file: Path) -> Manifest:
 
 
 def _checked_members(archive: zipfile.ZipFile, manifest: Manifest, file: Path) -> dict[str, zipfile.ZipInfo]:
-    """The entries of the archive by name, once each, named as we name them, and no larger than they say. Raises WorkspaceDamaged."""
+    """The entries of the archive by name, once each, named as we name them, and no larger than they say. Raises
+    WorkspaceDamaged."""
     found: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         if info.filename == MANIFEST:
@@ -291,7 +308,8 @@ def _refuse_small_disk(needed: int, target: Path) -> None:
     free = shutil.disk_usage(target.parent).free
     if needed > free:
         raise StorageFull(
-            f"Restoring needs about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free beside {target}. Free some space."
+            f"Restoring needs about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free beside {target}. "
+            "Free some space."
         )
 
 

@@ -1,4 +1,5 @@
-"""Making rows that were read from a damaged database consistent again: what is altered goes, what is derived is made anew."""
+"""Making rows that were read from a damaged database consistent again: what is altered goes, what is derived is made
+anew."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ _BATCH = 2_000
 
 
 def mend(cursor: DuckDBPyConnection, lose: Lose, say: Say, *, passages_lost: bool) -> None:
-    """Leave only documents that equal their hashes, with passages of their own and in collections that exist; and counters beyond them."""
+    """Leave only documents that equal their hashes, with passages of their own and in collections that exist; and
+    counters beyond them."""
     _drop_altered(cursor, lose)
     _drop_repeated(cursor, lose)
     _name_collections(cursor, say)
@@ -36,7 +38,8 @@ def mend(cursor: DuckDBPyConnection, lose: Lose, say: Say, *, passages_lost: boo
 def _drop_altered(cursor: DuckDBPyConnection, lose: Lose) -> None:
     last = -1
     while True:
-        rows = arrow.read(cursor, f"SELECT {HASHED} FROM documents WHERE doc_no > ? ORDER BY doc_no LIMIT {_BATCH}", [last])  # noqa: S608  # fmt: skip
+        sql = f"SELECT {HASHED} FROM documents WHERE doc_no > ? ORDER BY doc_no LIMIT {_BATCH}"  # noqa: S608
+        rows = arrow.read(cursor, sql, [last])
         if rows.is_empty():
             return
         last = rows["doc_no"][-1]
@@ -50,7 +53,8 @@ def _drop_altered(cursor: DuckDBPyConnection, lose: Lose) -> None:
 
 def _drop_repeated(cursor: DuckDBPyConnection, lose: Lose) -> None:
     gone = cursor.execute(
-        "DELETE FROM documents WHERE doc_no NOT IN (SELECT max(doc_no) FROM documents GROUP BY collection_id, doc_id) RETURNING doc_id"
+        "DELETE FROM documents WHERE doc_no NOT IN (SELECT max(doc_no) FROM documents GROUP BY collection_id, "
+        "doc_id) RETURNING doc_id"
     ).fetchall()
     if gone:
         lose("documents", len(gone), (0, 0), tuple(str(row[0]) for row in gone), "stored twice under one id")
@@ -59,7 +63,8 @@ def _drop_repeated(cursor: DuckDBPyConnection, lose: Lose) -> None:
 def _name_collections(cursor: DuckDBPyConnection, say: Say) -> None:
     """Documents whose collection is lost get a collection again, with a name that says so."""
     orphans = cursor.execute(
-        "SELECT collection_id FROM documents ANTI JOIN collections USING (collection_id) GROUP BY collection_id ORDER BY collection_id"
+        "SELECT collection_id FROM documents ANTI JOIN collections USING (collection_id) GROUP BY collection_id "
+        "ORDER BY collection_id"
     ).fetchall()
     taken = {row[0] for row in cursor.execute("SELECT name FROM collections").fetchall()}
     number = 0
@@ -67,17 +72,19 @@ def _name_collections(cursor: DuckDBPyConnection, say: Say) -> None:
         while (name := f"recovered {(number := number + 1)}") in taken:
             pass
         cursor.execute(
-            "INSERT INTO collections (collection_id, name, description, created_at, revision, settings) VALUES (?, ?, '', now()::TIMESTAMP, 1, '{}')",
+            "INSERT INTO collections (collection_id, name, description, created_at, revision, settings) VALUES "
+            "(?, ?, '', now()::TIMESTAMP, 1, '{}')",
             [collection_id, name],
         ).fetchall()
         say(f"the name of a collection was lost; its documents are in {name!r}")
 
 
 def _drop_unsound_passages(cursor: DuckDBPyConnection, say: Say, lost: bool) -> None:
-    """Those of no document or beyond its text, and all those of a document that lacks some. Ordinals count from 0 without a gap; `lost` is
-    whether the last ones may be missing too, which shows in text behind the last passage."""
+    """Those of no document or beyond its text, and all those of a document that lacks some. Ordinals count from 0
+    without a gap; `lost` is whether the last ones may be missing too, which shows in text behind the last passage."""
     gone = cursor.execute(
-        "DELETE FROM passages WHERE passage_no NOT IN (SELECT passage_no FROM passages p JOIN documents d USING (doc_no, collection_id) "
+        "DELETE FROM passages WHERE passage_no NOT IN (SELECT passage_no FROM passages p JOIN documents d USING "
+        "(doc_no, collection_id) "
         "WHERE 0 <= start_char AND start_char <= end_char AND end_char <= length(text))"
     ).fetchall()[0][0]
     if gone:
@@ -88,7 +95,8 @@ def _drop_unsound_passages(cursor: DuckDBPyConnection, say: Say, lost: bool) -> 
     ).fetchall()
     if lost:
         cursor.execute(
-            "DELETE FROM passages WHERE doc_no IN (SELECT doc_no FROM passages JOIN documents USING (doc_no) GROUP BY doc_no, text "
+            "DELETE FROM passages WHERE doc_no IN (SELECT doc_no FROM passages JOIN documents USING (doc_no) "
+            "GROUP BY doc_no, text "
             "HAVING max(end_char) < length(regexp_replace(text, '\\s+$', '')))"
         ).fetchall()
 
@@ -99,7 +107,9 @@ def _cut_again(cursor: DuckDBPyConnection, say: Say) -> None:
     while True:
         rows = arrow.read(
             cursor,
-            f"SELECT d.doc_no, d.collection_id, d.title, d.text FROM documents d ANTI JOIN passages USING (doc_no) ORDER BY doc_no LIMIT {_BATCH}",  # noqa: S608
+            "SELECT d.doc_no, d.collection_id, d.title, d.text FROM documents d ANTI JOIN passages USING (doc_no) "
+            "ORDER BY doc_no LIMIT ?",
+            [_BATCH],
         )
         if rows.is_empty():
             break
@@ -121,13 +131,16 @@ def _cut(cursor: DuckDBPyConnection, collection_id: str, rows: pl.DataFrame) -> 
     pieces = documents.passage_rows(ranges, rows["doc_no"].to_numpy(), int(first))
     with arrow.lent(cursor, pieces=pieces):
         cursor.execute(
-            "INSERT INTO passages SELECT passage_no, doc_no, ?, ordinal, start_char, end_char FROM pieces", [collection_id]
-        ).fetchall()  # fmt: skip
+            "INSERT INTO passages SELECT passage_no, doc_no, ?, ordinal, start_char, end_char FROM pieces",
+            [collection_id],
+        ).fetchall()
 
 
 def _count(cursor: DuckDBPyConnection, say: Say) -> None:
     """One row of counters, none of them behind what they count."""
-    rows = cursor.execute("SELECT max(write_seq), max(next_doc_no), max(next_passage_no), count(*) FROM counters").fetchall()[0]  # fmt: skip
+    rows = cursor.execute(
+        "SELECT max(write_seq), max(next_doc_no), max(next_passage_no), count(*) FROM counters"
+    ).fetchall()[0]
     docs, passages = (
         int(cursor.execute(f"SELECT coalesce(max({key}), 0) + 1 FROM {table}").fetchall()[0][0])  # noqa: S608
         for table, key in (("documents", "doc_no"), ("passages", "passage_no"))

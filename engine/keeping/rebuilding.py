@@ -30,7 +30,8 @@ def refuse_used(target: Path) -> None:
 
 
 class Rebuilding:
-    """Use it in a `with`: what is not published by its end leaves no trace. `schema` is the version that the rows have."""
+    """Use it in a `with`: what is not published by its end leaves no trace. `schema` is the version that the rows
+    have."""
 
     def __init__(self, target: Path, schema: int) -> None:
         refuse_used(target)

@@ -31,7 +31,8 @@ _HEADER, _HEADERS = 4_096, 3
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Rows of one table that could not be copied: `places` [first, end) in the table, the ids that could still be read, and why."""
+    """Rows of one table that could not be copied: `places` [first, end) in the table, the ids that could still be read,
+    and why."""
 
     table: str
     rows: int
@@ -42,7 +43,8 @@ class Lost:
 
 @dataclass(slots=True)
 class Salvaged:
-    """What became of a salvage. `rows` counts what was copied by table, `mended` says what was made anew or set right."""
+    """What became of a salvage. `rows` counts what was copied by table, `mended` says what was made anew or set
+    right."""
 
     folder: str
     new: str
@@ -62,7 +64,8 @@ class Salvaged:
 def salvage(folder: Path, new: Path, probe: Probe | None = None) -> Salvaged:
     """Copy what is readable of the workspace in `folder` into a new workspace `new`, and write down in it what is not.
 
-    Raises BadInput where `new` is not empty or lies inside, WorkspaceInUse, and WorkspaceDamaged where nothing can be read at all.
+    Raises BadInput where `new` is not empty or lies inside, WorkspaceInUse, and WorkspaceDamaged where nothing can be
+    read at all.
     """
     folder, new = folder.expanduser().absolute(), new.expanduser().absolute()
     if not (folder / recovery.DATABASE_NAME).is_file():
@@ -109,7 +112,8 @@ def _known_tables(probe: Probe, folder: Path) -> dict[str, Table]:
 
 def _nothing(folder: Path, reason: str) -> WorkspaceDamaged:
     return WorkspaceDamaged(
-        f"Nothing in {folder / recovery.DATABASE_NAME} can be read ({reason}), so there is nothing to copy, and no new folder was made. "
+        f"Nothing in {folder / recovery.DATABASE_NAME} can be read ({reason}), so there is nothing to copy, and "
+        "no new folder was made. "
         "Restore a backup with `triptych restore FILE`, or add your documents again to a new workspace."
     )
 
@@ -118,7 +122,8 @@ def _nothing(folder: Path, reason: str) -> WorkspaceDamaged:
 
 
 def _find_source(probe: Probe, folder: Path, aside: Path, result: Salvaged) -> None:
-    """Leave the probe at a file that can be read: the original where it opens for reading, else a copy of it that was repaired."""
+    """Leave the probe at a file that can be read: the original where it opens for reading, else a copy of it that was
+    repaired."""
     database = folder / recovery.DATABASE_NAME
     try:
         probe.rows("SELECT count(*) FROM duckdb_tables()")
@@ -158,7 +163,8 @@ def _version(probe: Probe) -> int | None:
 
 
 def _recovered(probe: Probe, home: Path) -> list[str]:
-    """Open the copy for writing, which deals with its log and its schema; where that fails because rows are damaged, reading may do."""
+    """Open the copy for writing, which deals with its log and its schema; where that fails because rows are damaged,
+    reading may do."""
     try:
         return probe.recover(home)
     except Unreadable:
@@ -167,7 +173,8 @@ def _recovered(probe: Probe, home: Path) -> list[str]:
 
 
 def _repairs(database: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
-    """What to try on a copy, the least first. The second and third header take turns, one for each checkpoint; the first is always the same."""
+    """What to try on a copy, the least first. The second and third header take turns, one for each checkpoint; the
+    first is always the same."""
 
     def header(number: int, raw: bytes) -> Callable[[Path], None]:
         def patch(copy: Path) -> None:
@@ -182,12 +189,16 @@ def _repairs(database: Path) -> Iterator[tuple[str, Callable[[Path], None]]]:
         headers = [file.read(_HEADER) for _ in range(_HEADERS)]
     for bad, good in ((1, 2), (2, 1)):
         yield (
-            f"header {bad + 1} of the database is damaged, so the other one was used: what was written after its checkpoint may be missing or altered",
+            f"header {bad + 1} of the database is damaged, so the other one was used: what was written after its "
+            "checkpoint may be missing or altered",
             header(bad, headers[good]),
         )
     fresh = _fresh_header(database)
     if fresh:
-        yield "header 1 of the database is damaged and was made anew; its write-ahead log, if any, was not used", header(0, fresh)  # fmt: skip
+        yield (
+            "header 1 of the database is damaged and was made anew; its write-ahead log, if any, was not used",
+            header(0, fresh),
+        )
 
 
 def _fresh_header(database: Path) -> bytes:
@@ -223,7 +234,8 @@ def _estimated_end(probe: Probe, table: Table) -> int:
 
 
 def _copy_range(probe: Probe, table: Table, places: tuple[int, int], made: Rebuilding, result: Salvaged) -> None:
-    """Copy the rows of a range; where that fails, those of its halves, until the halves are as small as what is read at once anyway."""
+    """Copy the rows of a range; where that fails, those of its halves, until the halves are as small as what is read at
+    once anyway."""
     piece = made.aside / "piece.arrow"
     try:
         probe.store(table.range_sql(*places), piece)
@@ -243,7 +255,8 @@ def _copy_range(probe: Probe, table: Table, places: tuple[int, int], made: Rebui
 
 
 def _insert(frame: pl.DataFrame, table: Table, places: tuple[int, int], made: Rebuilding, result: Salvaged) -> None:
-    """Add what was read. Rows that break a rule of the schema, as only altered ones can, are found one by one and left out."""
+    """Add what was read. Rows that break a rule of the schema, as only altered ones can, are found one by one and left
+    out."""
     import duckdb as database
 
     try:

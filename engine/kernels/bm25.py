@@ -1,7 +1,7 @@
 """BM25 over flat term numbers: postings, inverse document frequencies and term weights, vectorized.
 
-Formulas as compared by Kamphuis et al., "Which BM25 do you mean?" (ECIR 2020). `bm25l` and `bm25+` follow Lv and Zhai (CIKM 2011, SIGIR 2011):
-their lower bound is for terms that occur, an absent term gives nothing.
+Formulas as compared by Kamphuis et al., "Which BM25 do you mean?" (ECIR 2020). `bm25l` and `bm25+` follow Lv and Zhai
+(CIKM 2011, SIGIR 2011): their lower bound is for terms that occur, an absent term gives nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ CHUNK = 1 << 22  # postings weighed at a time, which bounds the memory for float
 
 
 class Postings(NamedTuple):
-    """Which rows hold each term, and how often. Term t owns [indptr[t], indptr[t + 1]) of `rows` (int32, ascending) and `counts` (int32)."""
+    """Which rows hold each term, and how often. Term t owns [indptr[t], indptr[t + 1]) of `rows` (int32, ascending) and
+    `counts` (int32)."""
 
     indptr: Ints
     rows: NDArray[np.int32]

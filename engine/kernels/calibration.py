@@ -1,7 +1,8 @@
 """How well probabilities keep their promise: arrays in, numbers out.
 
-p: float64 [n] probabilities; y: bool [n], whether each came true; query: int64 [n], the query (0 … queries − 1) of each.
-Intervals resample queries, not hits, because the hits of a query succeed and fail together (Efron and Tibshirani, 1993).
+p: float64 [n] probabilities; y: bool [n], whether each came true; query: int64 [n], the query (0 … queries − 1) of
+each. Intervals resample queries, not hits, because the hits of a query succeed and fail together (Efron and Tibshirani,
+1993).
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def logit(p: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reliability:
-    """Equally wide bins over [0, 1], the last closed. count: int64 [bins]; predicted, observed: float64 [bins] means, NaN in empty bins."""
+    """Equally wide bins over [0, 1], the last closed. count: int64 [bins]; predicted, observed: float64 [bins] means,
+    NaN in empty bins."""
 
     count: Ints
     predicted: Floats
@@ -57,7 +59,8 @@ def reliability(p: Floats, y: Mask, bins: int = BINS) -> Reliability:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sums:
-    """Per-query sums from which every measure follows, so that resampling queries is a matrix product. All float64 [queries, …]."""
+    """Per-query sums from which every measure follows, so that resampling queries is a matrix product. All float64
+    [queries, …]."""
 
     hits: Floats
     relevant: Floats
@@ -87,7 +90,8 @@ class Sums:
         )
 
     def measures(self, weights: Floats) -> dict[str, Floats]:
-        """float64 [samples] of each measure; weights: float64 [samples, queries], how often each query was drawn. NaN where undefined."""
+        """float64 [samples] of each measure; weights: float64 [samples, queries], how often each query was drawn. NaN
+        where undefined."""
         hits, relevant = weights @ self.hits, weights @ self.relevant
         kept, found = weights @ self.kept, weights @ self.kept_relevant
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -101,7 +105,8 @@ class Sums:
 
 
 def auc(p: Floats, y: Mask, query: Ints, weights: Floats) -> Floats:
-    """float64 [samples]: how often a relevant hit stands above a non-relevant one (ties count half); each hit counts as often as its query.
+    """float64 [samples]: how often a relevant hit stands above a non-relevant one (ties count half); each hit counts as
+    often as its query.
 
     NaN where there are no hits of one of the two kinds (Mann and Whitney, 1947).
     """

@@ -1,4 +1,5 @@
-"""Inverted lists of centroids over token vectors, which find candidates for MaxSim (PLAID; Santhanam et al., CIKM 2022)."""
+"""Inverted lists of centroids over token vectors, which find candidates for MaxSim (PLAID; Santhanam et al., CIKM
+2022)."""
 
 from __future__ import annotations
 
@@ -15,10 +16,11 @@ SIMILARITIES_AT_ONCE = 1 << 24  # 64 MB of float32
 def train(
     sample: FloatRows, clusters: int, rounds: int, seed: int = 0, report: Callable[[int], None] = lambda _: None
 ) -> FloatRows:
-    """Spherical k-means (Dhillon and Modha, Machine Learning 2001): unit vectors, float32 [clusters, dim], the same for equal arguments.
+    """Spherical k-means (Dhillon and Modha, Machine Learning 2001): unit vectors, float32 [clusters, dim], the same for
+    equal arguments.
 
-    sample: float32 [rows, dim] of unit length, at least as many rows as clusters. It starts from rows of the sample; a cluster that lost its
-    last row keeps its centroid. `report` hears the rounds done.
+    sample: float32 [rows, dim] of unit length, at least as many rows as clusters. It starts from rows of the sample; a
+    cluster that lost its last row keeps its centroid. `report` hears the rounds done.
     """
     random = np.random.default_rng(seed)
     centroids = sample[np.sort(random.choice(len(sample), clusters, replace=False))].copy()
@@ -45,10 +47,12 @@ def nearest(vectors: FloatRows, centroids: FloatRows) -> NDArray[np.int32]:
 def approximate(
     query: FloatRows, centroids: FloatRows, indptr: Ints, listed: NDArray[np.int32], rows: int, probes: int
 ) -> FloatRows:
-    """An estimate of every row's MaxSim, float32 [rows], from the lists of the `probes` centroids nearest to each query token.
+    """An estimate of every row's MaxSim, float32 [rows], from the lists of the `probes` centroids nearest to each query
+    token.
 
-    Centroid i lists the rows [indptr[i], indptr[i + 1]) of `listed`. A row counts, for each query token, the similarity of the nearest
-    centroid that lists it; a row in none of the probed lists is taken to be as near as the last of them (XTR; Lee et al., NeurIPS 2023).
+    Centroid i lists the rows [indptr[i], indptr[i + 1]) of `listed`. A row counts, for each query token, the similarity
+    of the nearest centroid that lists it; a row in none of the probed lists is taken to be as near as the last of them
+    (XTR; Lee et al., NeurIPS 2023).
     """
     similarities = query @ centroids.T
     probes = min(probes, len(centroids))

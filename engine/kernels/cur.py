@@ -1,4 +1,5 @@
-"""CUR decomposition of a score matrix of which a few columns and a few entries of a row are known (Mahoney and Drineas, PNAS 2009)."""
+"""CUR decomposition of a score matrix of which a few columns and a few entries of a row are known (Mahoney and Drineas,
+PNAS 2009)."""
 
 from __future__ import annotations
 
@@ -12,12 +13,12 @@ NEGLIGIBLE = 1e-6  # singular values below this share of the largest are roundin
 
 
 def weights_of_items(known: FloatRows, ridge: float = 0.0) -> Floats:
-    """How known scores become coefficients: float64 [questions, items]; `weights @ scores of the items` says which mixture of the questions
-    a new query is, and `rows @ mixture` what it scores everywhere.
+    """How known scores become coefficients: float64 [questions, items]; `weights @ scores of the items` says which
+    mixture of the questions a new query is, and `rows @ mixture` what it scores everywhere.
 
-    known: float [items, questions], the items' scores for the questions. ridge: 0 is the pseudo-inverse, which is exact where the scores of all
-    have no higher rank than those of the items; above, the mixture is kept small, the more the larger (in units of the largest singular value),
-    which is better where scores are only roughly of low rank.
+    known: float [items, questions], the items' scores for the questions. ridge: 0 is the pseudo-inverse, which is exact
+    where the scores of all have no higher rank than those of the items; above, the mixture is kept small, the more the
+    larger (in units of the largest singular value), which is better where scores are only roughly of low rank.
     """
     left, sizes, right = np.linalg.svd(known.astype(np.float64), full_matrices=False)
     if not len(sizes) or sizes[0] == 0:
@@ -32,7 +33,8 @@ def weights_of_items(known: FloatRows, ridge: float = 0.0) -> Floats:
 def sampled(numbers: Ints, count: int, seed: int) -> Ints:
     """`count` of the ascending numbers (all, where there are no more), ascending: those of the smallest hash.
 
-    Whether a number is drawn hardly depends on which others there are, so that a set that grows or shrinks a little keeps most of its sample.
+    Whether a number is drawn hardly depends on which others there are, so that a set that grows or shrinks a little
+    keeps most of its sample.
     """
     if len(numbers) <= count:
         return numbers

@@ -13,10 +13,11 @@ GATHER_SHARE = 0.1  # below this share of passing rows, copying them is cheaper 
 
 
 def exact_top_k(vectors: FloatRows, queries: FloatRows, k: int, allowed: Mask | None, longest: float) -> TopK:
-    """The min(k, rows) best rows of `vectors` [rows, dim] for each of `queries` [queries, dim]; `longest` is the largest row norm.
+    """The min(k, rows) best rows of `vectors` [rows, dim] for each of `queries` [queries, dim]; `longest` is the
+    largest row norm.
 
-    Scores are float64 inner products rounded to float32, ties go to the lower row: the answer depends on neither batch, filter nor threads.
-    Raises ValueError when a score is NaN.
+    Scores are float64 inner products rounded to float32, ties go to the lower row: the answer depends on neither batch,
+    filter nor threads. Raises ValueError when a score is NaN.
     """
     found = TopK(*empty_hits(len(queries), min(k, len(vectors))))
     if not found.rows.size:
@@ -55,7 +56,8 @@ def inner_products(vectors: FloatRows, vector: FloatRows, rows: Ints) -> FloatRo
 
 
 def rounding(dim: int) -> float:
-    """Twice the worst error of a float32 inner product of unit vectors (Higham, Accuracy and Stability, section 3.1)."""
+    """Twice the worst error of a float32 inner product of unit vectors (Higham, Accuracy and Stability, section
+    3.1)."""
     return 2 * dim * float(np.finfo(np.float32).eps) / 2
 
 

@@ -1,4 +1,5 @@
-"""Weighted postings, term at a time: a row scores the sum of what the query's terms weigh in it. BM25 and learned sparse search share this."""
+"""Weighted postings, term at a time: a row scores the sum of what the query's terms weigh in it. BM25 and learned
+sparse search share this."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ BLOCK = 1 << 15  # rows inverted at a time
 
 
 class Impacts(NamedTuple):
-    """Postings of every term: term t holds [indptr[t], indptr[t + 1]) of `rows` (int32, ascending) and `weights` (float32, 0 or more).
+    """Postings of every term: term t holds [indptr[t], indptr[t + 1]) of `rows` (int32, ascending) and `weights`
+    (float32, 0 or more).
 
     total: how many rows there are.
     """
@@ -66,7 +68,8 @@ def row_scores(impacts: Impacts, query: WeightedTerms) -> FloatRows:
 
 
 def best_rows_of(impacts: Impacts, queries: list[WeightedTerms], width: int, allowed: Mask | None) -> TopK:
-    """The `width` best rows of each query among `allowed` (bool [rows]); rows that share no weighted term are never among them."""
+    """The `width` best rows of each query among `allowed` (bool [rows]); rows that share no weighted term are never
+    among them."""
     barred = None if allowed is None else ~allowed
     found = TopK(*empty_hits(len(queries), width))
     for i, query in enumerate(queries):
@@ -78,7 +81,8 @@ def best_rows_of(impacts: Impacts, queries: list[WeightedTerms], width: int, all
 
 
 def given_by(impacts: Impacts, query: WeightedTerms, row: int) -> list[tuple[int, float]]:
-    """What each term of the query that the row holds gives to its score, as (term, float32 value), in order of the query."""
+    """What each term of the query that the row holds gives to its score, as (term, float32 value), in order of the
+    query."""
     given = []
     for term, weight in zip(query.terms.tolist(), query.weights, strict=True):
         start, end = impacts.indptr[term], impacts.indptr[term + 1]

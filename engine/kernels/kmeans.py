@@ -1,6 +1,7 @@
 """k-means for a few hundred vectors: k-means++ seeds (Arthur and Vassilvitskii, SODA 2007), then Lloyd's iterations.
 
-scipy's `kmeans2` meets a cluster that lost its last row with a warning or an error, and needs to be told how many rows differ.
+scipy's `kmeans2` meets a cluster that lost its last row with a warning or an error, and needs to be told how many rows
+differ.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from engine.types import FloatRows, Ints
 
 
 def kmeans(rows: FloatRows, clusters: int, seed: int = 0, rounds: int = 100) -> Ints:
-    """The cluster of each row, int64 [rows], numbered from 0 in the order of their first rows; the same for equal arguments.
+    """The cluster of each row, int64 [rows], numbered from 0 in the order of their first rows; the same for equal
+    arguments.
 
-    rows: float32 [rows, dim]. There are at most `clusters` clusters, fewer where fewer rows differ. Raises ValueError below one cluster.
+    rows: float32 [rows, dim]. There are at most `clusters` clusters, fewer where fewer rows differ. Raises ValueError
+    below one cluster.
     """
     if clusters < 1:
         raise ValueError(f"{clusters} clusters were asked for; there must be at least one")

@@ -1,6 +1,8 @@
-"""MaxSim, the score of late interaction: every query token's best match among a text's tokens, summed (Khattab and Zaharia, SIGIR 2020).
+"""MaxSim, the score of late interaction: every query token's best match among a text's tokens, summed (Khattab and
+Zaharia, SIGIR 2020).
 
-A blocked float32 pass screens, float64 decides, as in `engine.kernels.dense`: the answer depends on neither blocks, filter nor threads.
+A blocked float32 pass screens, float64 decides, as in `engine.kernels.dense`: the answer depends on neither blocks,
+filter nor threads.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ LEVELS = 127  # of an int8 code on either side of zero
 class TokenStore:
     """Token vectors of n texts. Text i holds [indptr[i], indptr[i + 1]) of `vectors`.
 
-    indptr: int64 [n + 1]; vectors: [tokens, dim], float32, or int8 codes that count in steps of `scales` (float32 [tokens]).
+    indptr: int64 [n + 1]; vectors: [tokens, dim], float32, or int8 codes that count in steps of `scales` (float32
+    [tokens]).
     """
 
     indptr: Ints
@@ -48,7 +51,8 @@ class TokenStore:
 
 
 def quantised(vectors: FloatRows) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Each vector as int8 codes [tokens, dim] and the float32 step [tokens] that they count; the largest component gets the code ±127.
+    """Each vector as int8 codes [tokens, dim] and the float32 step [tokens] that they count; the largest component gets
+    the code ±127.
 
     A component is off by half a step at most. A zero vector has the step 0.
     """
@@ -59,9 +63,11 @@ def quantised(vectors: FloatRows) -> tuple[NDArray[np.int8], NDArray[np.float32]
 
 
 def maxsim(query: FloatRows, store: TokenStore, rows: Ints | None = None, wide: bool = False) -> FloatRows:
-    """The score of each of `rows` (int64; default all texts) for one query, float32 [rows]; -inf for a text without tokens.
+    """The score of each of `rows` (int64; default all texts) for one query, float32 [rows]; -inf for a text without
+    tokens.
 
-    query: float32 [query tokens, dim]; a factor above 0 on a query token's vector weighs that token. wide: compute in float64.
+    query: float32 [query tokens, dim]; a factor above 0 on a query token's vector weighs that token. wide: compute in
+    float64.
     """
     lengths = np.diff(store.indptr) if rows is None else store.indptr[rows + 1] - store.indptr[rows]
     scores = np.full(len(lengths), -np.inf, np.float32)
@@ -81,9 +87,11 @@ def maxsim(query: FloatRows, store: TokenStore, rows: Ints | None = None, wide: 
 
 
 def best_texts(query: FloatRows, store: TokenStore, k: int, rows: Ints | None = None) -> tuple[Ints, FloatRows]:
-    """The at most k best of `rows` (ascending; default all texts), best first, ties to the lower row: rows and float32 scores.
+    """The at most k best of `rows` (ascending; default all texts), best first, ties to the lower row: rows and float32
+    scores.
 
-    The stored vectors have about unit length: it bounds what the screen can round away. Raises ValueError when a score is NaN.
+    The stored vectors have about unit length: it bounds what the screen can round away. Raises ValueError when a score
+    is NaN.
     """
     screened = maxsim(query, store, rows)
     lengths = np.linalg.norm(query.astype(np.float64), axis=1)
@@ -98,7 +106,8 @@ def best_texts(query: FloatRows, store: TokenStore, k: int, rows: Ints | None = 
 def matches(query: FloatRows, text: FloatRows) -> tuple[Ints, NDArray[np.float64]]:
     """For each query token the place of its best match in the text (the first among equals), and their similarity.
 
-    query: float32 [query tokens, dim]; text: float32 [tokens, dim], at least one token. The similarities sum to the text's score.
+    query: float32 [query tokens, dim]; text: float32 [tokens, dim], at least one token. The similarities sum to the
+    text's score.
     """
     similarities = query.astype(np.float64) @ text.astype(np.float64).T
     places = similarities.argmax(axis=1)

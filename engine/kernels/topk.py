@@ -47,8 +47,8 @@ def put_hits(found: TopK, query: int, scores: FloatRows, k: int, floor: float = 
 def _candidates(scores: FloatRows, k: int, floor: float) -> Ints:
     """All rows that can be among the best k, ascending.
 
-    Each of k groups holds a row as good as the k-th best group maximum, so that maximum bounds the k-th best score from below.
-    Group maxima are one vectorized pass; a full partition of a long array costs about eight times as much.
+    Each of k groups holds a row as good as the k-th best group maximum, so that maximum bounds the k-th best score from
+    below. Group maxima are one vectorized pass; a full partition of a long array costs about eight times as much.
     """
     width = len(scores) // GROUPS
     if width < 2 * k:

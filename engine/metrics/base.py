@@ -1,7 +1,8 @@
-"""What every measure is given, and how its name is read: hits against judgments as flat arrays, `Name(parameter=value)@cutoff`.
+"""What every measure is given, and how its name is read: hits against judgments as flat arrays,
+`Name(parameter=value)@cutoff`.
 
-Order and ties are those of trec_eval: score descending as a 32-bit float, then document id descending by its UTF-8 bytes; a rank that
-came with a run is never trusted.
+Order and ties are those of trec_eval: score descending as a 32-bit float, then document id descending by its UTF-8
+bytes; a rank that came with a run is never trusted.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ _NOTATION = re.compile(r"([A-Za-z]+)(?:\(([^()]*)\))?(?:@(\d{1,9}))?")
 class Marked:
     """Hits and judgments of `queries` queries. Rows stand by query; hits best first, judgments by rating descending.
 
-    query, position (from 1), rating, judged: int32, int32, int32, bool [hits]; `rating` is 0 where there is no judgment.
-    judged_query, judged_rating: int32 [judgments].
+    query, position (from 1), rating, judged: int32, int32, int32, bool [hits]; `rating` is 0 where there is no
+    judgment. judged_query, judged_rating: int32 [judgments].
     """
 
     queries: int
@@ -59,7 +60,8 @@ class Marked:
         return counted
 
     def condensed(self) -> Marked:
-        """Without the hits that nobody judged: those below move up (Sakai, SIGIR 2007). As in trec_eval, a negative rating is no judgment here."""
+        """Without the hits that nobody judged: those below move up (Sakai, SIGIR 2007). As in trec_eval, a negative
+        rating is no judgment here."""
         kept = self.judged & (self.rating >= 0)
         query = self.query[kept]
         start = np.searchsorted(query, np.arange(self.queries))
@@ -74,7 +76,8 @@ class Marked:
 
 
 def mark(qids: Sequence[str], hits: pl.DataFrame, judgments: pl.DataFrame) -> Marked:
-    """Hits (qid, doc_id, score) and judgments (qid, doc_id, rating), pairs unique in each, of the queries `qids` in this order."""
+    """Hits (qid, doc_id, score) and judgments (qid, doc_id, rating), pairs unique in each, of the queries `qids` in
+    this order."""
     order = pl.DataFrame({"qid": list(qids)}, schema={"qid": pl.String}).with_row_index("query")
     rated = judgments.select("qid", "doc_id", pl.col("rating").cast(pl.Int32)).join(order, on="qid", how="inner")
     found = (
@@ -136,7 +139,8 @@ class RelevanceMetric(Metric):
 
 
 class CondensableMetric(Metric):
-    """A measure that can pass over unjudged documents as if they had not been found, which suits judgments with gaps (Sakai, SIGIR 2007)."""
+    """A measure that can pass over unjudged documents as if they had not been found, which suits judgments with gaps
+    (Sakai, SIGIR 2007)."""
 
     judged_only: bool = Field(False, description="Leave out what nobody judged, so that the hits below it move up.")
 

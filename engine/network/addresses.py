@@ -1,8 +1,10 @@
-"""Which servers may be asked: never those that only machines of a cloud or neighbors on the wire have, unless the user names them.
+"""Which servers may be asked: never those that only machines of a cloud or neighbors on the wire have, unless the user
+names them.
 
-Such addresses hand out credentials to whoever asks from the same machine (metadata services), or belong to whatever happens to be plugged in
-(link-local), so a name, a redirect or a changed name server must not lead there. Names are checked before they are looked up, and numbers
-where a connection is made, since a name may mean another number the next time.
+Such addresses hand out credentials to whoever asks from the same machine (metadata services), or belong to whatever
+happens to be plugged in (link-local), so a name, a redirect or a changed name server must not lead there. Names are
+checked before they are looked up, and numbers where a connection is made, since a name may mean another number the next
+time.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ def allowed_hosts(named: Iterable[str] = ()) -> frozenset[str]:
     for host in hosts:
         if not _HOST.fullmatch(plain_host(host)):
             raise BadInput(
-                f"{host[:120]!r} is no host. Write a name or an IP address alone, like 169.254.1.7 or models.example.org."
+                f"{host[:120]!r} is no host. Write a name or an IP address alone, like 169.254.1.7 or "
+                "models.example.org."
             )
     return frozenset(map(plain_host, hosts))
 
@@ -96,4 +99,7 @@ def _meanings(number: Address) -> tuple[Address, ...]:
 
 
 def _refusal(host: str, why: str) -> str:
-    return f"{host} {why}, so it is not asked. If it is the server that you mean, name it with --allow-host {host}, or in {ALLOW}."
+    return (
+        f"{host} {why}, so it is not asked. If it is the server that you mean, name it with --allow-host {host}, or "
+        f"in {ALLOW}."
+    )

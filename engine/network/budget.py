@@ -1,4 +1,5 @@
-"""How long a request may take in all, and who may end it before: a server that sends a byte now and then must not outlast either."""
+"""How long a request may take in all, and who may end it before: a server that sends a byte now and then must not
+outlast either."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ class Overdue(Unreachable):
 
 @contextmanager
 def watched(check: Check) -> Iterator[None]:
-    """Within it, `check` is called while a server is waited for, besides the checks around it; it raises to end the waiting."""
+    """Within it, `check` is called while a server is waited for, besides the checks around it; it raises to end the
+    waiting."""
     outer = _WATCH.get()
 
     def both() -> None:
@@ -44,7 +46,8 @@ def watched(check: Check) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The time for one request to `host`, from connecting to the last byte. ends: in terms of `time.monotonic()`; seconds: as it was given."""
+    """The time for one request to `host`, from connecting to the last byte. ends: in terms of `time.monotonic()`;
+    seconds: as it was given."""
 
     host: str
     seconds: float
@@ -63,7 +66,8 @@ class Budget:
         left = self.ends - time.monotonic()
         if left <= 0:
             raise Overdue(
-                f"{self.host} was not done within {self.seconds:g} s, so the connection was closed. Try again, or allow more time."
+                f"{self.host} was not done within {self.seconds:g} s, so the connection was closed. Try again, "
+                "or allow more time."
             )
         return left
 

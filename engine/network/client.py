@@ -1,8 +1,10 @@
-"""HTTP for language models and model hubs: total deadlines, bounded answers, checked addresses, redirects that are never silent.
+"""HTTP for language models and model hubs: total deadlines, bounded answers, checked addresses, redirects that are
+never silent.
 
-httpx limits each read, so a server that drips outlasts any limit; here one budget counts for name look-up, connection, headers and body, and
-whoever waits is asked every SLICE_S seconds whether to go on. A name is looked up once and the connection goes to the number that was checked.
-Through a proxy, which looks names up itself, only names and numbers as they are written can be checked.
+httpx limits each read, so a server that drips outlasts any limit; here one budget counts for name look-up, connection,
+headers and body, and whoever waits is asked every SLICE_S seconds whether to go on. A name is looked up once and the
+connection goes to the number that was checked. Through a proxy, which looks names up itself, only names and numbers as
+they are written can be checked.
 """
 
 from __future__ import annotations
@@ -71,7 +73,8 @@ class Client:
         headers: Mapping[str, str] | None = None,
         json: Any = None,
     ) -> Iterator[httpx.Response]:
-        """The answer, whose body `unpacked` gives. silent_s: the longest wait for a single byte; follow: also to where redirects lead.
+        """The answer, whose body `unpacked` gives. silent_s: the longest wait for a single byte; follow: also to where
+        redirects lead.
 
         Raises Overdue, BadInput for an address that is refused, what the budget's check raises, and errors of httpx.
         """
@@ -95,7 +98,8 @@ class Client:
             _BUDGET.reset(token)
 
     def _redirected(self, request: httpx.Request, following: httpx.Request) -> httpx.Request:
-        """The next request; one to another host is noted. Raises UnsupportedProtocol where it would leave encryption, or HTTP."""
+        """The next request; one to another host is noted. Raises UnsupportedProtocol where it would leave encryption,
+        or HTTP."""
         before, after = request.url, following.url
         if after.scheme not in ("http", "https") or (before.scheme == "https" and after.scheme == "http"):
             raise httpx.UnsupportedProtocol(f"a redirect from {before.scheme} to {after.scheme}", request=request)
@@ -105,7 +109,8 @@ class Client:
 
 
 def unpacked(response: httpx.Response, most: int | None) -> Iterator[bytes]:
-    """The body in pieces of at most 64 KB, decompressed where it is packed. most None: whoever takes the pieces counts them.
+    """The body in pieces of at most 64 KB, decompressed where it is packed. most None: whoever takes the pieces counts
+    them.
 
     Raises TooLarge beyond `most` bytes, DecodingError on what cannot be unpacked, and what `stream` raises.
     """
@@ -117,7 +122,8 @@ def unpacked(response: httpx.Response, most: int | None) -> Iterator[bytes]:
         total += len(piece)
         if most is not None and total > most:
             raise TooLarge(
-                f"{response.url.netloc.decode('ascii', 'replace')} sent more than {most:,} bytes, so its answer was not read."
+                f"{response.url.netloc.decode('ascii', 'replace')} sent more than {most:,} bytes, so its answer "
+                "was not read."
             )
         yield piece
 
@@ -194,7 +200,8 @@ def _proxy_for(url: httpx.URL) -> str:
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Connects to the addresses that a name was found to have, each checked. allowed None: to a proxy, which the user has named."""
+    """Connects to the addresses that a name was found to have, each checked. allowed None: to a proxy, which the user
+    has named."""
 
     def __init__(self, allowed: frozenset[str] | None) -> None:
         self._allowed = allowed
@@ -236,8 +243,8 @@ def _addresses(host: str, port: int, budget: Budget) -> list[str]:
 
 
 def _beside(work: Callable[[], _T], budget: Budget) -> _T:
-    """What `work`, which hears nothing while it waits, gives or raises. It runs in a thread that is left alone when the time is up or `budget`
-    says so; a connection that it makes after that is closed."""
+    """What `work`, which hears nothing while it waits, gives or raises. It runs in a thread that is left alone when the
+    time is up or `budget` says so; a connection that it makes after that is closed."""
     ended: Future[_T] = Future()
 
     def run() -> None:

@@ -1,4 +1,5 @@
-"""What a stage may reach while it runs: the collection's live rows, its open indexes, encoders, the filter, the cache and the trace."""
+"""What a stage may reach while it runs: the collection's live rows, its open indexes, encoders, the filter, the cache
+and the trace."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ class Resources(Protocol):
         """The open index of this specification. Raises IndexNotReady."""
 
     def row_docs(self, spec: IndexSpec) -> NDArray[np.int32]:
-        """int32 [rows of the index]: the position in the snapshot of each row's document, -1 where it is no longer live."""
+        """int32 [rows of the index]: the position in the snapshot of each row's document, -1 where it is no longer
+        live."""
 
     def encoder(self, model: str) -> Encoder[Any]:
         """The encoder of a bundled or cached model. Raises NotFound."""
@@ -49,10 +51,12 @@ class Resources(Protocol):
         """The indexed text ("title. text") behind one row of an index."""
 
     def texts(self, doc_ids: Sequence[str]) -> list[str]:
-        """The text ("title. text") of each of these documents, in this order; empty where a document is no longer stored."""
+        """The text ("title. text") of each of these documents, in this order; empty where a document is no longer
+        stored."""
 
     def passages(self, doc_ids: Sequence[str]) -> list[list[str]]:
-        """The passages ("title. passage") of each of these documents, in this order; none where a document is no longer stored."""
+        """The passages ("title. passage") of each of these documents, in this order; none where a document is no longer
+        stored."""
 
 
 @dataclass(eq=False)
@@ -76,7 +80,8 @@ class Context:
         return self.resources.snapshot
 
     def execute(self, stage: Stage, ranking: Ranking) -> tuple[Ranking, Span]:
-        """Run a whole pipeline and give its trace. Stages that already ran in this context on the same input are not run again."""
+        """Run a whole pipeline and give its trace. Stages that already ran in this context on the same input are not
+        run again."""
         self._stack = []
         result = self.run(stage, ranking)
         assert self.root is not None
@@ -156,7 +161,8 @@ class Context:
         return self.resources.index(spec).numbers[rows] if spec.by_number and rows is not None else rows
 
     def allowed_rows(self, spec: IndexSpec) -> Mask | None:
-        """bool [rows of the index]: rows whose document is live and passes the filter; None when that is all of them."""
+        """bool [rows of the index]: rows whose document is live and passes the filter; None when that is all of
+        them."""
         docs = self.resources.row_docs(spec)
         live = docs >= 0
         if self.allowed_docs is not None:
@@ -178,7 +184,8 @@ class Context:
         return hits.select(pl.lit(qid).alias("qid"), "doc_id", "score")
 
     def rows(self, spec: IndexSpec, doc_ids: pl.Series) -> dict[str, Ints]:
-        """int64 rows (passages) of each of these documents in the index, ascending; documents that it does not hold are left out."""
+        """int64 rows (passages) of each of these documents in the index, ascending; documents that it does not hold are
+        left out."""
         at = self.snapshot.doc_ids.is_in(doc_ids.unique().to_list()).arg_true().to_numpy()
         wanted = np.zeros(
             len(self.snapshot) + 1, dtype=bool

@@ -47,16 +47,20 @@ MAX_YAML_CHARS = 64_000
 
 
 class Stage(Component, family="stages"):
-    """A step that turns a ranking into a ranking. Holds parameters only; everything live is reached through the context.
+    """A step that turns a ranking into a ranking. Holds parameters only; everything live is reached through the
+    context.
 
-    What explains a run, draws it or chooses among stages goes by what a class states of itself here, not by its name or family.
+    What explains a run, draws it or chooses among stages goes by what a class states of itself here, not by its name or
+    family.
     """
 
     head: ClassVar[str] = "other"
-    """What it makes of a list, in a word: rewritten, retrieved, feedback, fused, reranked, calibrated, selected, other."""
+    """What it makes of a list, in a word: rewritten, retrieved, feedback, fused, reranked, calibrated, selected,
+    other."""
     evidence: ClassVar[Evidence] = ""
     explains: ClassVar[Literal["", "rows", "documents"]] = ""
-    """How a score is told: "rows" by a stage that searches (see `engine.retrievers.base.Searching`), "documents" by `explain_document`."""
+    """How a score is told: "rows" by a stage that searches (see `engine.retrievers.base.Searching`), "documents" by
+    `explain_document`."""
     reads_hits: ClassVar[bool] = True
     """Whether the hits that it receives matter; a first stage goes by the query alone."""
     asks_anew: ClassVar[bool] = False
@@ -66,8 +70,8 @@ class Stage(Component, family="stages"):
 
     @abstractmethod
     def run(self, ranking: Ranking, ctx: Context) -> Ranking:
-        """The ranking that this stage makes of `ranking`. Its queries stay the same, as the user asked them; what first stages search for
-        instead may change (`Ranking.asking`), and is left in the trace."""
+        """The ranking that this stage makes of `ranking`. Its queries stay the same, as the user asked them; what first
+        stages search for instead may change (`Ranking.asking`), and is left in the trace."""
 
     def label(self) -> str:
         """A few words for column heads and the trace."""
@@ -91,7 +95,8 @@ class Stage(Component, family="stages"):
         return None
 
     def why_lost(self, span: Span, qid: str, doc_id: str, rank: int) -> tuple[str, str] | None:
-        """(verdict, sentence), where this stage dropped a document that had come with `rank`, as its span tells; None where it was another."""
+        """(verdict, sentence), where this stage dropped a document that had come with `rank`, as its span tells; None
+        where it was another."""
         return None
 
     def facts(self, span: Span, qid: str) -> list[str]:
@@ -116,7 +121,8 @@ class Stage(Component, family="stages"):
 
 
 def parse(families: tuple[str, ...], data: Any, depth: int = 0) -> Component:
-    """A component of several families from its data form (see `engine.component.parse`), for stages also a list of them. Raises BadInput."""
+    """A component of several families from its data form (see `engine.component.parse`), for stages also a list of
+    them. Raises BadInput."""
     if isinstance(data, Component):
         return data
     if depth > MAX_DEPTH or _depth(data) > 4 * MAX_DEPTH:
@@ -254,13 +260,15 @@ class Fuse(Stage, name="fuse"):
         scores = contributions.group_by("qid", "doc_id").agg(score=_sum_in_order())
         if not scores["score"].is_finite().all():
             raise BadInput(
-                f"{self.method.name}: the weights or statistics of this fusion make scores without bounds; choose smaller ones."
+                f"{self.method.name}: the weights or statistics of this fusion make scores without bounds; "
+                "choose smaller ones."
             )
         return ranking.with_hits(scores)
 
 
 def _sum_in_order() -> Any:
-    """Sum contributions in input order, so that equal documents get bit-equal scores whatever order the rows come in."""
+    """Sum contributions in input order, so that equal documents get bit-equal scores whatever order the rows come
+    in."""
     import polars as pl
 
     return pl.col("contribution").sort_by("input").sum()
@@ -336,7 +344,8 @@ def _yaml() -> Any:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a pipeline file. `$defs/stage` lists every stage and `$defs/fuser` every fusion method, from the registry."""
+    """The JSON Schema of a pipeline file. `$defs/stage` lists every stage and `$defs/fuser` every fusion method, from
+    the registry."""
     stages = {name: cls for family in STAGE_FAMILIES for name, cls in components(family).items()}
     fusers = components("fusers")
     defs: dict[str, Any] = {}

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, eq=False)
 class Span:
-    """One stage as it ran. `ms` includes the children; `cached` says that an equal stage had already run on the same input."""
+    """One stage as it ran. `ms` includes the children; `cached` says that an equal stage had already run on the same
+    input."""
 
     stage: Stage
     path: str

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 class StoredUnits:
-    """The live units of a snapshot, as an index build asks for them. `models`: the folder of the workspace's own models."""
+    """The live units of a snapshot, as an index build asks for them. `models`: the folder of the workspace's own
+    models."""
 
     def __init__(self, documents: DocumentStore, snapshot: Snapshot, unit: Unit, models: Path | None = None) -> None:
         self._documents = documents
@@ -34,7 +35,8 @@ class StoredUnits:
         return self._snapshot.doc_nos if self._unit == "document" else self._snapshot.passage_nos
 
     def texts(self, numbers: Ints) -> list[str]:
-        """Title and text of each unit; "" for one that was deleted after the snapshot, whose row no search will return."""
+        """Title and text of each unit; "" for one that was deleted after the snapshot, whose row no search will
+        return."""
         return self._documents.unit_texts(self._snapshot.collection_id, self._unit, numbers, absent="")
 
     def encoder(self, model: str) -> Encoder[Any]:
@@ -58,7 +60,8 @@ def build_index(
     *,
     job_id: str = "",
 ) -> Generation:
-    """Build and publish the index of a collection's live rows; returns the one that stands when nothing has changed since.
+    """Build and publish the index of a collection's live rows; returns the one that stands when nothing has changed
+    since.
 
     The old generation serves until the new one is published. An interrupted build of the same job is taken up again.
     Raises StorageFull, NotFound, MissingDependency, and what `progress` raises.
@@ -95,7 +98,8 @@ def _is_current(previous: Generation, spec: IndexSpec, source: StoredUnits, snap
 
 
 def open_previous(workspace: Workspace, spec: IndexSpec, previous: Generation) -> OpenIndex | None:
-    """The generation to take rows from; None when it is damaged or of another make, so that everything is built anew."""
+    """The generation to take rows from; None when it is damaged or of another make, so that everything is built
+    anew."""
     try:
         return spec.open(workspace.generations.open_folder(previous))
     except (WorkspaceDamaged, IndexNotReady):
@@ -103,7 +107,8 @@ def open_previous(workspace: Workspace, spec: IndexSpec, previous: Generation) -
 
 
 def settle(workspace: Workspace, build: Build, error: BaseException, job_id: str) -> None:
-    """After a failure: an interrupted job finds its encoded shards again, anything else leaves no files (and a full disk gets space back)."""
+    """After a failure: an interrupted job finds its encoded shards again, anything else leaves no files (and a full
+    disk gets space back)."""
     halted = isinstance(error, (Halted, KeyboardInterrupt)) and not (
         isinstance(error, Halted) and error.wish == "cancel"
     )

@@ -38,9 +38,11 @@ class Finding:
 
 
 def check(folder: Path | str, workspace: Workspace | None = None, probe: Probe | None = None) -> list[Finding]:
-    """Examine a workspace: the folder when nobody has it open, or the open `workspace` of this process. Changes nothing.
+    """Examine a workspace: the folder when nobody has it open, or the open `workspace` of this process. Changes
+    nothing.
 
-    A folder is first read whole in a child process, the one of `probe` if given, so that a file which crashes the database ends no doctor.
+    A folder is first read whole in a child process, the one of `probe` if given, so that a file which crashes the
+    database ends no doctor.
     """
     folder = Path(folder).expanduser().absolute()
     findings = [*_environment(), *_folder(folder)]
@@ -92,9 +94,7 @@ def _environment() -> Iterator[Finding]:
         available = available_providers()
         chosen = choose_provider("auto", available, "int8")
         others = [name for name in available if name != chosen.name]
-        yield Finding(
-            "ok", f"encoders run on: {chosen.name}" + (f"; also here: {', '.join(others)}" if others else "")
-        )
+        yield Finding("ok", f"encoders run on: {chosen.name}" + (f"; also here: {', '.join(others)}" if others else ""))
         if chosen.warning:
             yield Finding("note", chosen.warning)
     except ImportError as error:
@@ -147,9 +147,11 @@ def _quarantine(folder: Path) -> Iterator[Finding]:
 
 
 def _length(folder: Path) -> Iterator[Finding]:
-    """A database file that was cut can open and answer until the missing part is touched, so its length is compared with its block count.
+    """A database file that was cut can open and answer until the missing part is touched, so its length is compared
+    with its block count.
 
-    Free blocks at its end may never have been written: a process that is killed in a checkpoint leaves some that are only counted.
+    Free blocks at its end may never have been written: a process that is killed in a checkpoint leaves some that are
+    only counted.
     """
     database = folder / recovery.DATABASE_NAME
     if (folder / recovery.WAL_NAME).exists():
@@ -173,7 +175,10 @@ def _length(folder: Path) -> Iterator[Finding]:
 
 _CRASHED = "(the file)"
 _NEEDED = {"collections", "documents", "passages", "counters"}
-_SALVAGE = "`triptych doctor --salvage NEW` copies what is readable into a new folder; or restore a backup with `triptych restore FILE`."
+_SALVAGE = (
+    "`triptych doctor --salvage NEW` copies what is readable into a new folder; or restore a backup with `triptych "
+    "restore FILE`."
+)
 _KEYS = 500  # rows of a table that are looked up by their primary key
 
 
@@ -255,14 +260,39 @@ def _schema(workspace: Workspace) -> Iterator[Finding]:
 
 _AGAIN = "Delete and add these documents again."
 _INVARIANTS = (
-    ("documents stored twice under one id", "SELECT count(*) FROM (SELECT 1 FROM documents GROUP BY collection_id, doc_id HAVING count(*) > 1)", _AGAIN),
-    ("documents of no collection", "SELECT count(*) FROM documents ANTI JOIN collections USING (collection_id)", "They take space only."),
-    ("passages of no document", "SELECT count(*) FROM passages ANTI JOIN documents USING (doc_no)", "They take space only."),
+    (
+        "documents stored twice under one id",
+        "SELECT count(*) FROM (SELECT 1 FROM documents GROUP BY collection_id, doc_id HAVING count(*) > 1)",
+        _AGAIN,
+    ),
+    (
+        "documents of no collection",
+        "SELECT count(*) FROM documents ANTI JOIN collections USING (collection_id)",
+        "They take space only.",
+    ),
+    (
+        "passages of no document",
+        "SELECT count(*) FROM passages ANTI JOIN documents USING (doc_no)",
+        "They take space only.",
+    ),
     ("documents without a passage", "SELECT count(*) FROM documents ANTI JOIN passages USING (doc_no)", _AGAIN),
-    ("passages that end beyond their text", "SELECT count(*) FROM passages JOIN documents USING (doc_no) WHERE end_char > length(text) OR start_char > end_char", _AGAIN),
-    ("numbers beyond the counters", "SELECT count(*) FROM documents, counters WHERE doc_no >= next_doc_no", "Restore the database from a backup."),
-    ("collections that share a name", "SELECT count(*) FROM (SELECT 1 FROM collections GROUP BY name HAVING count(*) > 1)", "Rename one of them."),
-)  # fmt: skip
+    (
+        "passages that end beyond their text",
+        "SELECT count(*) FROM passages JOIN documents USING (doc_no) WHERE end_char > length(text) OR start_char > "
+        "end_char",
+        _AGAIN,
+    ),
+    (
+        "numbers beyond the counters",
+        "SELECT count(*) FROM documents, counters WHERE doc_no >= next_doc_no",
+        "Restore the database from a backup.",
+    ),
+    (
+        "collections that share a name",
+        "SELECT count(*) FROM (SELECT 1 FROM collections GROUP BY name HAVING count(*) > 1)",
+        "Rename one of them.",
+    ),
+)
 
 
 def _rows(workspace: Workspace) -> Iterator[Finding]:
@@ -328,7 +358,8 @@ def _foreign(workspace: Workspace) -> Iterator[Finding]:
         names = ", ".join(path.relative_to(workspace.folder).as_posix() for path in foreign[:5])
         yield Finding(
             "note",
-            f"{len(foreign)} file(s) or folder(s) that Triptych did not make: {names}{' …' if len(foreign) > 5 else ''}",
+            f"{len(foreign)} file(s) or folder(s) that Triptych did not make: {names}"
+            + (" …" if len(foreign) > 5 else ""),
             "They are left alone. Move them where they belong, if they are not meant to be here.",
         )
     if contents.loose:

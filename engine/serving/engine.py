@@ -30,10 +30,12 @@ CLOSE_SECONDS = 2.0  # that closing waits for an index or a model that is being 
 
 
 class Engine:
-    """What works on a workspace for as long as it is open: it owns the open indexes, models and searchers, and the queue of jobs. Thread-safe."""
+    """What works on a workspace for as long as it is open: it owns the open indexes, models and searchers, and the
+    queue of jobs. Thread-safe."""
 
     def __init__(self, workspace: Workspace, *, resume_jobs: bool = True) -> None:
-        """Takes the workspace over, and closes it in the end. Interrupted jobs go on by themselves unless `resume_jobs` is false."""
+        """Takes the workspace over, and closes it in the end. Interrupted jobs go on by themselves unless `resume_jobs`
+        is false."""
         self.workspace = workspace
         self._lock = threading.RLock()
         self._open: OrderedDict[str, OpenIndex] = OrderedDict()
@@ -94,7 +96,8 @@ class Engine:
             return self._encoders[model]
 
     def scorer(self, model: str) -> PairScorer:
-        """The cross-encoder called `model`, bundled or of the workspace. Raises BadInput on an unknown name or another family."""
+        """The cross-encoder called `model`, bundled or of the workspace. Raises BadInput on an unknown name or another
+        family."""
         with self._lock:
             self._forget_replaced()
             if model not in self._scorers:
@@ -106,7 +109,8 @@ class Engine:
         endpoint = named_endpoint(self.workspace.setting(SETTING))
         if endpoint is None:
             raise BadInput(
-                "This stage asks a language model, and none is named. Name one with `triptych llm set http://127.0.0.1:11434/v1 MODEL`; "
+                "This stage asks a language model, and none is named. Name one with `triptych llm set "
+                "http://127.0.0.1:11434/v1 MODEL`; "
                 "queries and documents are then sent to that address."
             )
         with self._lock:
@@ -149,8 +153,8 @@ class Engine:
         return self.workspace.generations.find(collection_id, spec.kind, spec.model_dump(mode="json"))
 
     def open_index(self, collection_id: str, spec: IndexSpec, *, rebuild: bool = True) -> OpenIndex:
-        """The open index of a specification. Raises IndexNotReady when it is absent, of another encoder, or damaged, ModelMissing when its
-        model is not here; with `rebuild` a damaged one is dropped and its rebuild is queued."""
+        """The open index of a specification. Raises IndexNotReady when it is absent, of another encoder, or damaged,
+        ModelMissing when its model is not here; with `rebuild` a damaged one is dropped and its rebuild is queued."""
         generation = self.generation(collection_id, spec)
         if generation is None:
             if self.jobs.builds(collection_id):
@@ -171,7 +175,8 @@ class Engine:
             expected = spec.expected_fingerprint(opener)
             if generation.fingerprint != expected:
                 raise IndexNotReady(
-                    f"The index {spec.label()!r} was built with another version of its encoder or analyzer. Rebuild it with `triptych index`."
+                    f"The index {spec.label()!r} was built with another version of its encoder or analyzer. "
+                    "Rebuild it with `triptych index`."
                 )
             try:
                 index = spec.open(self.workspace.generations.open_folder(generation))
@@ -193,7 +198,8 @@ class Engine:
             return index
 
     def _refuse_without_model(self, spec: IndexSpec) -> None:
-        """Raises ModelMissing, which says how to get it, where the model of an index is not here, so that it cannot be built."""
+        """Raises ModelMissing, which says how to get it, where the model of an index is not here, so that it cannot be
+        built."""
         model = getattr(spec, "model", None)
         if isinstance(model, str):
             try:

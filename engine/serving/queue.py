@@ -1,4 +1,5 @@
-"""Long work that outlives the page and the process: rows in the database, one worker thread, resumable where it stopped."""
+"""Long work that outlives the page and the process: rows in the database, one worker thread, resumable where it
+stopped."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 _AFTER: dict[str, Status] = {"pause": "paused", "cancel": "cancelled", "stop": "interrupted"}
 _AGAIN = 5.0  # seconds until a start that could not be written, because the disk is full, is tried again
 ATTEMPTS = 3
-"""Starts that may end with the death of the process, or of a worker that had to be left behind; then the job is set aside."""
+"""Starts that may end with the death of the process, or of a worker that had to be left behind; then the job is set
+aside."""
 LONG = 1.0  # seconds after which a call of a model counts as one that may not end
 GRACE = 2.0  # seconds that a cancelled job has for its step, before its worker is left behind
 CLOSE_SECONDS = 5.0  # the same, when the workspace is closed and no signal is pressing
@@ -35,7 +37,8 @@ log = logging.getLogger(__name__)
 
 
 Runner: TypeAlias = "Callable[[Engine, Running], None]"
-"""Does a job's work and keeps `running.counts`. Everything it commits must be safe to meet again when the job is resumed."""
+"""Does a job's work and keeps `running.counts`. Everything it commits must be safe to meet again when the job is
+resumed."""
 
 
 class Kind(Protocol):
@@ -102,7 +105,8 @@ class Jobs:
         return job_id
 
     def pause(self, job_id: str) -> None:
-        """Halt a job so that `resume` continues it, also after a restart. Raises BadInput when it is finished, or cannot be continued."""
+        """Halt a job so that `resume` continues it, also after a restart. Raises BadInput when it is finished, or
+        cannot be continued."""
         if not _resumable(self.get(job_id)):
             raise BadInput(
                 f"The job {job_id} cannot go on where it stopped, so it cannot be paused. Let it end, or cancel it."
@@ -182,16 +186,25 @@ class Jobs:
         progress, rate = running.progress, running.rate()
         left = None if progress.total is None else progress.total - progress.done
         return replace(
-            job, phase=progress.phase, done=progress.done, total=progress.total, unit=progress.unit, counts=dict(running.counts),
-            rate=rate, eta_s=left / rate if rate and left is not None else None, wish=running.wish or "",
-        )  # fmt: skip
+            job,
+            phase=progress.phase,
+            done=progress.done,
+            total=progress.total,
+            unit=progress.unit,
+            counts=dict(running.counts),
+            rate=rate,
+            eta_s=left / rate if rate and left is not None else None,
+            wish=running.wish or "",
+        )
 
     # the worker
 
     def take_up(self, resume: bool) -> None:
-        """At the start: jobs that were running when the program ended are interrupted; with `resume` they go on, and those that wait begin.
+        """At the start: jobs that were running when the program ended are interrupted; with `resume` they go on, and
+        those that wait begin.
 
-        The workspace's notices say so. A job whose starts kept ending the program is set aside: it fails, and only `resume` starts it again.
+        The workspace's notices say so. A job whose starts kept ending the program is set aside: it fails, and only
+        `resume` starts it again.
         """
         notices = self._engine.workspace.notices
         self._mailbox.clean()
@@ -215,11 +228,14 @@ class Jobs:
             self._set(
                 job.job_id,
                 "failed",
-                f"Set aside: the program ended {job.attempts} times while this job ran, last in the phase {job.phase or 'start'!r}, or it did not "
-                f"stop when it was asked to. Once the cause is mended, try again with: triptych jobs resume {job.job_id}",
+                f"Set aside: the program ended {job.attempts} times while this job ran, last in the phase "
+                f"{job.phase or 'start'!r}, or it did not "
+                "stop when it was asked to. Once the cause is mended, try again with: triptych jobs resume "
+                f"{job.job_id}",
             )
             self._engine.workspace.notices.append(
-                f"A job ({job.kind}) was set aside after {job.attempts} starts that ended badly. Try it again with: triptych jobs resume {job.job_id[:12]}"
+                f"A job ({job.kind}) was set aside after {job.attempts} starts that ended badly. Try it again "
+                f"with: triptych jobs resume {job.job_id[:12]}"
             )
 
     def _give_up(self) -> None:
@@ -276,7 +292,8 @@ class Jobs:
                 log.exception("job %s (%s) failed", job.job_id, job.kind)
             status, error = (
                 "failed",
-                f"Unexpected {type(problem).__name__}: {problem}. The log has the details; resuming the job tries again.",
+                f"Unexpected {type(problem).__name__}: {problem}. The log has the details; resuming the job "
+                "tries again.",
             )
         with self._changed:
             if running.revoked:
@@ -353,7 +370,8 @@ class Jobs:
         return self.get(job_id).status
 
     def _leave_behind(self, running: Running) -> None:
-        """Settle the job as it was asked to, refuse whatever its worker reports or writes from now on, and let another worker take its place."""
+        """Settle the job as it was asked to, refuse whatever its worker reports or writes from now on, and let another
+        worker take its place."""
         running.revoked = True
         wish = running.wish or "stop"
         if running.thread is not None:
@@ -398,7 +416,8 @@ class Jobs:
 
 
 def _end_long_calls() -> None:
-    """Let models that run for longer than a step takes come to an end, so that the worker that was left behind ends as well."""
+    """Let models that run for longer than a step takes come to an end, so that the worker that was left behind ends as
+    well."""
     providers = sys.modules.get("engine.encoders.providers")
     if providers is not None:
         providers.end_long_calls(LONG)

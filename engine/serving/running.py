@@ -19,7 +19,8 @@ _WRITE_EVERY, _WINDOW = 0.5, 20.0  # seconds between progress rows; seconds that
 
 
 class Halted(Cancelled):
-    """Raised inside a job's work by its progress sink when the job was asked to pause, to be cancelled, or to stop with the program."""
+    """Raised inside a job's work by its progress sink when the job was asked to pause, to be cancelled, or to stop with
+    the program."""
 
     def __init__(self, wish: Wish) -> None:
         super().__init__(
@@ -34,7 +35,8 @@ class Halted(Cancelled):
 
 @dataclass(eq=False)
 class Running:
-    """The job that the worker is at: what it reports to, and what tells it to halt. Call it with a Progress; it may raise Halted.
+    """The job that the worker is at: what it reports to, and what tells it to halt. Call it with a Progress; it may
+    raise Halted.
 
     revoked: its worker did not halt in time and was left behind; whatever it reports or writes from then on is refused.
     """

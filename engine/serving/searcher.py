@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 class Searcher:
-    """An immutable view of one collection at one revision and one set of index generations. Safe to share between threads."""
+    """An immutable view of one collection at one revision and one set of index generations. Safe to share between
+    threads."""
 
     def __init__(self, engine: Engine, collection_id: str) -> None:
         self._engine = engine
@@ -34,7 +35,8 @@ class Searcher:
         self.snapshot: Snapshot = engine.workspace.documents.snapshot(collection_id)
 
     def index(self, spec: IndexSpec, *, rebuild: bool = True) -> OpenIndex:
-        """The open index of this specification, the same one for as long as this view lives: the rows of another generation are others.
+        """The open index of this specification, the same one for as long as this view lives: the rows of another
+        generation are others.
 
         Raises IndexNotReady that names the remedy; with `rebuild` the remedy of a damaged one begins by itself.
         """
@@ -68,7 +70,8 @@ class Searcher:
     def behind(self, spec: IndexSpec) -> int:
         """How many live units the index does not hold yet; 0 where there is no such index.
 
-        Starts nothing. Raises what `index` raises where documents were changed since and the index cannot be opened to count them.
+        Starts nothing. Raises what `index` raises where documents were changed since and the index cannot be opened to
+        count them.
         """
         generation = self._engine.generation(self.collection_id, spec)
         if generation is None or generation.revision == self.snapshot.revision:
@@ -78,7 +81,8 @@ class Searcher:
         return live - int((self.row_docs(spec) >= 0).sum())
 
     def encoder(self, model: str) -> Encoder[Any]:
-        """The encoder of a bundled or cached model. Raises IndexNotReady where models were replaced since this view was made."""
+        """The encoder of a bundled or cached model. Raises IndexNotReady where models were replaced since this view was
+        made."""
         encoder = self._engine.encoder(model)
         if (
             self._engine.workspace.models.epoch != self._models_epoch

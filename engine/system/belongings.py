@@ -1,4 +1,5 @@
-"""What inside a workspace folder is this program's own: it has a name of our pattern *and* holds what only we write. Nothing else is deleted.
+"""What inside a workspace folder is this program's own: it has a name of our pattern *and* holds what only we write.
+Nothing else is deleted.
 
 Links are never followed: a folder that is reached through one belongs to whoever made the link.
 """
@@ -68,7 +69,8 @@ def manifest_of(folder: Path, generation_id: str) -> dict[str, Any] | None:
 
 
 def listed_files(folder: Path) -> set[str] | None:
-    """The files that the manifest of a published index lists, itself included; None where the folder is no published index."""
+    """The files that the manifest of a published index lists, itself included; None where the folder is no published
+    index."""
     about = manifest_of(folder, folder.name)
     files = about.get("files") if about is not None else None
     if not isinstance(files, list):
@@ -77,9 +79,11 @@ def listed_files(folder: Path) -> set[str] | None:
 
 
 def delete_listed(folder: Path, names: Collection[str], proof: str = MANIFEST) -> bool:
-    """Delete these files of a folder (relative, with `/`) and the folders that held them; whether the whole folder is gone then.
+    """Delete these files of a folder (relative, with `/`) and the folders that held them; whether the whole folder is
+    gone then.
 
-    What is not listed stays where it is. `proof`, the file that shows whose the folder is, goes last, and only when the others have gone.
+    What is not listed stays where it is. `proof`, the file that shows whose the folder is, goes last, and only when the
+    others have gone.
     """
     if not is_folder(folder):
         return False
@@ -102,7 +106,8 @@ def delete_listed(folder: Path, names: Collection[str], proof: str = MANIFEST) -
 
 
 def delete_folder(folder: Path, workspace: Path) -> bool:
-    """Delete a folder that this program made and filled, with everything in it; whether it is gone. Does nothing through a link."""
+    """Delete a folder that this program made and filled, with everything in it; whether it is gone. Does nothing
+    through a link."""
     if is_folder(folder) and is_within(folder, workspace):
         shutil.rmtree(folder, ignore_errors=True)
     return not os.path.lexists(folder)

@@ -1,8 +1,10 @@
-"""Native work in a process of its own, with limits: what crashes, hangs or takes all memory there costs itself and nothing else.
+"""Native work in a process of its own, with limits: what crashes, hangs or takes all memory there costs itself and
+nothing else.
 
-The parent starts `python -m engine.system.child` anew (it never forks), writes one JSON request to its standard input, and reads one JSON line for each
-step of its progress, for its result, and for what it fails with. Larger things pass through files whose names the request holds; nothing is
-pickled. The parent watches the clock and the memory, and kills a child that goes beyond them; the child ends when its parent is gone.
+The parent starts `python -m engine.system.child` anew (it never forks), writes one JSON request to its standard input,
+and reads one JSON line for each step of its progress, for its result, and for what it fails with. Larger things pass
+through files whose names the request holds; nothing is pickled. The parent watches the clock and the memory, and kills
+a child that goes beyond them; the child ends when its parent is gone.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ TASKS = {
     "hnsw extend": ("engine.indexes.stored.hnsw", "extend_task"),
     "hnsw open": ("engine.indexes.stored.hnsw", "open_task"),
 }
-"""Module and function of each task: it is called with the request's other entries and a progress sink, and gives what JSON can hold."""
+"""Module and function of each task: it is called with the request's other entries and a progress sink, and gives what
+JSON can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,11 @@ def run(
     check: Callable[[], None] = lambda: None,
     command: Sequence[str] = (),
 ) -> Any:
-    """Do `request["task"]` in a child and return its result. `progress` and `check`, called often, may raise to stop it.
+    """Do `request["task"]` in a child and return its result. `progress` and `check`, called often, may raise to stop
+    it.
 
-    what: the work and the file or model that it is done on, as an error names it. Raises the TriptychError that the task raises, BadInput where a
-    limit is reached, and TriptychError where the child dies.
+    what: the work and the file or model that it is done on, as an error names it. Raises the TriptychError that the
+    task raises, BadInput where a limit is reached, and TriptychError where the child dies.
     """
     heard: list[dict[str, Any]] = []
     with (
@@ -70,11 +74,23 @@ def run(
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as trouble,
         subprocess.Popen(  # noqa: S603 - this interpreter, this module
             command or COMMAND,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=trouble, text=True, encoding="utf-8",
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TMPDIR": home, "TEMP": home, "TMP": home},
-            cwd=Path(errors.__file__).resolve().parent.parent, start_new_session=True,  # Ctrl-C is for the parent
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=trouble,
+            text=True,
+            encoding="utf-8",
+            env={
+                **os.environ,
+                "HF_HUB_OFFLINE": "1",
+                "TOKENIZERS_PARALLELISM": "false",
+                "TMPDIR": home,
+                "TEMP": home,
+                "TMP": home,
+            },
+            cwd=Path(errors.__file__).resolve().parent.parent,
+            start_new_session=True,  # Ctrl-C is for the parent
         ) as child,
-    ):  # fmt: skip
+    ):
         assert child.stdin is not None
         with suppress(BrokenPipeError):  # a child that died at once is heard of below
             child.stdin.write(json.dumps({**request, "cpu_seconds": _cpu_seconds(limits), "parent": os.getpid()}))
@@ -111,8 +127,9 @@ def _watch(
         if child.poll() is None and time.monotonic() > until:
             raise BadInput(f"{what} took more than {limits.seconds:.0f} s and was stopped. {limits.remedy}".strip())
         if resident(child.pid) > limits.memory_bytes:
+            gigabytes = limits.memory_bytes / 1e9
             raise BadInput(
-                f"{what} needed more than {limits.memory_bytes / 1e9:.1f} GB of memory and was stopped. {limits.remedy}".strip()
+                f"{what} needed more than {gigabytes:.1f} GB of memory and was stopped. {limits.remedy}".strip()
             )
         listener.join(CHECK_SECONDS)
 

@@ -1,7 +1,8 @@
 """The end of the program on Ctrl-C or SIGTERM: within seconds, whatever native code is at that hears of no signal.
 
-A signal is heard here even while the main thread is inside native code: the interpreter's handler, written in C, puts its number into a socket
-on which a thread waits. Jobs are asked to stop at once; what has not ended by itself after `LIMIT` seconds is ended. The database survives that.
+A signal is heard here even while the main thread is inside native code: the interpreter's handler, written in C, puts
+its number into a socket on which a thread waits. Jobs are asked to stop at once; what has not ended by itself after
+`LIMIT` seconds is ended. The database survives that.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ WAIT = 1.2
 """Seconds from the signal for which closing may wait for threads; what is left closes the database."""
 LEAST = 0.1
 GIVEN_UP = 0.4
-"""Seconds after LIMIT until the process is ended where native code holds the interpreter, so that nothing of ours can run; with exit code 1."""
+"""Seconds after LIMIT until the process is ended where native code holds the interpreter, so that nothing of ours can
+run; with exit code 1."""
 
 
 class Stoppable(Protocol):
@@ -60,8 +62,8 @@ def patience(most: float) -> float:
 
 
 def leave(code: int) -> NoReturn:
-    """Exit with `code`; at once after a signal, since taking the interpreter apart can last on a busy machine and no countdown is heard then, and
-    where an abandoned thread would hold it. Call it when everything is closed."""
+    """Exit with `code`; at once after a signal, since taking the interpreter apart can last on a busy machine and no
+    countdown is heard then, and where an abandoned thread would hold it. Call it when everything is closed."""
     if _numbers or any(thread.is_alive() for thread in list(_abandoned)):
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
@@ -73,7 +75,8 @@ def leave(code: int) -> NoReturn:
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """While a command runs in the main thread: SIGTERM ends it in order (exit code 143), and it and Ctrl-C end it within LIMIT seconds."""
+    """While a command runs in the main thread: SIGTERM ends it in order (exit code 143), and it and Ctrl-C end it
+    within LIMIT seconds."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -92,8 +95,8 @@ def watched() -> Iterator[None]:
 
 
 def number() -> int:
-    """The first signal that reached the main thread, 0 without one. A query that it interrupts raises RuntimeError instead of what the handler
-    raised, so whoever catches that may ask here."""
+    """The first signal that reached the main thread, 0 without one. A query that it interrupts raises RuntimeError
+    instead of what the handler raised, so whoever catches that may ask here."""
     return _numbers[0] if _numbers else 0
 
 

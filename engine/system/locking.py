@@ -20,7 +20,8 @@ _FAR = 1 << 30  # Windows locks a range of bytes and hides it from readers, so t
 
 
 def try_lock(descriptor: int) -> bool:
-    """Try to take the exclusive lock without waiting. It belongs to the open file, so a second open in one process is refused too."""
+    """Try to take the exclusive lock without waiting. It belongs to the open file, so a second open in one process is
+    refused too."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -60,7 +61,8 @@ def in_use(folder: Path, detail: str = "") -> WorkspaceInUse:
 
 
 class WorkspaceLock:
-    """Holds the lock from construction to `release`. Raises WorkspaceInUse, or ReadOnly when the folder cannot be written."""
+    """Holds the lock from construction to `release`. Raises WorkspaceInUse, or ReadOnly when the folder cannot be
+    written."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -68,7 +70,8 @@ class WorkspaceLock:
             self._descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         except OSError as error:
             raise ReadOnly(
-                f"The workspace folder {folder} cannot be written ({error.strerror}). Open it for reading only, or change its permissions."
+                f"The workspace folder {folder} cannot be written ({error.strerror}). Open it for reading only, "
+                "or change its permissions."
             ) from error
         if not try_lock(self._descriptor):
             os.close(self._descriptor)

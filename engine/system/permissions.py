@@ -1,4 +1,5 @@
-"""Only the owner reads a workspace: folders 0700, files 0600, whatever the umask. Windows keeps its own access lists."""
+"""Only the owner reads a workspace: folders 0700, files 0600, whatever the umask. Windows keeps its own access
+lists."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ FOLDER, FILE = 0o700, 0o600
 
 
 def tighten(path: Path) -> None:
-    """Take the rights of everybody but the owner away. Links, and what belongs to another user, are left as they are."""
+    """Take the rights of everybody but the owner away. Links, and what belongs to another user, are left as they
+    are."""
     if os.name == "nt":
         return
     with suppress(OSError):
@@ -31,7 +33,8 @@ def tighten_tree(folder: Path) -> None:
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder that only its owner can enter, in a parent that exists; one that is there stays as it is. Raises OSError."""
+    """Make a folder that only its owner can enter, in a parent that exists; one that is there stays as it is. Raises
+    OSError."""
     try:
         path.mkdir(mode=FOLDER)
     except FileExistsError:

@@ -1,7 +1,8 @@
 """`quarantine/` in a workspace: what was found and does not belong is moved there, never deleted on the spot.
 
-Files that may be somebody's (a foreign write-ahead log, a damaged one) stay for good. Folders that are surely this program's debris are
-written down in `moved.jsonl` before they are moved, and deleted a week later; what is not written down there is never touched.
+Files that may be somebody's (a foreign write-ahead log, a damaged one) stay for good. Folders that are surely this
+program's debris are written down in `moved.jsonl` before they are moved, and deleted a week later; what is not written
+down there is never touched.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Quarantine:
         self.folder = workspace / FOLDER
 
     def keep(self, path: Path, *, copy: bool = False) -> Path:
-        """Move (or copy) something here for good, under a name with the time; returns the new path. A link is moved as a link. Raises OSError."""
+        """Move (or copy) something here for good, under a name with the time; returns the new path. A link is moved as
+        a link. Raises OSError."""
         target = self._target(path)
         if copy:
             try:
@@ -57,7 +59,8 @@ class Quarantine:
         return target
 
     def take(self, path: Path) -> Path | None:
-        """Move a folder that this program made here, to be deleted after `KEPT_DAYS`; None where it cannot be moved, and then stays.
+        """Move a folder that this program made here, to be deleted after `KEPT_DAYS`; None where it cannot be moved,
+        and then stays.
 
         Where the disk is too full to write that down, it is moved all the same, and never deleted.
         """

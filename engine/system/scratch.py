@@ -1,6 +1,8 @@
-"""Scratch folders below the system's folder for temporary files: gone at the end, and swept by the next start where the end was a kill.
+"""Scratch folders below the system's folder for temporary files: gone at the end, and swept by the next start where the
+end was a kill.
 
-Each is `triptych-<purpose>-<id>/` with a marker that its process holds locked, which no dead process does, and `files/` for the work.
+Each is `triptych-<purpose>-<id>/` with a marker that its process holds locked, which no dead process does, and `files/`
+for the work.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ _live: dict[Path, int] = {}
 
 @contextmanager
 def scratch(purpose: str) -> Iterator[str]:
-    """The path of a new private folder for one word of purpose, deleted with its contents at the end of the `with`, or of the process."""
+    """The path of a new private folder for one word of purpose, deleted with its contents at the end of the `with`, or
+    of the process."""
     home = private_folder(Path(tempfile.gettempdir()).resolve() / f"triptych-{purpose}-{uuid.uuid4().hex}")
     try:
         _live[home] = os.open(home / MARKER, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), FILE)
@@ -88,6 +91,7 @@ def _delete(home: Path) -> None:
 
 @atexit.register
 def delete_all() -> None:
-    """Delete what this process has left; runs at its end, after every workspace has been closed, because it was registered before."""
+    """Delete what this process has left; runs at its end, after every workspace has been closed, because it was
+    registered before."""
     for home in list(_live):
         _delete(home)

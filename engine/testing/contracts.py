@@ -1,6 +1,7 @@
 """What tests share: tiny deterministic fakes, and the contract that every component of a family must keep.
 
-Third parties call the same contracts on their own components; each takes a specification and an empty folder and raises AssertionError.
+Third parties call the same contracts on their own components; each takes a specification and an empty folder and raises
+AssertionError.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ __all__ = [
 
 
 def check_fuser(method: Fuser) -> None:
-    """The contract of the fusers family: the union, finite contributions, nulls for absence, queries apart, empty lists."""
+    """The contract of the fusers family: the union, finite contributions, nulls for absence, queries apart, empty
+    lists."""
 
     def hits(*rows: tuple[str, str, float]) -> pl.DataFrame:
         scored = pl.DataFrame(rows, schema={"qid": pl.String, "doc_id": pl.String, "score": pl.Float64}, orient="row")
@@ -87,7 +89,8 @@ def check_fuser(method: Fuser) -> None:
 
 
 def check_retriever(retriever: Retriever, folder: Path, encoder: Any = None) -> None:
-    """The contract of the retrievers family: best documents first, k, filters, empty queries, exact scores and explanations that agree."""
+    """The contract of the retrievers family: best documents first, k, filters, empty queries, exact scores and
+    explanations that agree."""
     texts = {f"d{i}": text for i, text in enumerate(sentences(40).values())}
     encoder = encoder or fake_encoder(retriever.index_spec().kind)
     resources = MemoryResources(texts, folder, encoder)
@@ -122,7 +125,8 @@ def check_retriever(retriever: Retriever, folder: Path, encoder: Any = None) -> 
 
 
 def check_feedback(feedback: Feedback, folder: Path, encoder: Any = None) -> None:
-    """The contract of the feedback family: it searches the whole index with a query that it shows and can explain; filters, k, empty queries."""
+    """The contract of the feedback family: it searches the whole index with a query that it shows and can explain;
+    filters, k, empty queries."""
     texts = {f"d{i}": text for i, text in enumerate(sentences(40).values())}
     encoder = encoder or fake_encoder(feedback.index_spec().kind)
     resources = MemoryResources(texts, folder, encoder)
@@ -166,7 +170,8 @@ def check_feedback(feedback: Feedback, folder: Path, encoder: Any = None) -> Non
 
 
 def check_selector(selector: Selector, folder: Path, encoder: Any = None) -> None:
-    """The contract of the selectors family: some of the first hits, each once, the same every time; the table in the trace tells which."""
+    """The contract of the selectors family: some of the first hits, each once, the same every time; the table in the
+    trace tells which."""
     texts = {f"d{i}": text for i, text in enumerate(sentences(40).values())}
     resources = MemoryResources(texts, folder, encoder)
     asked = selector.model_copy(update={"k": 6, "candidates": 10})
@@ -201,7 +206,8 @@ def check_selector(selector: Selector, folder: Path, encoder: Any = None) -> Non
 
 
 def check_reranker(reranker: Reranker, folder: Path, encoder: Any = None) -> None:
-    """The contract of the rerankers family: a permutation of the hits, candidates first, the table in the trace that tells why; budgets; filters."""
+    """The contract of the rerankers family: a permutation of the hits, candidates first, the table in the trace that
+    tells why; budgets; filters."""
     texts = {f"d{i}": text for i, text in enumerate(sentences(40).values())}
     resources = MemoryResources(texts, folder, encoder)
     asked = reranker.model_copy(update={"candidates": 10, "budget_ms": None})
@@ -241,7 +247,8 @@ def check_reranker(reranker: Reranker, folder: Path, encoder: Any = None) -> Non
 
 
 def check_rewriter(rewriter: Rewriter, folder: Path, encoder: Any = None) -> None:
-    """The contract of the rewriters family: the user's queries and hits stay, first stages search for others, which the trace shows."""
+    """The contract of the rewriters family: the user's queries and hits stay, first stages search for others, which the
+    trace shows."""
     texts = {f"d{i}": text for i, text in enumerate(sentences(40).values())}
     resources = MemoryResources(texts, folder, encoder)
     first = pl.DataFrame({"qid": ["1"], "doc_id": ["d0"], "score": [1.0]})
@@ -273,7 +280,8 @@ def check_rewriter(rewriter: Rewriter, folder: Path, encoder: Any = None) -> Non
 
 
 def check_expander(expander: Expander, models: Models) -> None:
-    """The contract of the expanders family: distinct further texts of each document, none of a blank one, whatever the company."""
+    """The contract of the expanders family: distinct further texts of each document, none of a blank one, whatever the
+    company."""
     titles = ["Title", "A title", "", "标题", ""]
     texts = ["", "Scientific papers about retrieval.", "Cooking onion soup slowly. " * 40, "信息检索", "   "]
     heard: list[Progress] = []
@@ -305,7 +313,8 @@ def check_stage(stage: Stage) -> None:
 
 
 def check_metric(metric: Metric) -> None:
-    """The contract of the metrics family: one value a query from 0 to 1, 0 without hits, better for a better order, a notation that reads back."""
+    """The contract of the metrics family: one value a query from 0 to 1, 0 without hits, better for a better order, a
+    notation that reads back."""
     qids = ["good", "bad", "empty"]
     judgments = pl.DataFrame({"qid": qids, "doc_id": ["a"] * 3, "rating": [1] * 3})
     judgments = pl.concat([judgments, judgments.with_columns(doc_id=pl.lit("b"), rating=pl.lit(0, pl.Int64))])
@@ -346,7 +355,8 @@ def check_chunker(chunker: Chunker) -> None:
 
 
 def check_encoder(encoder: Encoder[Any]) -> None:
-    """The contract of dense encoders: a row a text in order, finite, of the card's width, independent of its neighbors; progress is heard."""
+    """The contract of dense encoders: a row a text in order, finite, of the card's width, independent of its neighbors;
+    progress is heard."""
     texts = ["Neural retrieval", "", "Cooking onion soup slowly " * 40, "信息检索"]
     rows = encoder.encode_documents(texts)
     assert rows.shape == (4, encoder.card.dimensions)

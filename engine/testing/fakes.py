@@ -36,7 +36,8 @@ SENTENCES = (
 
 
 class HashEncoder:
-    """A dense encoder without a model: each word adds ±1 at a hashed place, rows are L2-normalized. Texts that share words are close.
+    """A dense encoder without a model: each word adds ±1 at a hashed place, rows are L2-normalized. Texts that share
+    words are close.
 
     A text without words gives a zero row. `calls` counts the documents that were encoded.
     """
@@ -76,7 +77,8 @@ class HashEncoder:
 
 
 class HashTokenEncoder:
-    """An encoder for late interaction without a model: each word is a token whose vector depends on the word alone. `calls` counts documents."""
+    """An encoder for late interaction without a model: each word is a token whose vector depends on the word alone.
+    `calls` counts documents."""
 
     def __init__(self, dimensions: int = 16, name: str = "hashed-tokens") -> None:
         fields = HashEncoder(dimensions, name).card.model_dump()
@@ -115,9 +117,11 @@ class HashTokenEncoder:
 
 
 class HashTermEncoder:
-    """A sparse encoder without a model, for inference-free queries: each word is a term; a document also gets the singular of its plurals.
+    """A sparse encoder without a model, for inference-free queries: each word is a term; a document also gets the
+    singular of its plurals.
 
-    In documents a word weighs 1 + ln(times), an added term 0.5; in queries a word weighs 1 and an eighth for each letter. `calls` counts documents.
+    In documents a word weighs 1 + ln(times), an added term 0.5; in queries a word weighs 1 and an eighth for each
+    letter. `calls` counts documents.
     """
 
     def __init__(self, width: int = 5_000, name: str = "hashed-terms") -> None:
@@ -181,7 +185,8 @@ def fake_encoder(kind: str) -> Any:
 
 
 class OverlapScorer:
-    """A cross-encoder without a model: the score is the number of different words that query and text share, less a thousandth a word of the text.
+    """A cross-encoder without a model: the score is the number of different words that query and text share, less a
+    thousandth a word of the text.
 
     `pairs` counts what was scored.
     """

@@ -21,8 +21,9 @@ from engine.testing.fakes import SENTENCES
 
 
 def check_family(family: ModelFamily, folder: Path, texts: tuple[str, ...] = SENTENCES) -> None:
-    """The contract of the model families, on a model of this one in `folder`: it is opened as what the family says, tells `texts` apart, and is
-    refused where it gives what is not finite, or the same zeros for all of them; its speed, its agreement with itself and its pipelines are known.
+    """The contract of the model families, on a model of this one in `folder`: it is opened as what the family says,
+    tells `texts` apart, and is refused where it gives what is not finite, or the same zeros for all of them; its speed,
+    its agreement with itself and its pipelines are known.
     """
     card = read_card(folder)
     assert card.family == family.name, "the model is one of this family"

@@ -50,7 +50,8 @@ class MemorySource:
 
 
 class MemoryResources:
-    """One collection in memory, for running stages: each document is one passage, and document and passage numbers are the same.
+    """One collection in memory, for running stages: each document is one passage, and document and passage numbers are
+    the same.
 
     Indexes are built where a stage first asks for them, in subfolders of `folder`.
     """

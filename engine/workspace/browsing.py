@@ -1,4 +1,5 @@
-"""Looking through documents without a query: filters and sorted lists. Columns are whitelisted, values are parameters."""
+"""Looking through documents without a query: filters and sorted lists. Columns are whitelisted, values are
+parameters."""
 
 # ruff: noqa: S608 - only names that are written in this file are spliced into SQL; values are parameters
 
@@ -28,7 +29,8 @@ def _pointer(field: str) -> str:
 
 
 def field_values(field: str) -> tuple[str, list[Any]]:
-    """SQL for the list of values (VARCHAR[]) that a document has in a field, with its parameters. Raises BadInput on unknown fields."""
+    """SQL for the list of values (VARCHAR[]) that a document has in a field, with its parameters. Raises BadInput on
+    unknown fields."""
     if field == "authors":
         return "authors", []
     if field in COLUMNS:
@@ -36,7 +38,8 @@ def field_values(field: str) -> tuple[str, list[Any]]:
     if field.startswith(_PREFIX) and field != _PREFIX:
         pointer = _pointer(field)
         return (
-            "CASE WHEN json_type(metadata, ?) = 'ARRAY' THEN from_json(json_extract(metadata, ?), '[\"VARCHAR\"]') ELSE [json_extract_string(metadata, ?)] END",
+            "CASE WHEN json_type(metadata, ?) = 'ARRAY' THEN from_json(json_extract(metadata, ?), "
+            "'[\"VARCHAR\"]') ELSE [json_extract_string(metadata, ?)] END",
             [pointer, pointer, pointer],
         )
     raise BadInput(
@@ -86,15 +89,18 @@ class Browsing:
     _db: Database
 
     def fields(self, collection_id: str, limit: int = 30) -> tuple[str, ...]:
-        """The fields that documents of this collection have values in: columns first, then the most frequent metadata keys."""
+        """The fields that documents of this collection have values in: columns first, then the most frequent metadata
+        keys."""
         found = self._db.query(
-            "SELECT key, count(*) AS n FROM (SELECT unnest(json_keys(metadata)) AS key FROM documents WHERE collection_id = ?) WHERE key <> '' GROUP BY key ORDER BY n DESC, key LIMIT ?",
+            "SELECT key, count(*) AS n FROM (SELECT unnest(json_keys(metadata)) AS key FROM documents WHERE "
+            "collection_id = ?) WHERE key <> '' GROUP BY key ORDER BY n DESC, key LIMIT ?",
             [collection_id, limit],
         )
         return (*COLUMNS, *(_PREFIX + key for key in found["key"]))
 
     def filter(self, collection_id: str, filters: Mapping[str, Any]) -> Ints:
-        """Ascending doc_nos of the documents that pass all filters: field -> list of values (any of them), or (low, high), or {"min", "max"}."""
+        """Ascending doc_nos of the documents that pass all filters: field -> list of values (any of them), or (low,
+        high), or {"min", "max"}."""
         conditions, params = ["collection_id = ?"], [collection_id]
         for field, wanted in filters.items():
             condition, more = _condition(field, wanted)
@@ -104,9 +110,11 @@ class Browsing:
         return found["doc_no"].to_numpy().astype(np.int64)
 
     def find(self, collection_id: str, text: str, limit: int = 20) -> pl.DataFrame:
-        """doc_id, title of the documents whose id or title contains a text, whatever its case; exact ids first, then shorter titles."""
+        """doc_id, title of the documents whose id or title contains a text, whatever its case; exact ids first, then
+        shorter titles."""
         return self._db.query(
-            "SELECT doc_id, title FROM documents WHERE collection_id = ? AND (contains(lower(title), lower(?)) OR contains(lower(doc_id), lower(?))) "
+            "SELECT doc_id, title FROM documents WHERE collection_id = ? AND (contains(lower(title), lower(?)) "
+            "OR contains(lower(doc_id), lower(?))) "
             "ORDER BY doc_id <> ?, length(title), doc_id LIMIT ?",
             [collection_id, text, text, text, limit],
         )
@@ -114,11 +122,13 @@ class Browsing:
     def list(
         self, collection_id: str, offset: int = 0, limit: int = 50, sort: str = "added", doc_nos: Ints | None = None
     ) -> pl.DataFrame:
-        """A page of documents (the columns of `fetch`) in the order `sort`, one of added, title, year, venue, doc_id; `-year` is descending."""
+        """A page of documents (the columns of `fetch`) in the order `sort`, one of added, title, year, venue, doc_id;
+        `-year` is descending."""
         column = SORTS.get(sort.removeprefix("-"))
         if column is None:
             raise BadInput(
-                f"Documents cannot be sorted by {sort!r}. Sorts: {', '.join(SORTS)}, each with - in front for descending."
+                f"Documents cannot be sorted by {sort!r}. Sorts: {', '.join(SORTS)}, each with - in front for "
+                "descending."
             )
         if offset < 0 or limit < 0:
             raise BadInput("The offset and the limit of a page cannot be negative.")
@@ -126,7 +136,8 @@ class Browsing:
         frames = {} if doc_nos is None else {"chosen": pl.DataFrame({"doc_no": np.asarray(doc_nos, dtype=np.int64)})}
         direction = "DESC" if sort.startswith("-") else "ASC"
         return self._db.query(
-            f"SELECT {VIEW} FROM documents WHERE collection_id = ? {chosen} ORDER BY {column} {direction} NULLS LAST, doc_no LIMIT ? OFFSET ?",
+            f"SELECT {VIEW} FROM documents WHERE collection_id = ? {chosen} ORDER BY {column} {direction} NULLS "
+            "LAST, doc_no LIMIT ? OFFSET ?",
             [collection_id, limit, offset],
             **frames,
         )

@@ -23,7 +23,8 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class StoredCalibration:
-    """One calibration. `result` is what `engine.evaluation.calibration.told` makes; where a hash or fingerprint differs from the present one it is stale."""
+    """One calibration. `result` is what `engine.evaluation.calibration.told` makes; where a hash or fingerprint differs
+    from the present one it is stale."""
 
     calibration_id: str
     collection_id: str
@@ -58,7 +59,8 @@ class Calibrations:
         as_json = [json.dumps(part, allow_nan=False) for part in (spec, dict(fingerprints), result)]
         self._db.execute(
             "keeping a calibration",
-            f"INSERT INTO calibrations ({_COLUMNS}) VALUES (?, ?, ?, ?::JSON, ?, ?, ?::JSON, ?::JSON, now()::TIMESTAMP)",
+            f"INSERT INTO calibrations ({_COLUMNS}) "
+            "VALUES (?, ?, ?, ?::JSON, ?, ?, ?::JSON, ?::JSON, now()::TIMESTAMP)",
             [new, collection_id, query_set, as_json[0], content_hash, judgments_hash, *as_json[1:]],
         )
         return self.get(new)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Paths in a workspace: ours, with every file of ours in them; ours that nothing refers to any more; and everybody else's."""
+    """Paths in a workspace: ours, with every file of ours in them; ours that nothing refers to any more; and everybody
+    else's."""
 
     own: tuple[Path, ...]
     loose: tuple[Path, ...]
@@ -65,7 +66,8 @@ def survey(database: Database) -> Contents:
 
 
 def tighten_workspace(database: Database) -> None:
-    """Take everybody else's rights to a workspace away, where an earlier version left some. Only what is ours is touched."""
+    """Take everybody else's rights to a workspace away, where an earlier version left some. Only what is ours is
+    touched."""
     marker = read_marker(database.folder)
     if marker is not None and not marker.adopted:
         tighten(database.folder)

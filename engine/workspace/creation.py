@@ -1,8 +1,9 @@
 """Which folder is a workspace, and making one so that a start cut short at any moment is taken up again.
 
-A marker, `triptych.workspace`, says that a folder is ours. A workspace is made in `triptych-new-<id>/` inside its folder: the database is
-written, migrated and flushed there and renamed into place, and the marker is renamed after it. So a folder in the making holds the lock and
-perhaps that scratch folder, or a whole database without a marker, and both are recognized.
+A marker, `triptych.workspace`, says that a folder is ours. A workspace is made in `triptych-new-<id>/` inside its
+folder: the database is written, migrated and flushed there and renamed into place, and the marker is renamed after it.
+So a folder in the making holds the lock and perhaps that scratch folder, or a whole database without a marker, and both
+are recognized.
 """
 
 from __future__ import annotations
@@ -53,14 +54,16 @@ Found: TypeAlias = Literal["workspace", "unmarked", "blank"]
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What the marker says. adopted: the folder held other files when the workspace was made, so its own permissions are not ours to change."""
+    """What the marker says. adopted: the folder held other files when the workspace was made, so its own permissions
+    are not ours to change."""
 
     workspace_id: str
     adopted: bool
 
 
 def read_marker(folder: Path) -> Marker | None:
-    """The marker of a folder; None where there is none, or it is not ours. Raises WorkspaceDamaged on that of a newer program."""
+    """The marker of a folder; None where there is none, or it is not ours. Raises WorkspaceDamaged on that of a newer
+    program."""
     try:
         raw: Any = json.loads((folder / MARKER).read_bytes())
         version, workspace_id, adopted = int(raw["format"]), str(raw["id"]), bool(raw["adopted"])
@@ -75,10 +78,11 @@ def read_marker(folder: Path) -> Marker | None:
 
 
 def examine(folder: Path, *, adopt: bool = False) -> Found:
-    """What a folder is: a marked workspace, one without its marker, or blank: empty, absent, or left by a start that was cut short.
+    """What a folder is: a marked workspace, one without its marker, or blank: empty, absent, or left by a start that
+    was cut short.
 
-    With `adopt` a folder of other files counts as blank. Changes nothing. Raises BadInput where the folder is somebody else's,
-    WorkspaceDamaged, WorkspaceInUse.
+    With `adopt` a folder of other files counts as blank. Changes nothing. Raises BadInput where the folder is somebody
+    else's, WorkspaceDamaged, WorkspaceInUse.
     """
     try:
         names = sorted(set(os.listdir(folder)) - SYSTEM) if folder.is_dir() else []
@@ -96,13 +100,15 @@ def examine(folder: Path, *, adopt: bool = False) -> Found:
     taken = [name for name in others if name in FILES | FOLDERS]
     if taken and adopt:
         raise BadInput(
-            f"{folder} holds {taken[0]!r}, which is the name of something in a workspace. Choose another folder; nothing was changed."
+            f"{folder} holds {taken[0]!r}, which is the name of something in a workspace. Choose another folder; "
+            "nothing was changed."
         )
     if others and not adopt:
         shown = ", ".join(repr(name) for name in others[:3]) + (" …" if len(others) > 3 else "")
         beside = "; or give --adopt before the command, which makes a workspace beside them and leaves them alone"
         raise BadInput(
-            f"{folder} holds other files ({shown}) and is no workspace. Choose a new or empty folder{'' if taken else beside}."
+            f"{folder} holds other files ({shown}) and is no workspace. Choose a new or empty "
+            f"folder{'' if taken else beside}."
         )
     return "blank"
 
@@ -137,7 +143,8 @@ def _is_used(folder: Path) -> bool:
 def _has_our_database(folder: Path, *, used: bool) -> bool:
     """Whether the database is one of this program's. False where nothing was ever written to it.
 
-    Raises WorkspaceDamaged where it cannot be read or is missing although there was one, BadInput where it is another program's.
+    Raises WorkspaceDamaged where it cannot be read or is missing although there was one, BadInput where it is another
+    program's.
     """
     import duckdb
 
@@ -164,7 +171,8 @@ def _has_our_database(folder: Path, *, used: bool) -> bool:
         return True
     if tables:
         raise BadInput(
-            f"{database} is a database of another program. Choose another folder for the workspace; nothing was changed."
+            f"{database} is a database of another program. Choose another folder for the workspace; nothing was "
+            "changed."
         )
     return False
 
@@ -197,7 +205,8 @@ def _clear_scratch(folder: Path) -> None:
 
 
 def _set_aside(folder: Path) -> None:
-    """Move a database without content, and its log, out of the way; an earlier version left it there when its first start was cut short."""
+    """Move a database without content, and its log, out of the way; an earlier version left it there when its first
+    start was cut short."""
     for path in (folder / recovery.DATABASE_NAME, folder / recovery.WAL_NAME):
         if belongings.is_file(path):
             Quarantine(folder).keep(path)
@@ -266,7 +275,8 @@ def _unmade(folder: Path, error: Exception) -> TriptychError:
         return known
     if isinstance(error, PermissionError):
         return ReadOnly(
-            f"The workspace {folder} cannot be made: {error.strerror}. Change its permissions, or choose another folder."
+            f"The workspace {folder} cannot be made: {error.strerror}. Change its permissions, or choose another "
+            "folder."
         )
     return TriptychError(
         f"The workspace {folder} could not be made: {str(error).splitlines()[0]}. Opening it again makes it anew."

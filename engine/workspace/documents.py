@@ -63,7 +63,8 @@ class _Cached:
 
 
 def passage_ranges(chunker: Chunker | None, rows: pl.DataFrame) -> list[list[tuple[int, int]]]:
-    """The character ranges of each document's passages, of `rows` with title and text; without a chunker a document is one passage."""
+    """The character ranges of each document's passages, of `rows` with title and text; without a chunker a document is
+    one passage."""
     if chunker is None:
         return [[(0, length)] for length in rows["text"].str.len_chars()]
     return [found or [(0, 0)] for found in chunker.split_many(rows["title"].to_list(), rows["text"].to_list())]
@@ -107,11 +108,12 @@ class DocumentStore(Browsing, Facets, QuerySets):
         chunker: Chunker | None = None,
         job_id: str | None = None,
     ) -> UpsertCounts:
-        """Store a batch in one transaction. A changed document gets a new number; an unchanged one keeps its own, and its passages.
+        """Store a batch in one transaction. A changed document gets a new number; an unchanged one keeps its own, and
+        its passages.
 
-        `source` names the file the records came from, or one file for each. `duplicates` rules over ids that occur again in the batch, or in
-        the job: "replace" keeps the last, "keep" the first, "error" rejects all but the first. Without a chunker a document is one passage.
-        Raises ReadOnly, StorageFull, NotFound.
+        `source` names the file the records came from, or one file for each. `duplicates` rules over ids that occur
+        again in the batch, or in the job: "replace" keeps the last, "keep" the first, "error" rejects all but the
+        first. Without a chunker a document is one passage. Raises ReadOnly, StorageFull, NotFound.
         """
         if duplicates not in ("replace", "keep", "error"):
             raise BadInput(f"The policy for duplicates is replace, keep or error, not {duplicates!r}.")
@@ -164,7 +166,8 @@ class DocumentStore(Browsing, Facets, QuerySets):
         with arrow.lent(cursor, batch=ids.to_frame()):
             return arrow.read(
                 cursor,
-                "SELECT d.doc_id, d.doc_no AS old_no, d.content_hash AS old_hash FROM documents d JOIN batch USING (doc_id) WHERE d.collection_id = ?",
+                "SELECT d.doc_id, d.doc_no AS old_no, d.content_hash AS old_hash FROM documents d JOIN batch "
+                "USING (doc_id) WHERE d.collection_id = ?",
                 [collection_id],
             )
 
@@ -180,7 +183,8 @@ class DocumentStore(Browsing, Facets, QuerySets):
         ranges = passage_ranges(chunker, rows)
         total = sum(map(len, ranges))
         taken = cursor.execute(
-            "UPDATE counters SET next_doc_no = next_doc_no + ?, next_passage_no = next_passage_no + ? RETURNING next_doc_no, next_passage_no",
+            "UPDATE counters SET next_doc_no = next_doc_no + ?, next_passage_no = next_passage_no + ? RETURNING "
+            "next_doc_no, next_passage_no",
             [len(rows), total],
         ).fetchall()[0]
         rows = rows.with_row_index("doc_no", offset=0).with_columns(
@@ -189,7 +193,8 @@ class DocumentStore(Browsing, Facets, QuerySets):
         passages = passage_rows(ranges, rows["doc_no"].to_numpy(), taken[1] - total)
         with arrow.lent(cursor, batch=rows, pieces=passages):
             cursor.execute(
-                "INSERT INTO documents SELECT doc_no, ?, doc_id, title, text, authors, year, venue, url, source, metadata::JSON, content_hash, now()::TIMESTAMP FROM batch",
+                "INSERT INTO documents SELECT doc_no, ?, doc_id, title, text, authors, year, venue, url, source, "
+                "metadata::JSON, content_hash, now()::TIMESTAMP FROM batch",
                 [collection_id],
             ).fetchall()
             cursor.execute(
@@ -275,7 +280,8 @@ class DocumentStore(Browsing, Facets, QuerySets):
         return _positions(self._cached(collection_id), doc_ids)
 
     def fetch(self, collection_id: str, doc_ids: Sequence[str]) -> pl.DataFrame:
-        """doc_id, title, text, authors, year, venue, url, source, metadata (JSON text), doc_no; in the order asked, absent ones left out."""
+        """doc_id, title, text, authors, year, venue, url, source, metadata (JSON text), doc_no; in the order asked,
+        absent ones left out."""
         cached = self._cached(collection_id)  # once: positions mean nothing in the next snapshot
         with self._db.translated("looking up documents"):
             positions = _positions(cached, doc_ids)
@@ -294,7 +300,8 @@ class DocumentStore(Browsing, Facets, QuerySets):
         )
 
     def unit_texts(self, collection_id: str, unit: Unit, numbers: Ints, *, absent: str | None = None) -> list[str]:
-        """What is indexed of documents or passages (title + ". " + text), in the order asked; `absent` stands for those that are not live.
+        """What is indexed of documents or passages (title + ". " + text), in the order asked; `absent` stands for those
+        that are not live.
 
         Raises NotFound when a number is not live and there is no `absent`.
         """
@@ -323,7 +330,8 @@ class DocumentStore(Browsing, Facets, QuerySets):
         return filled
 
     def content_hash(self, collection_id: str) -> str:
-        """sha256 (hex) over the sorted (doc_id, content_hash) pairs: equal hashes mean equal collections, however they were added."""
+        """sha256 (hex) over the sorted (doc_id, content_hash) pairs: equal hashes mean equal collections, however they
+        were added."""
         pairs = self._db.query(
             "SELECT doc_id, content_hash FROM documents WHERE collection_id = ?", [collection_id]
         ).sort("doc_id", "content_hash")

@@ -1,4 +1,5 @@
-"""Evaluations in the workspace: what was asked, the queries that are finished, what each pipeline found, and what it was worth."""
+"""Evaluations in the workspace: what was asked, the queries that are finished, what each pipeline found, and what it
+was worth."""
 
 # ruff: noqa: S608 - only names that are written in this file are spliced into SQL; values are parameters
 
@@ -20,13 +21,17 @@ from engine.workspace.database import arrow
 if TYPE_CHECKING:
     from engine.workspace.database.database import Database
 
-_COLUMNS = "evaluation_id, collection_id, query_set, key, spec, revision, content_hash, queries_hash, judgments_hash, fingerprints, created_at, finished_at"
+_COLUMNS = (
+    "evaluation_id, collection_id, query_set, key, spec, revision, content_hash, queries_hash, judgments_hash, "
+    "fingerprints, created_at, finished_at"
+)
 _PARTS = ("evaluation_queries", "evaluation_hits", "evaluation_times", "evaluation_failures", "evaluation_values")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredEvaluation:
-    """One evaluation. `key` is the hash of what decides the hits: an equal key means that finished queries need not run again.
+    """One evaluation. `key` is the hash of what decides the hits: an equal key means that finished queries need not run
+    again.
 
     The hashes and fingerprints say what it was made from; where they differ from the present ones it is stale.
     """
@@ -46,7 +51,8 @@ class StoredEvaluation:
 
 
 class Evaluations:
-    """The evaluations of a workspace. Every batch of queries is one transaction, so a stop loses at most the running batch."""
+    """The evaluations of a workspace. Every batch of queries is one transaction, so a stop loses at most the running
+    batch."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -64,9 +70,11 @@ class Evaluations:
         fingerprints: Mapping[str, str],
         hits: pl.DataFrame | None = None,
     ) -> StoredEvaluation:
-        """The newest evaluation of this key, finished or not, or a new one, which then holds `hits` (RUN_HITS): those of imported runs."""
+        """The newest evaluation of this key, finished or not, or a new one, which then holds `hits` (RUN_HITS): those
+        of imported runs."""
         known = self._db.rows(
-            "SELECT evaluation_id FROM evaluations WHERE collection_id = ? AND key = ? ORDER BY created_at DESC, rowid DESC LIMIT 1",
+            "SELECT evaluation_id FROM evaluations WHERE collection_id = ? AND key = ? ORDER BY created_at DESC, "
+            "rowid DESC LIMIT 1",
             [collection_id, key],
         )
         if known:
@@ -75,9 +83,20 @@ class Evaluations:
         copied = pl.DataFrame(schema=RUN_HITS) if hits is None else hits.select(*RUN_HITS)
         with self._db.write("beginning an evaluation") as cursor, arrow.lent(cursor, copied=copied):
             cursor.execute(
-                f"INSERT INTO evaluations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?::JSON, ?, ?, ?, '', ?::JSON, now()::TIMESTAMP, NULL)",
-                [new, collection_id, query_set, key, json.dumps(spec), revision, content_hash, queries_hash, json.dumps(dict(fingerprints))],
-            ).fetchall()  # fmt: skip
+                f"INSERT INTO evaluations ({_COLUMNS}) VALUES (?, ?, ?, ?, ?::JSON, ?, ?, ?, '', ?::JSON, "
+                "now()::TIMESTAMP, NULL)",
+                [
+                    new,
+                    collection_id,
+                    query_set,
+                    key,
+                    json.dumps(spec),
+                    revision,
+                    content_hash,
+                    queries_hash,
+                    json.dumps(dict(fingerprints)),
+                ],
+            ).fetchall()
             columns = ", ".join(RUN_HITS)
             cursor.execute(
                 f"INSERT INTO evaluation_hits (evaluation_id, {columns}) SELECT ?, {columns} FROM copied", [new]
@@ -135,7 +154,8 @@ class Evaluations:
                 [evaluation_id],
             ).fetchall()
             cursor.execute(
-                "UPDATE evaluations SET spec = ?::JSON, judgments_hash = ?, finished_at = now()::TIMESTAMP WHERE evaluation_id = ?",
+                "UPDATE evaluations SET spec = ?::JSON, judgments_hash = ?, finished_at = now()::TIMESTAMP WHERE "
+                "evaluation_id = ?",
                 [json.dumps(spec), judgments_hash, evaluation_id],
             ).fetchall()
 

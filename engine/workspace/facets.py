@@ -1,4 +1,5 @@
-"""Facets: how often each value of a field occurs among some documents. Values are read once a revision and counted in memory."""
+"""Facets: how often each value of a field occurs among some documents. Values are read once a revision and counted in
+memory."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class Facets:
     def facets(
         self, collection_id: str, fields: Sequence[str], doc_nos: Ints | None = None, limit: int = 50
     ) -> pl.DataFrame:
-        """field, value, count: the most frequent values of each field among some documents (None: all); count descending, then value.
+        """field, value, count: the most frequent values of each field among some documents (None: all); count
+        descending, then value.
 
         Numbers that are not live count nothing. Raises BadInput for a field that does not exist.
         """

@@ -1,6 +1,7 @@
 """Index generations: built aside, verified, published by one inserted row, immutable from then on.
 
-build in `tmp-<id>/` -> hash and fsync -> manifest -> rename to `indexes/<id>/` -> insert the row (the commit point) -> remove what it replaces.
+build in `tmp-<id>/` -> hash and fsync -> manifest -> rename to `indexes/<id>/` -> insert the row (the commit point) ->
+remove what it replaces.
 """
 
 # ruff: noqa: S608 - only names that are written in this file are spliced into SQL; values are parameters
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from engine.workspace.database.database import Database
 
 INDEXES = "indexes"
-_COLUMNS = "generation_id, collection_id, kind, params, fingerprint, revision, rows, dim, bytes, manifest_sha256, details, created_at"
+_COLUMNS = (
+    "generation_id, collection_id, kind, params, fingerprint, revision, rows, dim, bytes, manifest_sha256, details, "
+    "created_at"
+)
 RESUMABLE = ("queued", "running", "paused", "interrupted")
 
 
@@ -42,7 +46,8 @@ def canonical(params: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One published index. `params` and `kind` say what was asked, `fingerprint` what it was built with, `revision` of which state."""
+    """One published index. `params` and `kind` say what was asked, `fingerprint` what it was built with, `revision` of
+    which state."""
 
     generation_id: str
     collection_id: str
@@ -60,7 +65,8 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Build:
-    """An index under construction: write its files into `folder`. It starts empty, or with the subfolders of the attempt that it resumes."""
+    """An index under construction: write its files into `folder`. It starts empty, or with the subfolders of the
+    attempt that it resumes."""
 
     generation_id: str
     collection_id: str
@@ -72,7 +78,8 @@ class Build:
         self, params: Mapping[str, Any], fingerprint: str, revision: int, rows: int, dim: int,
         versions: Mapping[str, str] | None = None, details: Mapping[str, Any] | None = None,
     ) -> Generation:  # fmt: skip
-        """Make the index live and retire the one it replaces. Raises StorageFull; the old generation then still serves."""
+        """Make the index live and retire the one it replaces. Raises StorageFull; the old generation then still
+        serves."""
         return self._owner.publish(self, params, fingerprint, revision, rows, dim, versions, details)
 
     def abandon(self) -> None:
@@ -135,7 +142,8 @@ class Generations:
         asked = canonical(params or {})
         with self._db.write(f"starting a {kind} index") as cursor:
             found = cursor.execute(
-                "SELECT generation_id FROM builds WHERE collection_id = ? AND kind = ? AND params = ?::JSON AND job_id = ? AND job_id <> ''",
+                "SELECT generation_id FROM builds WHERE collection_id = ? AND kind = ? AND params = ?::JSON AND "
+                "job_id = ? AND job_id <> ''",
                 [collection_id, kind, asked, job_id],
             ).fetchall()
             free = [row[0] for row in found if row[0] not in self._active and belongings.is_folder(self._build(row[0]))]
@@ -169,10 +177,19 @@ class Generations:
             tighten_tree(build.folder)
             files = _seal(build.folder)
             about = {
-                "generation_id": build.generation_id, "collection_id": build.collection_id, "kind": build.kind, "params": dict(params),
-                "fingerprint": fingerprint, "revision": revision, "rows": rows, "dim": dim, "versions": dict(versions or library_versions()),
-                "details": dict(details or {}), "created_at": datetime.now(UTC).isoformat(timespec="seconds"), "files": files,
-            }  # fmt: skip
+                "generation_id": build.generation_id,
+                "collection_id": build.collection_id,
+                "kind": build.kind,
+                "params": dict(params),
+                "fingerprint": fingerprint,
+                "revision": revision,
+                "rows": rows,
+                "dim": dim,
+                "versions": dict(versions or library_versions()),
+                "details": dict(details or {}),
+                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "files": files,
+            }
             (build.folder / MANIFEST).write_text(json.dumps(about, indent=1, sort_keys=True), "utf-8")
             tighten(build.folder / MANIFEST)
             sync(build.folder / MANIFEST)
@@ -210,9 +227,20 @@ class Generations:
             cursor.execute("DELETE FROM builds WHERE generation_id = ?", [build.generation_id]).fetchall()
             cursor.execute(
                 "INSERT INTO generations VALUES (?, ?, ?, ?::JSON, ?, ?, ?, ?, ?, ?, ?::JSON, now()::TIMESTAMP)",
-                [build.generation_id, build.collection_id, build.kind, params, about["fingerprint"], about["revision"], about["rows"], about["dim"], size,
-                 file_sha256(target / MANIFEST), canonical(about["details"])],
-            ).fetchall()  # fmt: skip
+                [
+                    build.generation_id,
+                    build.collection_id,
+                    build.kind,
+                    params,
+                    about["fingerprint"],
+                    about["revision"],
+                    about["rows"],
+                    about["dim"],
+                    size,
+                    file_sha256(target / MANIFEST),
+                    canonical(about["details"]),
+                ],
+            ).fetchall()
         return old
 
     def abandon(self, build: Build) -> None:
@@ -237,7 +265,8 @@ class Generations:
         return found[0]
 
     def live(self, collection_id: str, kind: str | None = None) -> list[Generation]:
-        """The newest generation of every (kind, parameters), oldest first. Costs a look-up unless something was published since."""
+        """The newest generation of every (kind, parameters), oldest first. Costs a look-up unless something was
+        published since."""
         epoch, known = self._live.get(collection_id, (-1, []))
         if epoch != self.epoch:
             epoch = self.epoch
@@ -266,7 +295,8 @@ class Generations:
         return self._folder / INDEXES / generation_id
 
     def open_folder(self, generation: Generation) -> Path:
-        """The verified folder: sizes always, contents (sha256) when this process opens it first. Raises WorkspaceDamaged that names the file."""
+        """The verified folder: sizes always, contents (sha256) when this process opens it first. Raises
+        WorkspaceDamaged that names the file."""
         folder = self.folder(generation.generation_id)
         manifest = folder / MANIFEST
         try:
@@ -311,8 +341,9 @@ class Generations:
         self._remove_folder(generation_id)
 
     def _remove_folder(self, generation_id: str) -> None:
-        """Delete the files that the manifest lists, and nothing else. Where the system keeps open files, the next start sweeps them; a
-        folder whose manifest is damaged does not say what is ours in it, and goes to quarantine for good."""
+        """Delete the files that the manifest lists, and nothing else. Where the system keeps open files, the next start
+        sweeps them; a folder whose manifest is damaged does not say what is ours in it, and goes to quarantine for
+        good."""
         self._verified.discard(generation_id)
         folder = self.folder(generation_id)
         if not belongings.is_folder(folder) or not belongings.is_within(folder, self._folder):
@@ -327,7 +358,8 @@ class Generations:
                 self._quarantine.keep(folder)
 
     def _let_go(self, folder: Path) -> bool:
-        """Tell the index that it goes; false where what it owns elsewhere cannot be reached, and the next start has to try again."""
+        """Tell the index that it goes; false where what it owns elsewhere cannot be reached, and the next start has to
+        try again."""
         try:
             about = json.loads((folder / MANIFEST).read_text("utf-8"))
             index: Any = parse("indexes", {about["kind"]: about["params"]})
@@ -340,10 +372,11 @@ class Generations:
         return True
 
     def sweep(self) -> list[str]:
-        """Move folders that no row knows any more, and builds that no unfinished job will resume, to quarantine; returns which, in words.
+        """Move folders that no row knows any more, and builds that no unfinished job will resume, to quarantine;
+        returns which, in words.
 
-        Only what is surely a published index (its name is an id, and its manifest names that id) or a build (its row is there); other
-        folders are somebody else's.
+        Only what is surely a published index (its name is an id, and its manifest names that id) or a build (its row is
+        there); other folders are somebody else's.
         """
         known = {row[0] for row in self._db.rows("SELECT generation_id FROM generations")}
         builds = {row[0] for row in self._db.rows("SELECT generation_id FROM builds")}

@@ -1,4 +1,5 @@
-"""The rows of the jobs: what was asked, how far it is, how it ended, and what it could not take. Who runs them is somebody else's matter."""
+"""The rows of the jobs: what was asked, how far it is, how it ended, and what it could not take. Who runs them is
+somebody else's matter."""
 
 # ruff: noqa: S608 - only names that are written in this file are spliced into SQL; values are parameters
 
@@ -26,17 +27,32 @@ FINISHED = ("done", "failed", "cancelled")
 KEPT = 500
 """Finished jobs that are remembered, the newest."""
 _MAX_PARAMS = 20_000  # characters of a job's parameters that other shells are told
-_COLUMNS = "j.job_id, j.kind, j.collection_id, c.name, j.params, j.status, j.phase, j.done, j.total, j.unit, j.error, j.counts, j.created_at, j.started_at, j.finished_at, j.attempts"
+_COLUMNS = (
+    "j.job_id, j.kind, j.collection_id, c.name, j.params, j.status, j.phase, j.done, j.total, j.unit, j.error, "
+    "j.counts, j.created_at, j.started_at, j.finished_at, j.attempts"
+)
 _FILE_COLUMNS = (
-    "source", "status", "items_done", "added", "changed", "unchanged", "duplicate", "rejected", "queries", "judgments", "error",
-)  # fmt: skip
+    "source",
+    "status",
+    "items_done",
+    "added",
+    "changed",
+    "unchanged",
+    "duplicate",
+    "rejected",
+    "queries",
+    "judgments",
+    "error",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it stands. `rate` is units a second over the last seconds, `eta_s` seconds to the end of the phase; None when unknown.
+    """A job as it stands. `rate` is units a second over the last seconds, `eta_s` seconds to the end of the phase; None
+    when unknown.
 
-    wish: what a running job was asked to do, and does at its next step; "" otherwise. attempts: starts since it last halted in order.
+    wish: what a running job was asked to do, and does at its next step; "" otherwise. attempts: starts since it last
+    halted in order.
     """
 
     job_id: str
@@ -83,7 +99,8 @@ class JobRecords:
         job_id = uuid.uuid4().hex
         self._db.execute(
             f"queueing a job to {kind}",
-            "INSERT INTO jobs VALUES (?, ?, ?, ?::JSON, 'queued', '', 0, NULL, '', '', '{}', now()::TIMESTAMP, NULL, NULL, 0)",
+            "INSERT INTO jobs VALUES (?, ?, ?, ?::JSON, 'queued', '', 0, NULL, '', '', '{}', now()::TIMESTAMP, "
+            "NULL, NULL, 0)",
             [job_id, kind, collection_id, json.dumps(dict(params))],
         )
         return job_id
@@ -155,9 +172,24 @@ class JobRecords:
             f"SELECT {', '.join(_FILE_COLUMNS)} FROM job_files WHERE job_id = ? ORDER BY ordinal LIMIT 500", [row[0]]
         )
         return Job(
-            row[0], row[1], row[2], row[3] or "", json.loads(row[4]), status, row[6], row[7], row[8], row[9], row[10], json.loads(row[11]),
-            row[12], row[13], row[14], files=tuple(dict(zip(_FILE_COLUMNS, file, strict=True)) for file in files), attempts=row[15],
-        )  # fmt: skip
+            row[0],
+            row[1],
+            row[2],
+            row[3] or "",
+            json.loads(row[4]),
+            status,
+            row[6],
+            row[7],
+            row[8],
+            row[9],
+            row[10],
+            json.loads(row[11]),
+            row[12],
+            row[13],
+            row[14],
+            files=tuple(dict(zip(_FILE_COLUMNS, file, strict=True)) for file in files),
+            attempts=row[15],
+        )
 
     # changes
 
@@ -198,7 +230,8 @@ class JobRecords:
                 ).fetchall()
             if status == "running":
                 cursor.execute(
-                    "UPDATE jobs SET started_at = coalesce(started_at, now()::TIMESTAMP), finished_at = NULL, attempts = attempts + 1 WHERE job_id = ?",
+                    "UPDATE jobs SET started_at = coalesce(started_at, now()::TIMESTAMP), finished_at = NULL, "
+                    "attempts = attempts + 1 WHERE job_id = ?",
                     [job_id],
                 ).fetchall()
             elif in_order:
@@ -214,26 +247,51 @@ def told(job: Job) -> dict[str, Any]:
     """What other shells are told of a job."""
     params = job.params if len(json.dumps(job.params)) <= _MAX_PARAMS else {}
     return {
-        "job_id": job.job_id, "kind": job.kind, "collection_id": job.collection_id or "", "collection": job.collection, "params": params,
-        "status": job.status, "phase": job.phase, "done": job.done, "total": job.total, "unit": job.unit, "wish": job.wish,
-        "created_at": job.created_at.isoformat(), "started_at": job.started_at.isoformat() if job.started_at else None,
-    }  # fmt: skip
+        "job_id": job.job_id,
+        "kind": job.kind,
+        "collection_id": job.collection_id or "",
+        "collection": job.collection,
+        "params": params,
+        "status": job.status,
+        "phase": job.phase,
+        "done": job.done,
+        "total": job.total,
+        "unit": job.unit,
+        "wish": job.wish,
+        "created_at": job.created_at.isoformat(),
+        "started_at": job.started_at.isoformat() if job.started_at else None,
+    }
 
 
 def job_told(told: Mapping[str, Any]) -> Job:
-    """A job as its owner tells of it in the mailbox. Raises KeyError, TypeError or ValueError on what no owner writes."""
+    """A job as its owner tells of it in the mailbox. Raises KeyError, TypeError or ValueError on what no owner
+    writes."""
     started = told["started_at"]
     return Job(
-        str(told["job_id"]), str(told["kind"]), str(told["collection_id"]), str(told["collection"]), dict(told["params"]), told["status"],
-        str(told["phase"]), int(told["done"]), None if told["total"] is None else int(told["total"]), str(told["unit"]), "", {},
-        datetime.fromisoformat(told["created_at"]), datetime.fromisoformat(started) if started else None, None, wish=told["wish"],
-    )  # fmt: skip
+        str(told["job_id"]),
+        str(told["kind"]),
+        str(told["collection_id"]),
+        str(told["collection"]),
+        dict(told["params"]),
+        told["status"],
+        str(told["phase"]),
+        int(told["done"]),
+        None if told["total"] is None else int(told["total"]),
+        str(told["unit"]),
+        "",
+        {},
+        datetime.fromisoformat(told["created_at"]),
+        datetime.fromisoformat(started) if started else None,
+        None,
+        wish=told["wish"],
+    )
 
 
 def _prune(cursor: DuckDBPyConnection) -> None:
     """Forget the oldest finished jobs beyond KEPT, with their journals; those that a judging queue names stay."""
     old = cursor.execute(
-        "SELECT job_id FROM jobs WHERE list_contains(?::VARCHAR[], status) AND job_id NOT IN (SELECT job_id FROM judging_queues) "
+        "SELECT job_id FROM jobs WHERE list_contains(?::VARCHAR[], status) AND job_id NOT IN (SELECT job_id FROM "
+        "judging_queues) "
         "ORDER BY finished_at DESC, rowid DESC OFFSET ?",
         [[*FINISHED], KEPT],
     ).fetchall()

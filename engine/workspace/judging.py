@@ -1,4 +1,5 @@
-"""Judging by hand: every act of an assessor is kept with what was on the screen, and can be taken back; queues of documents to be judged."""
+"""Judging by hand: every act of an assessor is kept with what was on the screen, and can be taken back; queues of
+documents to be judged."""
 
 # ruff: noqa: S608 - only names that are written in this file are spliced into SQL; values are parameters
 
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
 _IN_SET = "collection_id = ? AND query_set = ?"
 _PAIR = f"{_IN_SET} AND qid = ? AND doc_id = ? AND assessor = ?"
 _QUEUE = "queue_id, collection_id, query_set, evaluation_id, job_id, spec, created_at, ready_at"
-_DONE = """EXISTS (SELECT 1 FROM judgments j WHERE j.collection_id = q.collection_id AND j.query_set = q.query_set AND j.qid = i.qid
-    AND j.doc_id = i.doc_id AND j.assessor = ?)"""
-_SKIPPED = """EXISTS (SELECT 1 FROM judging_events e WHERE e.collection_id = q.collection_id AND e.query_set = q.query_set AND e.qid = i.qid
-    AND e.doc_id = i.doc_id AND e.assessor = ? AND e.action = 'skip' AND e.undone_at IS NULL)"""
+_DONE = """EXISTS (SELECT 1 FROM judgments j WHERE j.collection_id = q.collection_id AND j.query_set = q.query_set
+    AND j.qid = i.qid AND j.doc_id = i.doc_id AND j.assessor = ?)"""
+_SKIPPED = """EXISTS (SELECT 1 FROM judging_events e WHERE e.collection_id = q.collection_id AND e.query_set = q.query_set
+    AND e.qid = i.qid AND e.doc_id = i.doc_id AND e.assessor = ? AND e.action = 'skip' AND e.undone_at IS NULL)"""
 _ITEMS = "judging_items i JOIN judging_queues q USING (queue_id)"
 
 
@@ -74,7 +75,8 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """One document of a queue. `found`: the rank at which each pipeline found it; `effect`: what it could do to the verdict."""
+    """One document of a queue. `found`: the rank at which each pipeline found it; `effect`: what it could do to the
+    verdict."""
 
     position: int
     qid: str
@@ -94,7 +96,8 @@ class Judging:
     def judge(
         self, pair: Pair, rating: int, *, note: str | None = None, shown: Mapping[str, Any] | None = None
     ) -> None:
-        """Give a rating, in place of this assessor's earlier one. Without a `note`, the one that was given before stays."""
+        """Give a rating, in place of this assessor's earlier one. Without a `note`, the one that was given before
+        stays."""
         with self._db.write("a judgment"):
             before = self._standing(pair)
             kept = note if note is not None else before["note"] if before else self._noted(pair)
@@ -127,7 +130,8 @@ class Judging:
         """Take this assessor's last act in a set back, and restore what it replaced; None when there is none left."""
         with self._db.write("undoing a judgment") as cursor:
             found = self._db.rows(
-                f"SELECT event_no, action, qid, doc_id, shown, before FROM judging_events WHERE {_IN_SET} AND assessor = ? "
+                f"SELECT event_no, action, qid, doc_id, shown, before FROM judging_events WHERE {_IN_SET} AND "
+                "assessor = ? "
                 "AND undone_at IS NULL ORDER BY event_no DESC LIMIT 1",
                 [collection_id, query_set, assessor],
             )
@@ -146,7 +150,8 @@ class Judging:
     def events(self, collection_id: str, query_set: str) -> pl.DataFrame:
         """event_no, qid, doc_id, assessor, action, rating, note, shown (JSON text), acted_at, undone_at, in order."""
         return self._db.query(
-            "SELECT event_no, qid, doc_id, assessor, action, rating, note, shown, acted_at, undone_at FROM judging_events "
+            "SELECT event_no, qid, doc_id, assessor, action, rating, note, shown, acted_at, undone_at FROM "
+            "judging_events "
             f"WHERE {_IN_SET} ORDER BY event_no",
             [collection_id, query_set],
         )
@@ -162,7 +167,8 @@ class Judging:
     def _noted(self, pair: Pair) -> str:
         """What this assessor wrote about the document before judging it."""
         rows = self._db.rows(
-            f"SELECT note FROM judging_events WHERE {_PAIR} AND action = 'note' AND undone_at IS NULL ORDER BY event_no DESC LIMIT 1",
+            f"SELECT note FROM judging_events WHERE {_PAIR} AND action = 'note' AND undone_at IS NULL ORDER BY "
+            "event_no DESC LIMIT 1",
             pair.key,
         )
         return str(rows[0][0]) if rows else ""
@@ -172,17 +178,25 @@ class Judging:
         if judgment is not None:
             self._db.execute(
                 "a judgment",
-                "INSERT INTO judgments (collection_id, query_set, qid, doc_id, assessor, rating, note, shown, judged_at) "
+                "INSERT INTO judgments (collection_id, query_set, qid, doc_id, assessor, rating, note, shown, "
+                "judged_at) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?::JSON, coalesce(?::TIMESTAMP, now()::TIMESTAMP))",
                 [*pair.key, judgment["rating"], judgment["note"], json.dumps(judgment["shown"]), judgment["judged_at"]],
             )
 
     def _tell(
-        self, pair: Pair, action: str, rating: int | None, note: str, shown: Mapping[str, Any], before: Mapping[str, Any] | None
-    ) -> None:  # fmt: skip
+        self,
+        pair: Pair,
+        action: str,
+        rating: int | None,
+        note: str,
+        shown: Mapping[str, Any],
+        before: Mapping[str, Any] | None,
+    ) -> None:
         self._db.execute(
             "a judgment",
-            "INSERT INTO judging_events SELECT coalesce(max(event_no), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ?, ?::JSON, ?::JSON, now()::TIMESTAMP, NULL "
+            "INSERT INTO judging_events SELECT coalesce(max(event_no), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ?, ?::JSON, "
+            "?::JSON, now()::TIMESTAMP, NULL "
             "FROM judging_events",
             [*pair.key, action, rating, note, json.dumps(dict(shown)), json.dumps(dict(before)) if before else None],
         )
@@ -244,16 +258,19 @@ class Judging:
     def counts(self, queue_id: str, assessor: str) -> tuple[int, int, int]:
         """(documents, judged by this assessor, skipped by them and not judged)."""
         rows = self._db.rows(
-            f"SELECT count(*), count(*) FILTER ({_DONE}), count(*) FILTER ({_SKIPPED} AND NOT {_DONE}) FROM {_ITEMS} WHERE i.queue_id = ?",
+            f"SELECT count(*), count(*) FILTER ({_DONE}), count(*) FILTER ({_SKIPPED} AND NOT {_DONE}) FROM "
+            f"{_ITEMS} WHERE i.queue_id = ?",
             [assessor, assessor, assessor, queue_id],
         )
         return int(rows[0][0]), int(rows[0][1]), int(rows[0][2])
 
     def next(self, queue_id: str, assessor: str, *, after: int = -1, skipped: bool = False) -> QueueItem | None:
-        """The first document beyond a position that this assessor neither judged nor skipped; with `skipped`, the first skipped one."""
+        """The first document beyond a position that this assessor neither judged nor skipped; with `skipped`, the first
+        skipped one."""
         wanted = _SKIPPED if skipped else f"NOT {_SKIPPED}"
         rows = self._db.rows(
-            f"SELECT i.position, i.qid, i.doc_id, i.found, i.effect FROM {_ITEMS} WHERE i.queue_id = ? AND i.position > ? "
+            f"SELECT i.position, i.qid, i.doc_id, i.found, i.effect FROM {_ITEMS} WHERE i.queue_id = ? AND "
+            "i.position > ? "
             f"AND NOT {_DONE} AND {wanted} ORDER BY i.position LIMIT 1",
             [queue_id, after, assessor, assessor],
         )

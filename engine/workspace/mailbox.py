@@ -1,10 +1,12 @@
-"""A mailbox in the workspace's folder, through which other shells of the same user see and cancel the jobs of the process that owns it.
+"""A mailbox in the workspace's folder, through which other shells of the same user see and cancel the jobs of the
+process that owns it.
 
 control/state.json          the owner's unfinished jobs, written anew when one changes
 control/request-<id>.json   what another process asks: {"pid": the owner it is meant for, "verb", "job_id"}
 control/answer-<id>.json    what the owner says to it: {"status"} or {"error"}
 
-The folder is 0700, its files 0600; files of other users, links and large files are not read. What names another owner is stale, and cleared.
+The folder is 0700, its files 0600; files of other users, links and large files are not read. What names another owner
+is stale, and cleared.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ class Mailbox:
         return bool(self._told)
 
     def clean(self) -> None:
-        """Remove what an earlier owner left: files of this mailbox that are this user's, and the folder once it is empty."""
+        """Remove what an earlier owner left: files of this mailbox that are this user's, and the folder once it is
+        empty."""
         for path in _listed(self._folder):
             if _OURS.fullmatch(path.name) and _is_own(path):
                 with suppress(OSError):
@@ -66,7 +69,8 @@ class Mailbox:
         self._told = jobs
 
     def serve(self, answer: Callable[[str, str], str]) -> None:
-        """Answer what was asked since: `answer(verb, job_id)` gives a status, or raises TriptychError, whose message is passed on."""
+        """Answer what was asked since: `answer(verb, job_id)` gives a status, or raises TriptychError, whose message is
+        passed on."""
         for path in _listed(self._folder):
             match = _LETTER.fullmatch(path.name)
             if match is None or match[1] != "request":
@@ -100,7 +104,8 @@ def unfinished(workspace: Path) -> list[dict[str, Any]] | None:
 
 
 def ask(workspace: Path, verb: str, job_id: str, seconds: float = ANSWER_SECONDS) -> str:
-    """Ask the owner; returns the job's status. Raises BadInput with what the owner says, TriptychError where it says nothing in time."""
+    """Ask the owner; returns the job's status. Raises BadInput with what the owner says, TriptychError where it says
+    nothing in time."""
     owner = locking.holder(workspace)
     pid = owner[0] if owner is not None else 0
     key = uuid.uuid4().hex

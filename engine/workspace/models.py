@@ -1,9 +1,10 @@
-"""The models of a workspace: one folder each, complete or absent. They appear by a rename, are replaced by a rename, and vanish by a rename.
+"""The models of a workspace: one folder each, complete or absent. They appear by a rename, are replaced by a rename,
+and vanish by a rename.
 
 models/<name>/card.json, model.onnx, tokenizer.json …    published
-models/.work/<job>/…                                     downloads and conversions of a job; to quarantine when no job will resume it
-models/.old/<id>/<name>/…                                what a replacement put aside; put back when the program ended in between
-models/.trash/…                                          deleted
+models/.work/<job>/…                                     downloads and conversions of a job; to quarantine when no job
+will resume it models/.old/<id>/<name>/…                                what a replacement put aside; put back when the
+program ended in between models/.trash/…                                          deleted
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def checked_model_name(name: str) -> str:
     plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) and not name.endswith(".")
     if not plain or _RESERVED.fullmatch(name):
         raise BadInput(
-            f"{name[:120]!r} cannot be the name of a model: use letters, digits, '.', '_' and '-', at most 100, beginning with a letter or digit."
+            f"{name[:120]!r} cannot be the name of a model: use letters, digits, '.', '_' and '-', at most 100, "
+            "beginning with a letter or digit."
         )
     return name
 
@@ -45,7 +47,8 @@ def _has_card(folder: Path) -> bool:
 
 
 class Models:
-    """The folder of a workspace's models. `epoch` grows with every change, so that what was opened before is opened anew. Thread-safe."""
+    """The folder of a workspace's models. `epoch` grows with every change, so that what was opened before is opened
+    anew. Thread-safe."""
 
     def __init__(self, workspace: Path) -> None:
         self.folder = workspace / MODELS
@@ -54,7 +57,8 @@ class Models:
         self.epoch = 0
         self._lock = threading.Lock()
         self._known: tuple[tuple[int, int], dict[str, ModelCard]] = ((-1, -1), {})
-        """The cards, and the epoch and the folder's time of change that they were read at; every search asks for them."""
+        """The cards, and the epoch and the folder's time of change that they were read at; every search asks for
+        them."""
 
     def cards(self) -> dict[str, ModelCard]:
         """The workspace's own models by name; bundled ones are not among them."""
@@ -88,24 +92,28 @@ class Models:
         return private_folder(self.folder / WORK / key)
 
     def drop_work(self, key: str) -> None:
-        """Remove what a job of this key built or downloaded; its notes go last, so that they are there until everything is gone."""
+        """Remove what a job of this key built or downloaded; its notes go last, so that they are there until everything
+        is gone."""
         work = self.folder / WORK / checked_model_name(key)
         for part in [path for path in work.glob("*") if path.is_dir()]:
             belongings.delete_folder(part, self._workspace)
         belongings.delete_folder(work, self._workspace)
 
     def refuse_taken(self, name: str, replace: bool = False) -> None:
-        """Raises BadInput where the name belongs to a bundled model, or to one of the workspace that is not to be replaced."""
+        """Raises BadInput where the name belongs to a bundled model, or to one of the workspace that is not to be
+        replaced."""
         taken = {known.lower(): known for known in [*bundled_models(), *self.cards()]}.get(name.lower())
         if taken is not None and taken in bundled_models():
             raise BadInput(f"{taken!r} is the name of a bundled model. Give yours another one.")
         if taken is not None and not (replace and taken == name):
             raise BadInput(
-                f"There is already a model {taken!r} here. Replace it, delete it first, or give the new one another name."
+                f"There is already a model {taken!r} here. Replace it, delete it first, or give the new one "
+                "another name."
             )
 
     def publish(self, built: Path, name: str, *, replace: bool = False) -> ModelCard:
-        """Make a complete model folder, which lies on the same disk, the model `name`. Its files are verified first, and reach the disk.
+        """Make a complete model folder, which lies on the same disk, the model `name`. Its files are verified first,
+        and reach the disk.
 
         Raises BadInput on a name that is taken, WorkspaceDamaged where the folder is not what its card says.
         """
@@ -152,7 +160,8 @@ class Models:
         return home
 
     def _delete(self, aside: Path) -> None:
-        """Delete a model that was put aside: the files that its card lists. What else is in its folder, or a link, goes to quarantine for good."""
+        """Delete a model that was put aside: the files that its card lists. What else is in its folder, or a link, goes
+        to quarantine for good."""
         with suppress(WorkspaceDamaged, OSError):
             if belongings.is_within(aside, self._workspace):
                 belongings.delete_listed(aside, {CARD_FILE, *read_card(aside).files}, CARD_FILE)
@@ -163,7 +172,8 @@ class Models:
             aside.parent.parent.rmdir()
 
     def sweep(self, resumable: Collection[str] = (), known: Collection[str] = ()) -> list[str]:
-        """After a start: finish replacements, and move work that none of the `resumable` keys will take up to quarantine; returns which.
+        """After a start: finish replacements, and move work that none of the `resumable` keys will take up to
+        quarantine; returns which.
 
         known: the keys of all jobs that there have been. A folder of another name is none of ours.
         """

@@ -29,11 +29,14 @@ class QuerySets:
     _db: Database
 
     def query_sets(self, collection_id: str) -> pl.DataFrame:
-        """query_set, queries, judged_queries, judgments; by name, the default set first. Sets that hold nothing are not known."""
+        """query_set, queries, judged_queries, judgments; by name, the default set first. Sets that hold nothing are not
+        known."""
         return self._db.query(
             "WITH q AS (SELECT query_set, count(*) AS queries FROM queries WHERE collection_id = ? GROUP BY ALL), "
-            "j AS (SELECT query_set, count(DISTINCT qid) AS judged_queries, count(*) AS judgments FROM judgments WHERE collection_id = ? GROUP BY ALL) "
-            "SELECT query_set, coalesce(queries, 0) AS queries, coalesce(judged_queries, 0) AS judged_queries, coalesce(judgments, 0) AS judgments "
+            "j AS (SELECT query_set, count(DISTINCT qid) AS judged_queries, count(*) AS judgments FROM judgments "
+            "WHERE collection_id = ? GROUP BY ALL) "
+            "SELECT query_set, coalesce(queries, 0) AS queries, coalesce(judged_queries, 0) AS judged_queries, "
+            "coalesce(judgments, 0) AS judgments "
             "FROM q FULL JOIN j USING (query_set) ORDER BY query_set <> ?, query_set",
             [collection_id, collection_id, DEFAULT_SET],
         )
@@ -52,7 +55,8 @@ class QuerySets:
                     f"DELETE FROM queries WHERE {_IN_SET} AND qid IN (SELECT qid FROM batch)", key
                 ).fetchall()
                 cursor.execute(
-                    "INSERT INTO queries (collection_id, query_set, qid, text, metadata) SELECT ?, ?, qid, text, metadata::JSON FROM batch",
+                    "INSERT INTO queries (collection_id, query_set, qid, text, metadata) SELECT ?, ?, qid, text, "
+                    "metadata::JSON FROM batch",
                     key,
                 ).fetchall()
         return len(rows)
@@ -94,11 +98,13 @@ class QuerySets:
             key = [collection_id, query_set, assessor]
             with self._db.write(f"adding {len(rows)} judgments") as cursor, arrow.lent(cursor, batch=rows):
                 cursor.execute(
-                    f"DELETE FROM judgments j USING batch b WHERE {_IN_SET} AND j.assessor = ? AND j.qid = b.qid AND j.doc_id = b.doc_id",
+                    f"DELETE FROM judgments j USING batch b WHERE {_IN_SET} AND j.assessor = ? AND j.qid = b.qid "
+                    "AND j.doc_id = b.doc_id",
                     key,
                 ).fetchall()
                 cursor.execute(
-                    "INSERT INTO judgments (collection_id, query_set, assessor, qid, doc_id, rating, judged_at, note, shown) "
+                    "INSERT INTO judgments (collection_id, query_set, assessor, qid, doc_id, rating, judged_at, "
+                    "note, shown) "
                     "SELECT ?, ?, ?, qid, doc_id, rating, now()::TIMESTAMP, '', shown::JSON FROM batch",
                     key,
                 ).fetchall()
@@ -119,12 +125,14 @@ class QuerySets:
     def judgments(self, collection_id: str, query_set: str = DEFAULT_SET) -> pl.DataFrame:
         """qid, doc_id, rating, assessor, judged_at, note, shown (JSON text) of a set, in the order judged."""
         return self._db.query(
-            f"SELECT qid, doc_id, rating, assessor, judged_at, note, shown FROM judgments WHERE {_IN_SET} ORDER BY judged_at, rowid",
+            f"SELECT qid, doc_id, rating, assessor, judged_at, note, shown FROM judgments WHERE {_IN_SET} ORDER "
+            "BY judged_at, rowid",
             [collection_id, query_set],
         )
 
     def judgment_rule(self, collection_id: str, query_set: str = DEFAULT_SET) -> str:
-        """Which judgment of a pair counts in a set (engine.assessors.RULES): the latest, unless another rule was chosen."""
+        """Which judgment of a pair counts in a set (engine.assessors.RULES): the latest, unless another rule was
+        chosen."""
         rows = self._db.rows(f"SELECT rule FROM judgment_rules WHERE {_IN_SET}", [collection_id, query_set])
         return str(rows[0][0]) if rows else DEFAULT_RULE
 

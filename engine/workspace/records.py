@@ -25,7 +25,8 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def content_hash(record: Record) -> str:
-    """sha256 (hex) over the canonical JSON of everything a reader can see. Raises ValueError on text or numbers that JSON or UTF-8 cannot hold."""
+    """sha256 (hex) over the canonical JSON of everything a reader can see. Raises ValueError on text or numbers that
+    JSON or UTF-8 cannot hold."""
     return _hash(record, _canonical(record.metadata))
 
 
@@ -68,13 +69,23 @@ def _row(at: int, record: Record) -> tuple[Any, ...]:
     except TypeError as error:
         raise ValueError(f"the metadata cannot be stored as JSON: {error}") from None
     return (
-        record.doc_id, record.title, record.text, list(record.authors), record.year, record.venue, record.url, metadata, digest,
-        record.place, at,
-    )  # fmt: skip
+        record.doc_id,
+        record.title,
+        record.text,
+        list(record.authors),
+        record.year,
+        record.venue,
+        record.url,
+        metadata,
+        digest,
+        record.place,
+        at,
+    )
 
 
 def tabulate(records: Sequence[Record]) -> tuple[pl.DataFrame, list[Rejected]]:
-    """The storable rows in order, `at` being the position among `records`; and the records that cannot be stored, with the reason."""
+    """The storable rows in order, `at` being the position among `records`; and the records that cannot be stored, with
+    the reason."""
     rows, rejected = [], []
     for at, record in enumerate(records):
         try:

@@ -35,13 +35,15 @@ class StoredRun:
 
 
 class Runs:
-    """The imported runs of a workspace. Evaluations keep their own copy of what they judged, so a run may be replaced or deleted."""
+    """The imported runs of a workspace. Evaluations keep their own copy of what they judged, so a run may be replaced
+    or deleted."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
 
     def add(self, collection_id: str, name: str, hits: pl.DataFrame, *, tag: str = "", source: str = "") -> StoredRun:
-        """Keep hits (engine.run_files.RUN) under a name, in place of another run of that name; the same hits again change nothing."""
+        """Keep hits (engine.run_files.RUN) under a name, in place of another run of that name; the same hits again
+        change nothing."""
         digest = run_digest(hits)
         known = {run.name: run for run in self.list(collection_id)}.get(name)
         if known is not None and known.digest == digest:
@@ -69,7 +71,8 @@ class Runs:
         known = {run.name: run for run in self.list(collection_id)}
         if name not in known:
             raise NotFound(
-                f"There is no run {name!r}. Known: {', '.join(known) or 'none yet'}. Import one with `triptych runs import`."
+                f"There is no run {name!r}. Known: {', '.join(known) or 'none yet'}. Import one with `triptych "
+                "runs import`."
             )
         return known[name]
 

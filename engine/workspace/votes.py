@@ -82,7 +82,8 @@ class Blind:
 
     def _sessions(self, where: str, value: str) -> Sequence[Session]:
         rows = self._db.rows(
-            f"SELECT session_id, collection_id, spec, seed, created_at FROM blind_sessions WHERE {where} ORDER BY created_at DESC, rowid DESC",
+            f"SELECT session_id, collection_id, spec, seed, created_at FROM blind_sessions WHERE {where} ORDER "
+            "BY created_at DESC, rowid DESC",
             [value],
         )
         return [Session(row[0], row[1], json.loads(row[2]), int(row[3]), row[4]) for row in rows]
@@ -95,7 +96,8 @@ class Blind:
             left, right = (first, second) if first_is_left(session.seed, number) else (second, first)
             self._db.execute(
                 "a blind round",
-                f"INSERT INTO blind_rounds (session_id, {_ROUND}, made_at) VALUES (?, ?, ?, ?, ?, ?, ?, NULL, '', now()::TIMESTAMP)",
+                f"INSERT INTO blind_rounds (session_id, {_ROUND}, made_at) VALUES (?, ?, ?, ?, ?, ?, ?, NULL, "
+                "'', now()::TIMESTAMP)",
                 [session.session_id, number, query, left, right, list(found[left]), list(found[right])],
             )
         return self.round(session.session_id, number)
@@ -121,7 +123,8 @@ class Blind:
                 raise BadInput(f"Round {round_no} has been voted on, and the names were told; ask the next question.")
             self._db.execute(
                 "a vote",
-                "UPDATE blind_rounds SET vote = ?, voter = ?, voted_at = now()::TIMESTAMP WHERE session_id = ? AND round_no = ?",
+                "UPDATE blind_rounds SET vote = ?, voter = ?, voted_at = now()::TIMESTAMP WHERE session_id = ? "
+                "AND round_no = ?",
                 [choice, voter, session_id, round_no],
             )
         return self.round(session_id, round_no)

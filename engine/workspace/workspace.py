@@ -1,4 +1,5 @@
-"""One folder that holds everything: the database, the index generations and the models. This process is its only writer."""
+"""One folder that holds everything: the database, the index generations and the models. This process is its only
+writer."""
 
 # ruff: noqa: S608 - only names that are written in this file are spliced into SQL; values are parameters
 
@@ -46,7 +47,8 @@ MAX_DESCRIPTION = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A named set of documents. `revision` grows with every change; `collection_id` never changes and names nothing outside."""
+    """A named set of documents. `revision` grows with every change; `collection_id` never changes and names nothing
+    outside."""
 
     collection_id: str
     name: str
@@ -105,10 +107,11 @@ class Workspace(Shelf):
         read_only: bool = False,
         adopt: bool = False,
     ) -> Workspace:
-        """Open a workspace folder, as storage: no job goes on by it (see engine.serving.engine). It is created unless `read_only`.
+        """Open a workspace folder, as storage: no job goes on by it (see engine.serving.engine). It is created unless
+        `read_only`.
 
-        A folder that holds other files becomes a workspace only with `adopt`, which leaves them alone. `notices` tells what recovery did.
-        Raises BadInput, WorkspaceInUse, WorkspaceDamaged, ReadOnly, StorageFull.
+        A folder that holds other files becomes a workspace only with `adopt`, which leaves them alone. `notices` tells
+        what recovery did. Raises BadInput, WorkspaceInUse, WorkspaceDamaged, ReadOnly, StorageFull.
         """
         folder = Path(folder).expanduser().absolute()
         try:
@@ -145,13 +148,15 @@ class Workspace(Shelf):
         return workspace
 
     def _sweep(self) -> None:
-        """Settle what an earlier run left: folders that nothing refers to, before any job of this run makes new ones."""
+        """Settle what an earlier run left: folders that nothing refers to, before any job of this run makes new
+        ones."""
         Quarantine(self.folder).expire()
         scratch.sweep()
         swept = self.generations.sweep() + self.models.sweep(self.jobs.resumable(), self.jobs.ids())
         if swept:
             self.notices.append(
-                f"Moved {len(swept)} unfinished folder(s) of an earlier run to quarantine, to be deleted in {KEPT_DAYS} days: "
+                f"Moved {len(swept)} unfinished folder(s) of an earlier run to quarantine, to be deleted in "
+                f"{KEPT_DAYS} days: "
                 f"{', '.join(swept[:5])}."
             )
 
@@ -190,9 +195,11 @@ class Workspace(Shelf):
     def collections(self) -> list[Collection]:
         """All collections by name."""
         rows = self._db.rows(
-            "SELECT c.collection_id, c.name, c.description, c.created_at, c.revision, coalesce(d.n, 0), coalesce(p.n, 0), c.settings FROM collections c "
+            "SELECT c.collection_id, c.name, c.description, c.created_at, c.revision, coalesce(d.n, 0), "
+            "coalesce(p.n, 0), c.settings FROM collections c "
             "LEFT JOIN (SELECT collection_id, count(*) AS n FROM documents GROUP BY ALL) d USING (collection_id) "
-            "LEFT JOIN (SELECT collection_id, count(*) AS n FROM passages GROUP BY ALL) p USING (collection_id) ORDER BY lower(c.name), c.name"
+            "LEFT JOIN (SELECT collection_id, count(*) AS n FROM passages GROUP BY ALL) p USING (collection_id) "
+            "ORDER BY lower(c.name), c.name"
         )
         return [Collection(a, b, c, d, e, f, g, json.loads(h)) for a, b, c, d, e, f, g, h in rows]
 
@@ -245,13 +252,15 @@ class Workspace(Shelf):
             raise BadInput(f"There is already a collection {name!r}. Choose another name.")
 
     def delete_collection(self, name: str) -> None:
-        """Delete a collection with its documents, indexes, queries, judgments, evaluations, calibrations and shortlist. Raises BadInput while a job works on it."""
+        """Delete a collection with its documents, indexes, queries, judgments, evaluations, calibrations and shortlist.
+        Raises BadInput while a job works on it."""
         collection = self.collection(name)
         key = [collection.collection_id]
         busy = self.jobs.unfinished(collection.collection_id)
         if busy:
             raise BadInput(
-                f"{len(busy)} job(s) still work on {name!r} (first: {busy[0].job_id}). Cancel them, then delete the collection."
+                f"{len(busy)} job(s) still work on {name!r} (first: {busy[0].job_id}). Cancel them, then delete "
+                "the collection."
             )
         generations = self.generations.live(collection.collection_id)
         with self._db.write(f"deleting the collection {name!r}") as cursor:

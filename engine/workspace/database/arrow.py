@@ -1,7 +1,7 @@
 """Tables between polars and DuckDB through the Arrow C stream, without pyarrow.
 
-This module must not import duckdb at its top: polars remembers the types it has converted, and a type whose module reaches duckdb
-would keep the extension alive past the end of the interpreter, which then reports leaks.
+This module must not import duckdb at its top: polars remembers the types it has converted, and a type whose module
+reaches duckdb would keep the extension alive past the end of the interpreter, which then reports leaks.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The one DuckDB connection of a workspace: a cursor per thread, one writer at a time, commits that say whether they held."""
+"""The one DuckDB connection of a workspace: a cursor per thread, one writer at a time, commits that say whether they
+held."""
 
 from __future__ import annotations
 
@@ -76,7 +77,8 @@ class Database:
         return slot.cursor
 
     def query(self, sql: str, params: Sequence[Any] = (), **frames: pl.DataFrame) -> pl.DataFrame:
-        """Rows as a polars frame. Values go through `?` parameters or `frames` (tables by name), never into the text."""
+        """Rows as a polars frame. Values go through `?` parameters or `frames` (tables by name), never into the
+        text."""
 
         def ask() -> pl.DataFrame:
             cursor = self.cursor()
@@ -90,7 +92,8 @@ class Database:
         return self._asked(lambda: list(self.cursor().execute(sql, list(params)).fetchall()))
 
     def _asked(self, ask: Callable[[], T]) -> T:
-        """Ask, and once more when the database was, or has to be, opened again meanwhile; within a transaction there is no second try."""
+        """Ask, and once more when the database was, or has to be, opened again meanwhile; within a transaction there is
+        no second try."""
         with self.translated("the query"):
             epoch = self._epoch
             try:
@@ -237,8 +240,8 @@ class Database:
 
     @contextmanager
     def translated(self, doing: str) -> Iterator[None]:
-        """Turn a damaged file, a disk that is full or fails, a memory limit or a text that is no Unicode, met inside the `with`, into an error
-        that names `doing` and the remedy. What is a fault of ours stays as it is."""
+        """Turn a damaged file, a disk that is full or fails, a memory limit or a text that is no Unicode, met inside
+        the `with`, into an error that names `doing` and the remedy. What is a fault of ours stays as it is."""
         import duckdb
 
         try:

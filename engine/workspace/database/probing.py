@@ -1,6 +1,8 @@
-"""Reading a database file that may be damaged, in a child process: what crashes or hangs there ends the child and nothing else.
+"""Reading a database file that may be damaged, in a child process: what crashes or hangs there ends the child and
+nothing else.
 
-Run as `python -m engine.probing` by `Probe` and by nothing else. Requests and answers are lines of JSON; many rows go into an Arrow file.
+Run as `python -m engine.probing` by `Probe` and by nothing else. Requests and answers are lines of JSON; many rows go
+into an Arrow file.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ class Unreadable(Exception):
 
 
 class Probe:
-    """Asks a database file, read-only; `database` may be changed. After a crash the next question gets a new child. Use it in a `with`."""
+    """Asks a database file, read-only; `database` may be changed. After a crash the next question gets a new child. Use
+    it in a `with`."""
 
     def __init__(self, database: Path, seconds: float = SECONDS) -> None:
         self.database, self._seconds = database, seconds
@@ -50,7 +53,8 @@ class Probe:
         return int(self._ask({"sql": sql, "params": [], "file": str(file)})["stored"])
 
     def recover(self, folder: Path) -> list[str]:
-        """Open the workspace database in a folder for writing, with all that this repairs; returns what that was. Raises Unreadable."""
+        """Open the workspace database in a folder for writing, with all that this repairs; returns what that was.
+        Raises Unreadable."""
         return list(self._ask({"recover": str(folder)})["notices"])
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -69,7 +73,9 @@ class Probe:
         if line is None:
             code = child.wait()
             self.close()
-            raise Unreadable(f"reading it ended the process ({'signal' if code < 0 else 'exit code'} {abs(code)})", died=True)  # fmt: skip
+            raise Unreadable(
+                f"reading it ended the process ({'signal' if code < 0 else 'exit code'} {abs(code)})", died=True
+            )
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise Unreadable(answer["error"], kind=answer["kind"])
@@ -148,7 +154,10 @@ def main() -> None:
                 with suppress(Exception):
                     connection.close()
                 connection = None
-            answer = {"error": str(error).splitlines()[0][:500] if str(error) else "no reason", "kind": type(error).__name__}  # fmt: skip
+            answer = {
+                "error": str(error).splitlines()[0][:500] if str(error) else "no reason",
+                "kind": type(error).__name__,
+            }
         os.write(pipe, json.dumps(answer, default=str).encode() + b"\n")
 
 

@@ -1,4 +1,5 @@
-"""Opening the database file so that nothing is lost silently: damaged or foreign write-ahead logs are set aside and named."""
+"""Opening the database file so that nothing is lost silently: damaged or foreign write-ahead logs are set aside and
+named."""
 
 from __future__ import annotations
 
@@ -22,11 +23,13 @@ WAL_NAME = DATABASE_NAME + ".wal"
 MEMORY_LIMIT = "1GB"
 _FULL = ("no space left", "disk quota", "file too large", "errno 28", "errno 122", "out of disk", "not enough space")
 _FAILED = re.compile(
-    r"Could not (write|sync|truncate|move|remove|create)\b.*input/output error|fsync failed|\[Errno 5\]|read-only file system|\[Errno 30\]",
+    r"Could not (write|sync|truncate|move|remove|create)\b.*input/output error|fsync failed|\[Errno "
+    r"5\]|read-only file system|\[Errno 30\]",
     re.IGNORECASE | re.DOTALL,
 )
 _DAMAGED = re.compile(
-    r"Corrupt database file|Data Corruption Error|\bCorrupted \w|appears to be corrupted|Could not read enough bytes|Could not read from file"
+    r"Corrupt database file|Data Corruption Error|\bCorrupted \w|appears to be corrupted|Could not read enough "
+    r"bytes|Could not read from file"
     r"|not a valid DuckDB database file|mode that is not recognized by this version|Failed to deserialize"
 )
 _STORAGE_KINDS = (
@@ -48,20 +51,24 @@ def translate(error: BaseException, doing: str) -> TriptychError | None:
     text = str(error)
     if any(sign in text.lower() for sign in _FULL):
         return StorageFull(
-            f"The disk is full: {doing} was not stored, and what was there before is unchanged. Free some space and try again; repeating it is safe."
+            f"The disk is full: {doing} was not stored, and what was there before is unchanged. Free some space "
+            "and try again; repeating it is safe."
         )
     if _FAILED.search(text):
         return StorageFailed(
-            f"The disk reported an error, so {doing} was not stored ({_first_line(text)}); what was there before is unchanged. Check the disk "
+            f"The disk reported an error, so {doing} was not stored ({_first_line(text)}); what was there before "
+            "is unchanged. Check the disk "
             "and its cable or mount, make a backup with `triptych backup`, and try again; repeating it is safe."
         )
     if "surrogate" in text.lower():
         return BadInput(
-            f"{doing[:1].upper()}{doing[1:]} was refused: a text holds half of a character (a lone surrogate), which is no valid Unicode. Leave it out."
+            f"{doing[:1].upper()}{doing[1:]} was refused: a text holds half of a character (a lone surrogate), "
+            "which is no valid Unicode. Leave it out."
         )
     if type(error).__name__ == "OutOfMemoryException" or "external error: Out of Memory Error" in text:
         return TriptychError(
-            f"{doing} needs more memory than the database may use ({MEMORY_LIMIT}). Nothing was changed; work on fewer rows at a time."
+            f"{doing} needs more memory than the database may use ({MEMORY_LIMIT}). Nothing was changed; work on "
+            "fewer rows at a time."
         )
     return None
 
@@ -71,12 +78,14 @@ def _first_line(text: str) -> str:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether the database says that its file is damaged. An error of a statement, or an internal one without such a sign, is none."""
+    """Whether the database says that its file is damaged. An error of a statement, or an internal one without such a
+    sign, is none."""
     return type(error).__name__ in _STORAGE_KINDS and _DAMAGED.search(str(error)) is not None
 
 
 def is_restart(error: BaseException) -> bool:
-    """Whether an earlier error, perhaps of another thread, has ended the whole instance, so that the file must be opened again."""
+    """Whether an earlier error, perhaps of another thread, has ended the whole instance, so that the file must be
+    opened again."""
     return _RESTARTED in str(error)
 
 
@@ -85,8 +94,10 @@ def damage(folder: Path, error: BaseException, doing: str) -> WorkspaceDamaged:
     found = _DAMAGED.search(str(error))
     lines = [line for line in str(error).splitlines() if found is None or found[0] in line]
     return WorkspaceDamaged(
-        f"The database {folder / DATABASE_NAME} is damaged; {doing} met it ({_first_line(lines[0] if lines else str(error))}). "
-        "Nothing was changed. `triptych doctor` says what is still readable, and `triptych doctor --salvage NEW` copies that into a new "
+        f"The database {folder / DATABASE_NAME} is damaged; {doing} met it "
+        f"({_first_line(lines[0] if lines else str(error))}). "
+        "Nothing was changed. `triptych doctor` says what is still readable, and `triptych doctor --salvage NEW` "
+        "copies that into a new "
         "folder; where there is a backup, `triptych restore FILE` brings it back into a new folder."
     )
 
@@ -94,7 +105,8 @@ def damage(folder: Path, error: BaseException, doing: str) -> WorkspaceDamaged:
 def ended(error: BaseException, doing: str) -> TriptychError:
     """What a thread is told whose work was lost because another one's fatal error ended the instance."""
     return TriptychError(
-        f"The database had to be opened again after an error elsewhere ({_first_line(str(error).splitlines()[-1])}), so {doing} was not done. "
+        "The database had to be opened again after an error elsewhere "
+        f"({_first_line(str(error).splitlines()[-1])}), so {doing} was not done. "
         "Try again; repeating it is safe."
     )
 
@@ -154,7 +166,8 @@ def refusal(folder: Path, error: Exception) -> TriptychError:
     if is_damage(error):
         return damage(folder, error, "opening the workspace")
     return WorkspaceDamaged(
-        f"The database {folder / DATABASE_NAME} cannot be read: {text}. Nothing was changed. `triptych doctor` examines the folder; restore "
+        f"The database {folder / DATABASE_NAME} cannot be read: {text}. Nothing was changed. `triptych doctor` "
+        "examines the folder; restore "
         "the file from a backup, or move it away and add your documents again."
     )
 
@@ -165,14 +178,16 @@ def open_read_only(folder: Path) -> DuckDBPyConnection:
 
     if not (folder / DATABASE_NAME).is_file():
         raise WorkspaceDamaged(
-            f"{folder} holds no {DATABASE_NAME}, so it is not a workspace. Check the path, or create one by adding documents."
+            f"{folder} holds no {DATABASE_NAME}, so it is not a workspace. Check the path, or create one by "
+            "adding documents."
         )
     try:
         connection = connect(folder / DATABASE_NAME, read_only=True)
     except duckdb.Error as error:
         if is_about_log(error):
             raise WorkspaceDamaged(
-                f"The write-ahead log {folder / WAL_NAME} is damaged or foreign. Open the workspace for writing once to set it aside: {error}"
+                f"The write-ahead log {folder / WAL_NAME} is damaged or foreign. Open the workspace for writing "
+                f"once to set it aside: {error}"
             ) from error
         raise refusal(folder, error) from error
     try:
@@ -184,7 +199,8 @@ def open_read_only(folder: Path) -> DuckDBPyConnection:
         connection.close()
         migrations.check(version, str(folder))
         raise WorkspaceDamaged(
-            f"{folder} has schema {version}, this program reads {migrations.latest()}. Open it for writing once to bring it up to date."
+            f"{folder} has schema {version}, this program reads {migrations.latest()}. Open it for writing once "
+            "to bring it up to date."
         )
     return connection
 
@@ -230,7 +246,8 @@ def open_writable(folder: Path, log: WriteLog) -> tuple[DuckDBPyConnection, list
 
 @dataclass
 class _Log:
-    """The write-ahead log as it was found, and its copy in quarantine; there is none when the disk has no room for it."""
+    """The write-ahead log as it was found, and its copy in quarantine; there is none when the disk has no room for
+    it."""
 
     file: Path
     copy: Path | None
@@ -265,7 +282,8 @@ def _copy(wal: Path) -> Path | None:
 
 
 def _fold(connection: DuckDBPyConnection, wal: Path) -> bool:
-    """Fold a good log into the database. True when it is still there afterwards, which means that DuckDB did not recognize it."""
+    """Fold a good log into the database. True when it is still there afterwards, which means that DuckDB did not
+    recognize it."""
     import duckdb
 
     try:
@@ -304,12 +322,14 @@ def _connect_past_damage(folder: Path, log_file: _Log) -> tuple[DuckDBPyConnecti
             kept = log_file.cut(int(torn[1])) if torn is not None and not notices else None
             if torn is not None and kept is not None:
                 notices = [
-                    f"{wal.name} was damaged at byte {torn[1]}; what came before it was recovered, and the whole log was kept as {kept}."
+                    f"{wal.name} was damaged at byte {torn[1]}; what came before it was recovered, and the whole "
+                    f"log was kept as {kept}."
                 ]
             else:
                 reason = text.splitlines()[0]
                 notices = [
-                    f"{wal.name} does not belong to this state of the database ({reason}) and was moved to {log_file.remove()}."
+                    f"{wal.name} does not belong to this state of the database ({reason}) and was moved to "
+                    f"{log_file.remove()}."
                 ]
     raise WorkspaceDamaged(f"The database {database} cannot be opened, even without its write-ahead log.")
 

@@ -1,4 +1,5 @@
-"""The tables of a workspace as its database tells them: what a copy of everything has to copy, without a second list of names."""
+"""The tables of a workspace as its database tells them: what a copy of everything has to copy, without a second list of
+names."""
 
 # ruff: noqa: S608 - only quoted names of tables and columns are spliced into SQL
 
@@ -56,11 +57,13 @@ class Table:
         return f"SELECT coalesce(max(rowid) + 1, 0) FROM {quoted(self.name)}"
 
     def digest_sql(self, where: str = "TRUE") -> str:
-        """A query that reads every value and answers with the number of rows and a hash of all of them, whatever their order."""
+        """A query that reads every value and answers with the number of rows and a hash of all of them, whatever their
+        order."""
         return f"SELECT count(*), coalesce(bit_xor(hash(t)), 0)::VARCHAR FROM {quoted(self.name)} t WHERE {where}"
 
     def insert(self, cursor: DuckDBPyConnection, frame: pl.DataFrame) -> None:
-        """Add rows; columns that this table has not are left out, and those that the frame has not take their default. Raises duckdb.Error."""
+        """Add rows; columns that this table has not are left out, and those that the frame has not take their default.
+        Raises duckdb.Error."""
         shared = [(name, kind) for name, kind in self.columns if name in frame.columns]
         names = ", ".join(quoted(name) for name, _ in shared)
         values = ", ".join(f"CAST({quoted(name)} AS {kind})" for name, kind in shared)
@@ -79,7 +82,8 @@ def tables(ask: Ask) -> list[Table]:
     keys = {
         str(name): str(key)
         for name, key in ask(
-            "SELECT table_name, constraint_column_names[1] FROM duckdb_constraints() WHERE constraint_type = 'PRIMARY KEY'", ()
+            "SELECT table_name, constraint_column_names[1] FROM duckdb_constraints() WHERE constraint_type = "
+                "'PRIMARY KEY'", ()
         )
     }  # fmt: skip
     return [Table(name, tuple(found), keys.get(name, "")) for name, found in columns.items()]

@@ -1,7 +1,8 @@
 """A short text log beside the database that says what each committed write did.
 
-DuckDB opens with fewer rows, and without a word, when its write-ahead log was cut or removed. This log is written after every commit,
-so that on the next open the database's own count of writes can be compared with it, and what is missing can be named.
+DuckDB opens with fewer rows, and without a word, when its write-ahead log was cut or removed. This log is written after
+every commit, so that on the next open the database's own count of writes can be compared with it, and what is missing
+can be named.
 """
 
 from __future__ import annotations

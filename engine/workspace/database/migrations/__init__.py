@@ -46,13 +46,15 @@ def check(version: int, where: str) -> None:
     """Refuse a schema newer than this program knows. Raises WorkspaceDamaged."""
     if version > latest():
         raise WorkspaceDamaged(
-            f"{where} was written by a newer version of Triptych (schema {version}, this program reads up to {latest()}). "
+            f"{where} was written by a newer version of Triptych (schema {version}, this program reads up to "
+            f"{latest()}). "
             "Upgrade Triptych, or choose another workspace folder; nothing was changed."
         )
 
 
 def migrate(cursor: DuckDBPyConnection, upto: int | None = None) -> list[int]:
-    """Bring the database to the latest version, or to `upto`; returns the versions applied. A migration that fails leaves the version before it."""
+    """Bring the database to the latest version, or to `upto`; returns the versions applied. A migration that fails
+    leaves the version before it."""
     applied = []
     current = schema_version(cursor)
     for version, name in available().items():
