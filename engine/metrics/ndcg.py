@@ -11,8 +11,7 @@ from engine.metrics.base import CondensableMetric, Floats, Ints32, Marked, share
 
 
 class NDCG(CondensableMetric, name="nDCG"):
-    """Gain by rating, discounted by log2 of the rank + 1, as a share of the best possible order of everything
-    judged."""
+    """Gain by rating, discounted by log2 of the rank + 1, as a share of that of the best order of all judged."""
 
     words: ClassVar[str] = (
         "How close the order is to the best possible one: better documents count more, and all count less the "
