@@ -85,6 +85,11 @@ def _load(family: str) -> None:
         entry.load()
 
 
+def summary(kind: type) -> str:
+    """What a class says of itself first: the first paragraph of its docstring, in one line."""
+    return " ".join((kind.__doc__ or "").partition("\n\n")[0].split())
+
+
 def lookup(family: str, name: str) -> type[Component]:
     """The component class called `name`. Raises BadInput that lists the known names."""
     return _named(discover(family), noun(family), name)

@@ -23,7 +23,7 @@ from app.results.search import PipelineView
 from app.verbs.base import Deck, checked_k, checked_query, writes
 from app.verbs.pipelines import PipelineVerbs
 from engine.calibrators.base import Calibrator, Pool, pooled
-from engine.component import discover
+from engine.component import discover, summary
 from engine.errors import BadInput, NotFound
 from engine.evaluation.calibrate import FOLDS, WISHES, Target
 from engine.evaluation.calibration import DEPTH, Asked, calibrate_collection, method, stale
@@ -45,7 +45,7 @@ class CalibrationVerbs(PipelineVerbs):
     def calibrators(self) -> dict[str, str]:
         """The calibrators by name, each with a line on what it does."""
         known = discover("calibrators")
-        return {name: (known[name].__doc__ or "").strip().split("\n")[0] for name in known}
+        return {name: summary(known[name]) for name in known}
 
     def targets(self) -> dict[str, str]:
         """What a threshold can be chosen for, each with what it means."""

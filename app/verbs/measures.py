@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.results.evaluation import MetricView
 from app.verbs.base import Verbs
-from engine.component import discover
+from engine.component import discover, summary
 from engine.metrics.base import Metric, parse_metric
 
 CUTOFFS = {"nDCG": 10, "RR": 10, "P": 5, "R": 100, "Success": 5, "Judged": 10}
@@ -27,7 +27,7 @@ class MeasureVerbs(Verbs):
 
 
 def _view(cls: type[Metric]) -> MetricView:
-    about = (cls.__doc__ or "").strip().split("\n")[0]
+    about = summary(cls)
     cutoff = CUTOFFS.get(cls.name, 10 if cls.cut == "must" else None)
     example = cls.name if cutoff is None else f"{cls.name}@{cutoff}"
     return MetricView(cls.name, example, cls.words or about, about, tuple(n for n in cls.model_fields if n != "cutoff"))

@@ -31,7 +31,7 @@ from pydantic import (
 )
 
 from engine import component
-from engine.component import Component, discover, dump
+from engine.component import Component, discover, dump, summary
 from engine.errors import BadInput
 from engine.types import Ranking
 
@@ -352,7 +352,7 @@ def json_schema() -> dict[str, Any]:
     for name, cls in {**stages, **fusers}.items():
         schema = _link(cls.model_json_schema())
         defs |= schema.pop("$defs", {})
-        schema["description"] = (cls.__doc__ or "").strip().split("\n")[0]
+        schema["description"] = summary(cls)
         defs[name] = schema
     defs["fuser"] = {"anyOf": [_tagged(name) for name in fusers]}
     steps = {"type": "array", "items": {"$ref": "#/$defs/stage"}, "minItems": 1}

@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args, get_origin
 import typer.main
 from pydantic_core import PydanticUndefined
 
+from engine.component import summary
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "assets" / "docs"
 TITLES = {
@@ -57,7 +59,7 @@ def exit_codes() -> list[tuple[int, str]]:
     for error in pending:
         pending.extend(error.__subclasses__())
         if error.__module__ == "engine.errors" and "exit_code" in vars(error):  # others share their parent's meaning
-            meanings[error.exit_code] = (error.__doc__ or "").split("\n")[0]
+            meanings[error.exit_code] = summary(error)
     meanings[2] += " Wrong usage, too."
     meanings[130] = "Stopped with Ctrl-C, or cancelled. A running job is paused, and the message says how to go on."
     return sorted(meanings.items())
@@ -142,7 +144,7 @@ def _component(cls: Any) -> list[str]:
         )
         for name, field in cls.model_fields.items()
     ]
-    about = (cls.__doc__ or "").strip().split("\n")[0]
+    about = summary(cls)
     return [f"### `{cls.name}`", about] + (
         [table(("parameter", "values", "default", "what it does"), rows)] if rows else []
     )
