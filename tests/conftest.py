@@ -46,3 +46,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the judged collections; there is no {folder}")
     return folder
+
+
+def ended_in_order(folder: Path) -> bool:
+    """Whether the last run closed its database: the log of writes says so, and nothing waits in the write-ahead log."""
+    from engine.workspace.database.recovery import WAL_NAME
+    from engine.workspace.database.writelog import WriteLog
+
+    return not (folder / WAL_NAME).exists() and WriteLog(folder).entries()[-1].clean

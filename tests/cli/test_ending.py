@@ -16,9 +16,7 @@ from app.verbs.services import Services
 from engine.serving.engine import Engine
 from engine.system import ending
 from engine.workspace import mailbox as control
-from engine.workspace.database.recovery import WAL_NAME
-from engine.workspace.database.writelog import WriteLog
-from tests.conftest import ROOT
+from tests.conftest import ROOT, ended_in_order
 from tests.faults.bad_models import write_bad_model
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX has them")
@@ -77,11 +75,6 @@ def allowed() -> float:
     """Seconds that an end may take: what is promised, times the number of processes that share a core while this one has to close its database."""
     busy = os.getloadavg()[0] / (os.cpu_count() or 1)
     return SECONDS * min(max(1.0, busy), 10.0)
-
-
-def ended_in_order(folder: Path) -> bool:
-    """Whether the last run closed the database: its log says so, and nothing waits in the write-ahead log."""
-    return not (folder / WAL_NAME).exists() and WriteLog(folder).entries()[-1].clean
 
 
 @pytest.mark.parametrize(

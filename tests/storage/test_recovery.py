@@ -14,14 +14,12 @@ import pytest
 from engine.errors import WorkspaceDamaged
 from engine.serving.doctor import check, worst
 from engine.workspace.database.recovery import DATABASE_NAME, WAL_NAME
-from engine.workspace.database.writelog import WriteLog
 from engine.workspace.workspace import Workspace
+from tests.conftest import ROOT, ended_in_order
 
-ROOT = Path(__file__).parents[2]
 WRITER = """
 import os, sys
 from engine.types import Record
-from engine.workspace.database.writelog import WriteLog
 from engine.workspace.workspace import Workspace
 workspace = Workspace.open(sys.argv[1])
 cid = workspace.create_collection("papers").collection_id
@@ -45,11 +43,6 @@ def ended_hard(tmp_path_factory):
 @pytest.fixture
 def folder(ended_hard, tmp_path):
     return Path(shutil.copytree(ended_hard, tmp_path / "workspace"))
-
-
-def ended_in_order(folder):
-    """Whether the last run closed the database: its log says so, and nothing waits in the write-ahead log."""
-    return not (folder / WAL_NAME).exists() and WriteLog(folder).entries()[-1].clean
 
 
 def documents(workspace):
