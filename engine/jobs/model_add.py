@@ -155,9 +155,8 @@ def add_model(workspace: Workspace, asked: AddModel, key: str, running: Running)
         card = _Making(asked, source, chosen, about).into(built, running)
         if entry is not None and family_of(card.family).looks_up and card.queries != entry.queries:
             raise BadInput(
-                f"{entry.name} is made for {entry.queries} queries, but its files say {card.queries}: they lack "
-                "the stages of "
-                "sentence-transformers. Name a revision that has them, with --revision."
+                f"{entry.name} is made for {entry.queries} queries, but its files say {card.queries}: they lack the "
+                "stages of sentence-transformers. Name a revision that has them, with --revision."
             )
         running(Progress("try out", 0, None, "texts"))
         try_out(built, card, running.check)

@@ -84,8 +84,7 @@ def _drop_unsound_passages(cursor: DuckDBPyConnection, say: Say, lost: bool) -> 
     without a gap; `lost` is whether the last ones may be missing too, which shows in text behind the last passage."""
     gone = cursor.execute(
         "DELETE FROM passages WHERE passage_no NOT IN (SELECT passage_no FROM passages p JOIN documents d USING "
-        "(doc_no, collection_id) "
-        "WHERE 0 <= start_char AND start_char <= end_char AND end_char <= length(text))"
+        "(doc_no, collection_id) WHERE 0 <= start_char AND start_char <= end_char AND end_char <= length(text))"
     ).fetchall()[0][0]
     if gone:
         say(f"{gone:,} passage(s) of documents that are not there, or beyond their text, were left out")
@@ -95,9 +94,8 @@ def _drop_unsound_passages(cursor: DuckDBPyConnection, say: Say, lost: bool) -> 
     ).fetchall()
     if lost:
         cursor.execute(
-            "DELETE FROM passages WHERE doc_no IN (SELECT doc_no FROM passages JOIN documents USING (doc_no) "
-            "GROUP BY doc_no, text "
-            "HAVING max(end_char) < length(regexp_replace(text, '\\s+$', '')))"
+            "DELETE FROM passages WHERE doc_no IN (SELECT doc_no FROM passages JOIN documents USING (doc_no) GROUP "
+            "BY doc_no, text HAVING max(end_char) < length(regexp_replace(text, '\\s+$', '')))"
         ).fetchall()
 
 

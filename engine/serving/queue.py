@@ -229,9 +229,8 @@ class Jobs:
                 job.job_id,
                 "failed",
                 f"Set aside: the program ended {job.attempts} times while this job ran, last in the phase "
-                f"{job.phase or 'start'!r}, or it did not "
-                "stop when it was asked to. Once the cause is mended, try again with: triptych jobs resume "
-                f"{job.job_id}",
+                f"{job.phase or 'start'!r}, or it did not stop when it was asked to. Once the cause is mended, try "
+                f"again with: triptych jobs resume {job.job_id}",
             )
             self._engine.workspace.notices.append(
                 f"A job ({job.kind}) was set aside after {job.attempts} starts that ended badly. Try it again "

@@ -113,9 +113,8 @@ class Browsing:
         """doc_id, title of the documents whose id or title contains a text, whatever its case; exact ids first, then
         shorter titles."""
         return self._db.query(
-            "SELECT doc_id, title FROM documents WHERE collection_id = ? AND (contains(lower(title), lower(?)) "
-            "OR contains(lower(doc_id), lower(?))) "
-            "ORDER BY doc_id <> ?, length(title), doc_id LIMIT ?",
+            "SELECT doc_id, title FROM documents WHERE collection_id = ? AND (contains(lower(title), lower(?)) OR "
+            "contains(lower(doc_id), lower(?))) ORDER BY doc_id <> ?, length(title), doc_id LIMIT ?",
             [collection_id, text, text, text, limit],
         )
 

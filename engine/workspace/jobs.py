@@ -291,8 +291,7 @@ def _prune(cursor: DuckDBPyConnection) -> None:
     """Forget the oldest finished jobs beyond KEPT, with their journals; those that a judging queue names stay."""
     old = cursor.execute(
         "SELECT job_id FROM jobs WHERE list_contains(?::VARCHAR[], status) AND job_id NOT IN (SELECT job_id FROM "
-        "judging_queues) "
-        "ORDER BY finished_at DESC, rowid DESC OFFSET ?",
+        "judging_queues) ORDER BY finished_at DESC, rowid DESC OFFSET ?",
         [[*FINISHED], KEPT],
     ).fetchall()
     ids = [row[0] for row in old]

@@ -131,8 +131,7 @@ class Judging:
         with self._db.write("undoing a judgment") as cursor:
             found = self._db.rows(
                 f"SELECT event_no, action, qid, doc_id, shown, before FROM judging_events WHERE {_IN_SET} AND "
-                "assessor = ? "
-                "AND undone_at IS NULL ORDER BY event_no DESC LIMIT 1",
+                "assessor = ? AND undone_at IS NULL ORDER BY event_no DESC LIMIT 1",
                 [collection_id, query_set, assessor],
             )
             if not found:
@@ -151,8 +150,7 @@ class Judging:
         """event_no, qid, doc_id, assessor, action, rating, note, shown (JSON text), acted_at, undone_at, in order."""
         return self._db.query(
             "SELECT event_no, qid, doc_id, assessor, action, rating, note, shown, acted_at, undone_at FROM "
-            "judging_events "
-            f"WHERE {_IN_SET} ORDER BY event_no",
+            f"judging_events WHERE {_IN_SET} ORDER BY event_no",
             [collection_id, query_set],
         )
 
@@ -179,8 +177,7 @@ class Judging:
             self._db.execute(
                 "a judgment",
                 "INSERT INTO judgments (collection_id, query_set, qid, doc_id, assessor, rating, note, shown, "
-                "judged_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?::JSON, coalesce(?::TIMESTAMP, now()::TIMESTAMP))",
+                "judged_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?::JSON, coalesce(?::TIMESTAMP, now()::TIMESTAMP))",
                 [*pair.key, judgment["rating"], judgment["note"], json.dumps(judgment["shown"]), judgment["judged_at"]],
             )
 
@@ -196,8 +193,7 @@ class Judging:
         self._db.execute(
             "a judgment",
             "INSERT INTO judging_events SELECT coalesce(max(event_no), 0) + 1, ?, ?, ?, ?, ?, ?, ?, ?, ?::JSON, "
-            "?::JSON, now()::TIMESTAMP, NULL "
-            "FROM judging_events",
+            "?::JSON, now()::TIMESTAMP, NULL FROM judging_events",
             [*pair.key, action, rating, note, json.dumps(dict(shown)), json.dumps(dict(before)) if before else None],
         )
 
@@ -270,8 +266,7 @@ class Judging:
         wanted = _SKIPPED if skipped else f"NOT {_SKIPPED}"
         rows = self._db.rows(
             f"SELECT i.position, i.qid, i.doc_id, i.found, i.effect FROM {_ITEMS} WHERE i.queue_id = ? AND "
-            "i.position > ? "
-            f"AND NOT {_DONE} AND {wanted} ORDER BY i.position LIMIT 1",
+            f"i.position > ? AND NOT {_DONE} AND {wanted} ORDER BY i.position LIMIT 1",
             [queue_id, after, assessor, assessor],
         )
         return _item(rows[0]) if rows else None

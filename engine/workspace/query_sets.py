@@ -32,12 +32,11 @@ class QuerySets:
         """query_set, queries, judged_queries, judgments; by name, the default set first. Sets that hold nothing are not
         known."""
         return self._db.query(
-            "WITH q AS (SELECT query_set, count(*) AS queries FROM queries WHERE collection_id = ? GROUP BY ALL), "
-            "j AS (SELECT query_set, count(DISTINCT qid) AS judged_queries, count(*) AS judgments FROM judgments "
-            "WHERE collection_id = ? GROUP BY ALL) "
-            "SELECT query_set, coalesce(queries, 0) AS queries, coalesce(judged_queries, 0) AS judged_queries, "
-            "coalesce(judgments, 0) AS judgments "
-            "FROM q FULL JOIN j USING (query_set) ORDER BY query_set <> ?, query_set",
+            "WITH q AS (SELECT query_set, count(*) AS queries FROM queries WHERE collection_id = ? GROUP BY ALL), j "
+            "AS (SELECT query_set, count(DISTINCT qid) AS judged_queries, count(*) AS judgments FROM judgments WHERE "
+            "collection_id = ? GROUP BY ALL) SELECT query_set, coalesce(queries, 0) AS queries, "
+            "coalesce(judged_queries, 0) AS judged_queries, coalesce(judgments, 0) AS judgments FROM q FULL JOIN j "
+            "USING (query_set) ORDER BY query_set <> ?, query_set",
             [collection_id, collection_id, DEFAULT_SET],
         )
 
@@ -104,8 +103,7 @@ class QuerySets:
                 ).fetchall()
                 cursor.execute(
                     "INSERT INTO judgments (collection_id, query_set, assessor, qid, doc_id, rating, judged_at, "
-                    "note, shown) "
-                    "SELECT ?, ?, ?, qid, doc_id, rating, now()::TIMESTAMP, '', shown::JSON FROM batch",
+                    "note, shown) SELECT ?, ?, ?, qid, doc_id, rating, now()::TIMESTAMP, '', shown::JSON FROM batch",
                     key,
                 ).fetchall()
         return len(rows)

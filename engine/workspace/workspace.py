@@ -156,8 +156,7 @@ class Workspace(Shelf):
         if swept:
             self.notices.append(
                 f"Moved {len(swept)} unfinished folder(s) of an earlier run to quarantine, to be deleted in "
-                f"{KEPT_DAYS} days: "
-                f"{', '.join(swept[:5])}."
+                f"{KEPT_DAYS} days: {', '.join(swept[:5])}."
             )
 
     def close(self) -> None:
@@ -196,10 +195,9 @@ class Workspace(Shelf):
         """All collections by name."""
         rows = self._db.rows(
             "SELECT c.collection_id, c.name, c.description, c.created_at, c.revision, coalesce(d.n, 0), "
-            "coalesce(p.n, 0), c.settings FROM collections c "
-            "LEFT JOIN (SELECT collection_id, count(*) AS n FROM documents GROUP BY ALL) d USING (collection_id) "
-            "LEFT JOIN (SELECT collection_id, count(*) AS n FROM passages GROUP BY ALL) p USING (collection_id) "
-            "ORDER BY lower(c.name), c.name"
+            "coalesce(p.n, 0), c.settings FROM collections c LEFT JOIN (SELECT collection_id, count(*) AS n FROM "
+            "documents GROUP BY ALL) d USING (collection_id) LEFT JOIN (SELECT collection_id, count(*) AS n FROM "
+            "passages GROUP BY ALL) p USING (collection_id) ORDER BY lower(c.name), c.name"
         )
         return [Collection(a, b, c, d, e, f, g, json.loads(h)) for a, b, c, d, e, f, g, h in rows]
 

@@ -95,19 +95,17 @@ def damage(folder: Path, error: BaseException, doing: str) -> WorkspaceDamaged:
     lines = [line for line in str(error).splitlines() if found is None or found[0] in line]
     return WorkspaceDamaged(
         f"The database {folder / DATABASE_NAME} is damaged; {doing} met it "
-        f"({_first_line(lines[0] if lines else str(error))}). "
-        "Nothing was changed. `triptych doctor` says what is still readable, and `triptych doctor --salvage NEW` "
-        "copies that into a new "
-        "folder; where there is a backup, `triptych restore FILE` brings it back into a new folder."
+        f"({_first_line(lines[0] if lines else str(error))}). Nothing was changed. `triptych doctor` says what is "
+        "still readable, and `triptych doctor --salvage NEW` copies that into a new folder; where there is a "
+        "backup, `triptych restore FILE` brings it back into a new folder."
     )
 
 
 def ended(error: BaseException, doing: str) -> TriptychError:
     """What a thread is told whose work was lost because another one's fatal error ended the instance."""
     return TriptychError(
-        "The database had to be opened again after an error elsewhere "
-        f"({_first_line(str(error).splitlines()[-1])}), so {doing} was not done. "
-        "Try again; repeating it is safe."
+        f"The database had to be opened again after an error elsewhere ({_first_line(str(error).splitlines()[-1])}), "
+        f"so {doing} was not done. Try again; repeating it is safe."
     )
 
 
@@ -167,8 +165,7 @@ def refusal(folder: Path, error: Exception) -> TriptychError:
         return damage(folder, error, "opening the workspace")
     return WorkspaceDamaged(
         f"The database {folder / DATABASE_NAME} cannot be read: {text}. Nothing was changed. `triptych doctor` "
-        "examines the folder; restore "
-        "the file from a backup, or move it away and add your documents again."
+        "examines the folder; restore the file from a backup, or move it away and add your documents again."
     )
 
 

@@ -47,8 +47,7 @@ def check(version: int, where: str) -> None:
     if version > latest():
         raise WorkspaceDamaged(
             f"{where} was written by a newer version of Triptych (schema {version}, this program reads up to "
-            f"{latest()}). "
-            "Upgrade Triptych, or choose another workspace folder; nothing was changed."
+            f"{latest()}). Upgrade Triptych, or choose another workspace folder; nothing was changed."
         )
 
 
