@@ -176,8 +176,8 @@ def _length(folder: Path) -> Iterator[Finding]:
 _CRASHED = "(the file)"
 _NEEDED = {"collections", "documents", "passages", "counters"}
 _SALVAGE = (
-    "`triptych doctor --salvage NEW` copies what is readable into a new folder; or restore a backup with `triptych "
-    "restore FILE`."
+    "`triptych doctor --salvage NEW` copies what is readable into a new folder; or restore a backup with "
+    "`triptych restore FILE`."
 )
 _KEYS = 500  # rows of a table that are looked up by their primary key
 

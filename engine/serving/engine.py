@@ -109,9 +109,9 @@ class Engine:
         endpoint = named_endpoint(self.workspace.setting(SETTING))
         if endpoint is None:
             raise BadInput(
-                "This stage asks a language model, and none is named. Name one with `triptych llm set "
-                "http://127.0.0.1:11434/v1 MODEL`; "
-                "queries and documents are then sent to that address."
+                "This stage asks a language model, and none is named. Name one with "
+                "`triptych llm set http://127.0.0.1:11434/v1 MODEL`; queries and documents are then sent to that "
+                "address."
             )
         with self._lock:
             if self._chat is None or self._chat.endpoint != endpoint:

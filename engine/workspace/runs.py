@@ -71,8 +71,8 @@ class Runs:
         known = {run.name: run for run in self.list(collection_id)}
         if name not in known:
             raise NotFound(
-                f"There is no run {name!r}. Known: {', '.join(known) or 'none yet'}. Import one with `triptych "
-                "runs import`."
+                f"There is no run {name!r}. Known: {', '.join(known) or 'none yet'}. Import one with "
+                "`triptych runs import`."
             )
         return known[name]
 
