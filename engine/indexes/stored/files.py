@@ -53,6 +53,21 @@ def save_blocks(
         raise StorageFull(f"{name} of an index was not written completely. Free some space and build the index again.")
 
 
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    SyntaxError,
+    TypeError,
+    TokenError,
+    DeprecationWarning,
+)
+"""What numpy raises on a file that is no array any more. SyntaxError, TypeError and TokenError come from a header that is no
+longer Python; DeprecationWarning, where warnings are errors, from one that names a type which numpy gives up."""
+
+
 def load_array(
     folder: Path, name: str, dtype: type[np.generic], shape: tuple[int | None, ...], *, mapped: bool = False
 ) -> Any:
@@ -63,8 +78,7 @@ def load_array(
     path = folder / name
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, OverflowError, MemoryError, SyntaxError, TypeError, TokenError) as error:
-        # the last three come from a header that is no longer Python
+    except _UNREADABLE as error:
         raise damaged(folder, f"{name} cannot be read ({error})") from error
     fits = len(values.shape) == len(shape) and all(
         want is None or want == got for want, got in zip(shape, values.shape, strict=True)
