@@ -233,7 +233,7 @@ def test_bytes_that_would_lead_astray_are_noticed(name: str, tmp_path: Path) -> 
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@example("ids.npy", 22, 3)  # '<i4' becomes '<a4', a type that numpy gives up
+@example(name="ids.npy", at=22, bit=3)  # '<i4' becomes '<a4', a type that numpy gives up
 @given(name=st.sampled_from(FILES), at=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_noticed_or_harmless(name: str, at: int, bit: int, folder: Path, index: LateOpenIndex) -> None:
     """Where it is not noticed, a search still answers with rows that exist and finite scores."""
