@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from engine.serving.engine import Engine
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A shell starts what runs in the background deaf to Ctrl-C, for which tests of interrupts would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Machines differ in speed, and a slow example is no wrong one.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
