@@ -84,7 +84,7 @@ class Soak:
     def run(self) -> None:
         """Fill the workspace; act and kill until the time is over; look at everything a last time."""
         self.server.start()
-        with Page(self.server.address) as page:
+        with Page(self.server) as page:
             self._fill(page)
             self._question(page)
         threads = [threading.Thread(target=one.run, name=f"client {one.number}", daemon=True) for one in self.clients]
@@ -142,7 +142,7 @@ class Soak:
         self.field.close()
         begun = time.monotonic()
         self.server.start()
-        with Page(self.server.address) as page:
+        with Page(self.server) as page:
             page.act("open")
             self.figures.recoveries.append(time.monotonic() - begun)
             checks.Check(self.field, page).run()
@@ -151,7 +151,7 @@ class Soak:
     def _last_look(self, threads: list[threading.Thread]) -> None:
         for thread in threads:
             thread.join()
-        with Page(self.server.address) as page:
+        with Page(self.server) as page:
             checks.Check(self.field, page).run()
         for wrong in self.server.end(signal.SIGTERM):
             self.figures.fault("the last end", wrong)
@@ -168,7 +168,7 @@ class Soak:
             try:
                 with self.field.acting() as allowed:
                     if allowed:
-                        page = page or Page(self.server.address)
+                        page = page or Page(self.server)
                         self.field.watch(page)
             except (CutOff, Wrong) as problem:
                 if isinstance(problem, Wrong) and not self.server.ending:

@@ -148,9 +148,8 @@ class Client:
         try:
             outcome = self.operations[name][1]()
         except (CutOff, Wrong) as problem:
-            of_now = self.page is None or self.page.address == self.field.server.address
             self._close()
-            if isinstance(problem, Wrong) and of_now and not self.field.server.ending:
+            if isinstance(problem, Wrong) and not self.field.server.ending:
                 self.figures.fault("an answer", f"{name}: {problem}")
             else:
                 self.figures.count(name, "cut off")
@@ -168,7 +167,7 @@ class Client:
 
     def _ask(self, action: str, url: str, **args: object) -> Reply:
         if self.page is None:
-            self.page = Page(self.field.server.address)
+            self.page = Page(self.field.server)
         return self.page.act(action, url, **args)
 
     # reading
@@ -273,7 +272,7 @@ class Client:
                 batch.file.write_text(write(versions))
                 path = str(batch.file)
             else:
-                self.page = self.page or Page(self.field.server.address)
+                self.page = self.page or Page(self.field.server)
                 path = self.page.upload(batch.name, write(versions))
             index = self.rng.random() < 0.8
             reply = self._ask("add", "?tab=library", paths=[path], target=collection, duplicates="replace", index=index)

@@ -101,13 +101,13 @@ def plain(text: str) -> str:
 class Page:
     """One open page: keeps its cookies, as a browser does. Close it, or use it in `with`. A server that was started since knows none of them."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
+    def __init__(self, server: Server) -> None:
+        self._server, self._address = server, server.address
         self._http = httpx.Client(
-            base_url=httpx.URL(address).join("/"), follow_redirects=True, timeout=ANSWER_SECONDS, trust_env=False
+            base_url=httpx.URL(self._address).join("/"), follow_redirects=True, timeout=ANSWER_SECONDS, trust_env=False
         )
         try:
-            self._ask("GET", address)  # the address may carry a token, which becomes a cookie
+            self._ask("GET", self._address)  # the address may carry a token, which becomes a cookie
             parts = self._ask("GET", "/config").json()["components"]
         except BaseException:
             self._http.close()
@@ -121,6 +121,8 @@ class Page:
             raise Wrong(f"no answer from {path.split('?')[0]} in {ANSWER_SECONDS} s") from late
         except httpx.TransportError as gone:
             raise CutOff(str(gone)) from gone
+        if answer.status_code == 401 and self._address != self._server.address:
+            raise CutOff("another server has taken the place of the one that this page is of")
         if answer.status_code != 200:
             raise Wrong(f"{answer.status_code} from {path.split('?')[0]}: {answer.text[:200]}")
         return answer
